@@ -1,0 +1,292 @@
+"""What a run may be told: the typed schema of the composed configuration, and every complaint about it.
+
+Hydra merges the YAML files under ``conf/`` and the command line into the dataclasses below (types are checked
+there); :func:`resolve` checks ranges and fills from the recipe what the user left open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+
+class UserError(ValueError):
+    """Something the user can put right; its message is one readable line."""
+
+
+REGRESSION_METRICS = ("pearson", "spearman", "pearson_spearman")
+METRICS = ("accuracy", "f1", "accuracy_f1", "matthews", *REGRESSION_METRICS)
+
+
+def _number(default: Any = None, **limits: float) -> Any:
+    """A numeric field with limits: ``above``/``below`` exclude their end, ``least``/``most`` include it."""
+    return field(default=default, metadata={"limits": limits})
+
+
+def _choice(default: Any, *names: str) -> Any:
+    return field(default=default, metadata={"choices": names})
+
+
+@dataclass
+class TrainingConfig:
+    """How the weights are updated. ``None``: as the recipe says for this model family and task."""
+
+    learning_rate: float | None = _number(above=0, most=1)
+    batch_size: int | None = _number(least=1)
+    epochs: float | None = _number(above=0)
+    max_steps: int | None = _number(least=1)
+    warmup_ratio: float | None = _number(least=0, most=1)
+    warmup_steps: int | None = _number(least=0)
+    weight_decay: float | None = _number(least=0, most=1)
+    adam_betas: list[float] | None = _number(least=0, below=1)
+    adam_epsilon: float | None = _number(above=0, most=1)
+    max_grad_norm: float | None = _number(above=0)
+    dropout: float | None = _number(least=0, below=1)
+    optimizer: str | None = _choice(None, "adamw", "adamw_hf")
+    precision: str = _choice("fp32", "fp32", "tf32", "bf16", "fp16")
+    gradient_accumulation_steps: int = _number(1, least=1)
+    gradient_checkpointing: bool = False
+    packing: str = _choice("auto", "auto", "on", "off")
+    evaluate_every: int = _number(0, least=0)
+    save: str = _choice("none", "none", "last")
+
+
+@dataclass
+class DataConfig:
+    root: str | None = None
+    max_length: int = _number(128, least=2)
+    max_train_examples: int | None = _number(least=1)
+    max_eval_examples: int | None = _number(least=1)
+    subset_seed: int = _number(0, least=0)
+
+
+@dataclass
+class SourceConfig:
+    """Where a task lies: on the hub, and as ``<data.root>/<folder>/<split>.parquet``."""
+
+    hub: str = MISSING
+    config: str | None = None
+    folder: str = MISSING
+
+
+@dataclass
+class TaskConfig:
+    name: str = MISSING
+    version: int = 1
+    source: SourceConfig | None = None
+    train_file: str | None = None
+    validation_file: str | None = None
+    text_columns: list[str] = MISSING
+    label_column: str = "label"
+    labels: list[str] | None = None
+    metric: str = _choice(MISSING, *METRICS)
+    train_split: str = "train"
+    evaluation_splits: list[str] = MISSING
+    generated: bool = False
+
+    @property
+    def is_regression(self) -> bool:
+        return self.metric in REGRESSION_METRICS
+
+
+@dataclass
+class ModelConfig:
+    """``checkpoint`` is what the named choice stands for; ``name_or_path`` is the user's own hub id or folder."""
+
+    name: str = MISSING
+    checkpoint: str = MISSING
+    family: str | None = None
+    name_or_path: str | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        return self.name_or_path or self.checkpoint
+
+
+@dataclass
+class RecipeConfig:
+    name: str = MISSING
+    training: dict[str, Any] = MISSING
+    families: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class TrackerConfig:
+    name: str = _choice(MISSING, "wandb", "none")
+    project: str = "hype_bench"
+    entity: str | None = None
+
+
+@dataclass
+class Config:
+    model: ModelConfig = field(default_factory=ModelConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    method: dict[str, Any] = field(default_factory=dict)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    seed: int = _number(1, least=0, below=2**32)
+    noise_scale: float = _number(1e-5, least=0)
+    device: str = "auto"
+    results_dir: str = "results"
+    experiment: str = "default"
+
+
+ConfigStore.instance().store(name="hype_bench_schema", node=Config)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """:class:`TrainingConfig` after the recipe: nothing is open any more.
+
+    Exactly one of ``epochs``/``max_steps`` and one of ``warmup_ratio``/``warmup_steps`` is set.
+    """
+
+    learning_rate: float
+    batch_size: int
+    epochs: float | None
+    max_steps: int | None
+    warmup_ratio: float | None
+    warmup_steps: int | None
+    weight_decay: float
+    adam_betas: tuple[float, float]
+    adam_epsilon: float
+    max_grad_norm: float
+    dropout: float
+    optimizer: str
+    precision: str
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    packing: str
+    evaluate_every: int
+    save: str
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, checked: what :func:`resolve` returns and everything else reads."""
+
+    model: ModelConfig
+    task: TaskConfig
+    methods: dict[str, dict[str, Any]]
+    recipe: str
+    training: TrainingSettings
+    data: DataConfig
+    tracker: TrackerConfig
+    seed: int
+    device: str
+    results_dir: str
+    experiment: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def resolve(composed: DictConfig) -> RunConfig:
+    """Checks a composed configuration and fills in the recipe.
+
+    Raises:
+        UserError: a value out of range (with the allowed one), a missing value, a combination that cannot work.
+    """
+    missing = sorted(OmegaConf.missing_keys(composed))
+    if missing:
+        raise UserError(f"{missing[0]} must be given, as in {missing[0]}=...")
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, Config)
+    _check_fields("", config)
+    for name in ("task", "data", "training", "tracker"):
+        _check_fields(f"{name}.", getattr(config, name))
+    _check_task(config.task)
+    if not config.method:
+        raise UserError("method must name at least one technique, as in method=vanilla")
+    return RunConfig(
+        model=config.model,
+        task=config.task,
+        methods={name: dict(values or {}) for name, values in config.method.items()},
+        recipe=config.recipe.name,
+        training=fill_training(config),
+        data=config.data,
+        tracker=config.tracker,
+        seed=config.seed,
+        device=config.device,
+        results_dir=config.results_dir,
+        experiment=config.experiment,
+    )
+
+
+# What a more specific source says about one of a pair silences what a more general one said about the other.
+_EITHER = (("epochs", "max_steps"), ("warmup_ratio", "warmup_steps"))
+
+
+def fill_training(config: Config) -> TrainingSettings:
+    """The training settings of one run, from general to special: recipe, family, task, model, user."""
+    family = config.recipe.families.get(config.model.family or "", {})
+    tasks = family.get("tasks", {})
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        ("recipe.training", config.recipe.training),
+        (f"recipe.families.{config.model.family}.training", family.get("training", {})),
+        (f"recipe.families.{config.model.family}.tasks.{config.task.name}", tasks.get(config.task.name, {})),
+        ("model.training", config.model.training),
+        ("training", asdict(config.training)),
+    ]
+    filled: dict[str, Any] = {}
+    for where, layer in layers:
+        given = {key: value for key, value in layer.items() if value is not None}
+        for name in given.keys() - {f.name for f in fields(TrainingConfig)}:
+            raise UserError(f"{where}.{name} is not a training setting")
+        for pair in _EITHER:
+            if len(given.keys() & set(pair)) == 2:
+                raise UserError(f"{where} sets both {pair[0]} and {pair[1]}; give one of them")
+            if given.keys() & set(pair):
+                filled.update(dict.fromkeys(pair))
+        filled.update(given)
+    _check_fields("training.", TrainingConfig(**filled))
+    unset = [f.name for f in fields(TrainingSettings) if filled.get(f.name) is None]
+    left_open = [n for n in unset if not any(n in p and any(filled.get(o) is not None for o in p) for p in _EITHER)]
+    if left_open:
+        raise UserError(f"training.{left_open[0]} is set neither by the recipe {config.recipe.name!r} nor by you")
+    if len(filled["adam_betas"]) != 2:
+        raise UserError(f"training.adam_betas must be two numbers, not {list(filled['adam_betas'])}")
+    filled["adam_betas"] = tuple(filled["adam_betas"])
+    settings: dict[str, Any] = {f.name: filled.get(f.name) for f in fields(TrainingSettings)}
+    return TrainingSettings(**settings)
+
+
+def _check_task(task: TaskConfig) -> None:
+    if not task.text_columns or len(task.text_columns) > 2:
+        raise UserError(f"task.text_columns must name one or two columns, not {list(task.text_columns)}")
+    if not task.evaluation_splits:
+        raise UserError("task.evaluation_splits must name at least one split")
+
+
+def _check_fields(prefix: str, part: Any) -> None:
+    for f in fields(part):
+        value = getattr(part, f.name)
+        choices = f.metadata.get("choices")
+        if choices and value is not None and value not in choices:
+            raise UserError(f"{prefix}{f.name} must be one of {', '.join(choices)}, not {value!r}")
+        limits = f.metadata.get("limits")
+        for number in value if isinstance(value, (list, tuple)) else [value]:
+            if limits and number is not None and not within(number, limits):
+                raise UserError(f"{prefix}{f.name} must be {in_words(limits)}, not {number}")
+
+
+def within(number: float, limits: Mapping[str, float]) -> bool:
+    return (
+        number > limits.get("above", float("-inf"))
+        and number < limits.get("below", float("inf"))
+        and (number >= limits["least"] if "least" in limits else True)
+        and (number <= limits["most"] if "most" in limits else True)
+    )
+
+
+def in_words(limits: Mapping[str, float]) -> str:
+    """``{"above": 0, "most": 1}`` -> ``above 0 and at most 1``."""
+    words = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
+    return " and ".join(f"{words[kind]} {limits[kind]:g}" for kind in words if kind in limits)

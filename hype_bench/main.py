@@ -1,0 +1,118 @@
+"""What ``run.py`` starts: Hydra composes, :mod:`execute` runs, every complaint is one line."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hype_bench.config import Config, UserError
+from hype_bench.execute import Ended, execute
+from hype_bench.runs.secrets import scrub
+from hype_bench.runs.status import DIVERGED, DONE, FAILED
+from hype_bench.sweeps.arguments import flags_first
+from hype_bench.sweeps.display import display
+from hype_bench.sweeps.outcomes import note
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+def main() -> None:
+    """Entry point of ``run.py``; exits with 0 if every run is done, 1 if one failed, 2 for a bad command line."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed over many lines
+    sys.argv[1:] = flags_first(sys.argv[1:])
+    try:
+        _hydra_main()
+    except (HydraException, OmegaConfBaseException) as error:
+        _complain(_one_line(error), 2)
+    except UserError as error:
+        _complain(str(error), 2)
+    except OSError as error:
+        _complain(str(error), 1)
+    except KeyboardInterrupt:
+        _complain("interrupted; the same command goes on from here", 130)
+    finally:
+        display.stop()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def _hydra_main(composed: DictConfig) -> None:
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        _job_of_sweep(composed)
+        return
+    try:
+        ended = execute(composed, display)
+    except UserError as error:  # here, or Hydra adds lines of its own
+        _complain(str(error), 2)
+    display.end_run(_line(ended))
+    if ended.state not in (DONE, DIVERGED):
+        raise SystemExit(1)
+
+
+def _job_of_sweep(composed: DictConfig) -> None:
+    """One job; whatever happens is noted, and the other jobs go on."""
+    job = HydraConfig.get()
+    title = " ".join(job.overrides.task) or "default"
+    try:
+        ended = execute(composed, display)
+    except UserError as error:
+        ended = Ended(FAILED, title, reason=str(error))
+    except Exception as error:  # whatever it is, the other jobs go on
+        ended = Ended(FAILED, title, reason=_one_line(error) or type(error).__name__)
+    display.end_run(_line(ended))
+    note(Path(job.sweep.dir), job.job.num, ended)
+
+
+def _line(ended: Ended) -> str:
+    how = f"{ended.state} before" if ended.skipped else ended.state
+    return f"{how}: {ended.title}" + (f": {ended.reason}" if ended.reason else "")
+
+
+def _one_line(error: Exception) -> str:
+    """Hydra's and OmegaConf's complaints without their tails, with the nearest key where one is misspelt."""
+    text = str(error.__cause__ or error) if "Error merging" in str(error) else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if options := re.search(r"Could not find '(\w+)/([^']*)'", text):
+        group, wrong = options.groups()
+        known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        return f"there is no {group} {wrong!r}{_nearest(wrong, known)}; there are {', '.join(known)}"
+    if key := re.search(r"Could not override '([^']+)'", text):
+        known = _keys(OmegaConf.structured(Config))
+        return f"there is no key {key[1]!r}{_nearest(key[1], known)}"
+    full_key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key:")), "")
+    first = lines[0] if lines else type(error).__name__
+    return f"{full_key}: {first}" if full_key and full_key not in first else first
+
+
+def _nearest(wrong: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(wrong, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _keys(node: DictConfig, prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for key in map(str, node):
+        value = None if OmegaConf.is_missing(node, key) else node[key]
+        name = f"{prefix}{key}"
+        keys += _keys(value, f"{name}.") if isinstance(value, DictConfig) and value else [name]
+    return keys
+
+
+def _complain(sentence: str, code: int) -> NoReturn:
+    display.stop()
+    print(f"error: {scrub(sentence)}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+warnings.filterwarnings("ignore", category=UserWarning, module="hydra.*")

@@ -1,0 +1,28 @@
+"""What techniques share that decide on the hidden dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from transformers import PreTrainedModel
+
+from hype_bench.models.layers import hidden_dropouts
+
+
+def check_dropout(dropout: float | None) -> None:
+    if dropout is not None and not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be at least 0 and below 1, not {dropout}")
+
+
+def set_hidden_dropout(model: PreTrainedModel, p: float) -> Callable[[], None]:
+    """Sets every hidden dropout (see :func:`hidden_dropouts`) to ``p``; returns what sets them back."""
+    modules = list(hidden_dropouts(model).values())
+    before = [module.p for module in modules]
+    for module in modules:
+        module.p = p
+
+    def restore() -> None:
+        for module, old in zip(modules, before, strict=True):
+            module.p = old
+
+    return restore

@@ -1,0 +1,165 @@
+"""HyPe: noise on the hidden representations between the layers (Yuan et al., ACL 2023).
+
+At the input of every transformer layer, in training only: ``h <- h + noise``, drawn afresh for every layer and
+forward pass, padding included; never on the output of the last layer (Algorithm 1; methods.md 1.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from hype_bench.config import UserError
+from hype_bench.methods.base import Context, Method, Moments, NoiseSource
+from hype_bench.methods.dropout import check_dropout, set_hidden_dropout
+from hype_bench.methods.registry import register
+from hype_bench.models.layers import attention_block, encoder_layers
+
+SUPPORTS = ("symmetric", "official_code")
+POSITIONS = ("between", "within", "both")
+_SWALLOWED = 0.5  # below this fraction of changed entries the user is warned
+
+
+def perturb(hidden: Tensor, draw: Tensor, scale: float, distribution: str, support: str = "symmetric") -> Tensor:
+    """Adds noise to hidden representations.
+
+    Args:
+        hidden: any shape.
+        draw: same shape; N(0, 1) for ``distribution="normal"``, U[0, 1) for ``"uniform"``.
+        scale: sigma of section 3; standard deviation of the normal law, half-width of the symmetric uniform one.
+        support: for the uniform law, ``symmetric`` is U(-scale, scale) as the paper says (Algorithm 1, section 4.2);
+            ``official_code`` is scale * U[0, 1) as the released code adds (mean scale / 2).
+
+    Reference: Yuan et al. 2023, "HyPe: Better Pre-trained Language Model Fine-tuning with Hidden Representation
+    Perturbation", ACL 2023, https://aclanthology.org/2023.acl-long.182
+    """
+    if distribution == "uniform" and support == "symmetric":
+        draw = 2 * draw - 1
+    return torch.add(hidden, draw, alpha=scale)
+
+
+def changed_fraction(before: Tensor, after: Tensor, precision: str) -> float:
+    """The fraction of entries that still differ once they are operands of a matrix product in this precision.
+
+    fp32 keeps 24 significant bits; tf32 rounds operands to 11, fp16 to 11, bf16 to 8.
+    """
+    if precision == "tf32":
+        before, after = (_round_to_tf32(x) for x in (before, after))
+    else:
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        before, after = before.to(dtype), after.to(dtype)
+    return float((before != after).double().mean())
+
+
+def _round_to_tf32(x: Tensor) -> Tensor:
+    bits = x.float().contiguous().view(torch.int32)
+    return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+def selected_layers(layers: str | list[int], depth: int) -> list[int]:
+    """``all``, ``lowest:k``, ``highest:k`` or a list of indices (0 is the lowest) -> indices in ascending order.
+
+    Raises:
+        UserError: not of that form, or not within the encoder's ``depth``.
+    """
+    if layers == "all":
+        return list(range(depth))
+    if isinstance(layers, str):
+        side, _, count = layers.partition(":")
+        if side not in ("lowest", "highest") or not count.isdigit() or not 1 <= int(count) <= depth:
+            raise UserError(f"layers must be all, lowest:k, highest:k (k from 1 to {depth}) or a list, not {layers!r}")
+        return list(range(depth))[: int(count)] if side == "lowest" else list(range(depth))[-int(count) :]
+    if not layers or not all(0 <= index < depth for index in layers):
+        raise UserError(f"layers must name some of 0 to {depth - 1}, not {layers}")
+    return sorted(set(layers))
+
+
+@register("hype_n", distribution="normal")
+@register("hype_u", distribution="uniform")
+@dataclass(frozen=True)
+class HyPe(Method):
+    """HyPe-N (``distribution="normal"``) and HyPe-U (``"uniform"``).
+
+    Args:
+        scale: sigma; the paper searches 1e-5 and 1e-4.
+        support: of the uniform law, see :func:`perturb`.
+        layers: at whose inputs (or within which) noise is added, see :func:`selected_layers` (Table 18).
+        position: ``between`` the layers, ``within`` them (on the attention block's output after its LayerNorm, so
+            also on the residual around the feed-forward part), or ``both`` (Table 17).
+        dropout: hidden dropout; 0 as in the paper (section 4.2), 0.1 for Table 9, None keeps the model's.
+    """
+
+    sets_dropout = True
+    distribution: str = "normal"
+    scale: float = 1e-5
+    support: str = "symmetric"
+    layers: str | list[int] = "all"
+    position: str = "between"
+    dropout: float | None = 0.0
+
+    def __post_init__(self) -> None:
+        check_dropout(self.dropout)
+        if self.scale < 0:
+            raise ValueError(f"scale must be at least 0, not {self.scale}")
+        for name, known in (("support", SUPPORTS), ("position", POSITIONS), ("distribution", ("normal", "uniform"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+
+    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+        if self.dropout is not None:
+            context.cleanup.callback(set_hidden_dropout(model, self.dropout))
+        stack = encoder_layers(model)
+        chosen = selected_layers(self.layers, len(stack))
+        if self.scale == 0:
+            return Moments()
+        source = context.noise("hype")
+        handles = [model.register_forward_pre_hook(source.next_forward)]
+        for index in chosen:
+            if self.position in ("between", "both"):
+                hook = _Noise(self, source, f"between/{index}", context)
+                handles.append(stack[index].register_forward_pre_hook(hook.on_input))
+            if self.position in ("within", "both"):
+                hook = _Noise(self, source, f"within/{index}", context)
+                handles.append(attention_block(stack[index]).register_forward_hook(hook.on_output))
+        for handle in handles:
+            context.cleanup.callback(handle.remove)
+        return Moments()
+
+
+class _Noise:
+    """The noise at one site: draws, adds, and on its first use measures how much of it survives the precision."""
+
+    def __init__(self, method: HyPe, source: NoiseSource, site: str, context: Context) -> None:
+        self.method, self.source, self.site, self.context = method, source, site, context
+        self.measured = False
+
+    def on_input(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        return (self.add(args[0]), *args[1:]) if layer.training else None
+
+    def on_output(self, block: nn.Module, args: Any, output: Any) -> Any:
+        if not block.training:
+            return None
+        return (self.add(output[0]), *output[1:]) if isinstance(output, tuple) else self.add(output)
+
+    def add(self, hidden: Tensor) -> Tensor:
+        draw = self.source.normal if self.method.distribution == "normal" else self.source.uniform
+        noised = perturb(
+            hidden, draw(hidden, self.site), self.method.scale, self.method.distribution, self.method.support
+        )
+        if not self.measured:
+            self.measured = True
+            self.measure(hidden.detach(), noised.detach())
+        return noised
+
+    def measure(self, before: Tensor, after: Tensor) -> None:
+        fractions = self.context.facts.setdefault("noise_changed_fraction", {})
+        fractions[self.site] = fraction = changed_fraction(before, after, self.context.precision)
+        if fraction < _SWALLOWED and len(fractions) == 1:
+            self.context.warn(
+                f"noise of scale {self.method.scale:g} changes only {fraction:.1%} of the hidden entries in "
+                f"{self.context.precision}; in fp32 nearly all (precision is part of this method)"
+            )

@@ -1,0 +1,92 @@
+"""Finds the techniques of this folder by file, and builds them from names and values."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any, TypeVar
+
+import hype_bench.methods
+from hype_bench.config import UserError
+from hype_bench.methods.base import Method
+
+T = TypeVar("T", bound=type[Method])
+_REGISTERED: dict[str, tuple[type[Method], dict[str, Any]]] = {}
+
+
+def register(name: str, **fixed: Any) -> Callable[[T], T]:
+    """Names a technique. One class may stand under several names, each fixing some of its fields."""
+
+    def enter(cls: T) -> T:
+        _REGISTERED[name] = (cls, fixed)
+        return cls
+
+    return enter
+
+
+@cache
+def discover() -> dict[str, tuple[type[Method], dict[str, Any]]]:
+    """Imports every file of this folder and returns what they registered: name -> (class, fixed fields)."""
+    for module in pkgutil.iter_modules(hype_bench.methods.__path__):
+        importlib.import_module(f"hype_bench.methods.{module.name}")
+    return dict(sorted(_REGISTERED.items()))
+
+
+def build(chosen: Mapping[str, Mapping[str, Any]]) -> list[Method]:
+    """Techniques from ``{name: {field: value}}``, in the order given.
+
+    Raises:
+        UserError: an unknown name or field, a value of the wrong type or out of range, or two techniques that
+            both decide on the hidden dropout.
+    """
+    methods = [_build_one(name, values) for name, values in chosen.items()]
+    owners = [name for name, method in zip(chosen, methods, strict=True) if method.sets_dropout]
+    if len(owners) > 1:
+        raise UserError(f"{' and '.join(owners)} cannot be combined: each decides on the hidden dropout")
+    return methods
+
+
+def _build_one(name: str, values: Mapping[str, Any]) -> Method:
+    known = discover()
+    if name not in known:
+        raise UserError(f"there is no method {name!r}; there are {', '.join(known)}")
+    cls, fixed = known[name]
+    hints = typing.get_type_hints(cls)
+    free = [f.name for f in fields(cls) if f.name not in fixed]  # type: ignore[arg-type]
+    for key, value in values.items():
+        if key not in free:
+            near = difflib.get_close_matches(key, free, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(free) or 'none'}"
+            raise UserError(f"method.{name} has no option {key!r}{hint}")
+        if not _fits(value, hints[key]):
+            raise UserError(f"method.{name}.{key} must be {_in_words(hints[key])}, not {value!r}")
+    try:
+        method = cls(**{**values, **fixed})
+    except ValueError as error:
+        raise UserError(f"method.{name}.{error}") from error
+    return method
+
+
+def _fits(value: object, hint: Any) -> bool:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if typing.get_origin(hint) is list:
+        return isinstance(value, list) and all(_fits(v, typing.get_args(hint)[0]) for v in value)
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _in_words(hint: Any) -> str:
+    names = {float: "a number", int: "a whole number", str: "a name", bool: "true or false", type(None): "null"}
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(_in_words(option) for option in typing.get_args(hint))
+    if typing.get_origin(hint) is list:
+        return "a list"
+    return names.get(hint, str(hint))

@@ -1,0 +1,94 @@
+"""Where a checkpoint lies and what it is: hub id, folder, installed package, or a tiny model built on the spot."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from hype_bench.config import ModelConfig, UserError
+
+FAMILIES = {"deberta-v2": "deberta_v2"}  # transformers' model_type -> the recipe's name, where they differ
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """``location`` is what ``from_pretrained`` takes; ``identity`` is the same for the same weights anywhere."""
+
+    name: str
+    location: str
+    identity: str
+    is_local: bool
+
+
+def locate(model: ModelConfig) -> Checkpoint:
+    """Resolves ``package:NAME``, ``tiny:FAMILY``, a folder or a hub id; a folder is identified by its content.
+
+    Raises:
+        UserError: the package is not installed, or the folder holds no model.
+    """
+    address = model.address
+    name = model.name if model.name_or_path in (None, model.checkpoint) else Path(address).name
+    if address.startswith("tiny:"):
+        from hype_bench.models.tiny import build_tiny
+
+        folder = build_tiny(address.removeprefix("tiny:"))
+    elif address.startswith("package:"):
+        folder = _package_folder(address.removeprefix("package:"))
+    elif Path(address).exists() or address.startswith(("/", ".", "~")):
+        folder = Path(address).expanduser()
+    else:
+        return Checkpoint(name, address, f"hub:{address}", is_local=False)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} is no model: it has no config.json")
+    return Checkpoint(name, str(folder), f"content:{content_hash(folder)}", is_local=True)
+
+
+def family_of(model: ModelConfig) -> str | None:
+    """The recipe's family: as the named choice says, or read from the user's own checkpoint."""
+    if model.name_or_path in (None, model.checkpoint):
+        return model.family
+    config = Path(locate(model).location) / "config.json"
+    if config.is_file():
+        model_type = str(json.loads(config.read_text()).get("model_type", ""))
+    else:
+        from hype_bench.models.loading import hub_model_type
+
+        model_type = hub_model_type(model.address)
+    return FAMILIES.get(model_type, model_type)
+
+
+def content_hash(folder: Path) -> str:
+    """A hash of everything in a checkpoint folder that can change a number: configuration, weights, vocabulary."""
+    names = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")
+    files = sorted({path for pattern in names for path in folder.glob(pattern) if path.is_file()})
+    stamp = tuple((str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in files)
+    return _hash_files(stamp)
+
+
+@lru_cache(maxsize=64)
+def _hash_files(stamp: tuple[tuple[str, int, int], ...]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for file, _, _ in stamp:
+        digest.update(Path(file).name.encode())
+        with Path(file).open("rb") as stream:
+            while chunk := stream.read(1 << 22):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _package_folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)  # found, not imported: importing it pulls sentence-transformers
+    if spec is None or spec.origin is None:
+        raise UserError(f"the package {package} is not installed: pip install {package.replace('_', '-')}")
+    return Path(spec.origin).parent / "model"
+
+
+def cache_folder() -> Path:
+    """Where tokenised data and tiny models are kept; ``HYPE_BENCH_CACHE`` moves it."""
+    home = os.environ.get("HYPE_BENCH_CACHE") or os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    return Path(home) / "hype_bench"

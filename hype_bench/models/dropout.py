@@ -1,0 +1,60 @@
+"""Dropout whose masks are drawn in bulk: torch's own Bernoulli costs a sixth of an update on a CPU.
+
+Sixteen random bits decide an entry, so the probability is a multiple of 2^-16 (0.1 becomes 0.100006) and the
+survivors are scaled by exactly that. The bits are expanded from one number of torch's generator: ``torch.manual_seed``
+rules them, and gradient checkpointing, which restores that generator, redraws the same mask.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_LEVELS = 1 << 16
+
+
+def bulk_dropout(x: Tensor, p: float) -> Tensor:
+    """Zeroes each entry of ``x`` with probability ``p`` (to 2^-17) and scales the rest by the inverse of its own.
+
+    Reference: Srivastava et al. 2014, "Dropout".
+    """
+    dropped = round(p * _LEVELS)
+    if dropped == 0:
+        return x
+    if dropped == _LEVELS:
+        return x * 0.0
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    words = np.random.SFC64(seed).random_raw(math.ceil(x.numel() / 4))
+    bits = torch.from_numpy(words.view(np.int16))[: x.numel()].view(x.shape)
+    keep = (bits >= dropped - _LEVELS // 2) * x.new_tensor(_LEVELS / (_LEVELS - dropped))
+    return x * keep
+
+
+class BulkDropout(nn.Dropout):
+    """Takes the place of a ``nn.Dropout`` on the CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return bulk_dropout(x, self.p) if self.training else x
+
+
+def install_bulk_dropout(model: nn.Module) -> Callable[[], None]:
+    """Replaces every ``nn.Dropout`` of the model; returns what puts the originals back."""
+    replaced: list[tuple[nn.Module, str, nn.Dropout]] = []
+    for path, module in list(model.named_modules()):
+        if type(module) is nn.Dropout:
+            parent, name = model.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2]
+            bulk = BulkDropout(module.p).train(module.training)
+            setattr(parent, name, bulk)
+            replaced.append((parent, name, module))
+
+    def restore() -> None:
+        for parent, name, original in replaced:
+            original.p = getattr(parent, name).p
+            original.train(parent.training)
+            setattr(parent, name, original)
+
+    return restore

@@ -1,0 +1,81 @@
+"""Loads a tokenizer and a sequence classifier: pre-trained encoder, head drawn from a seed of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+
+from hype_bench.config import UserError
+from hype_bench.models.checkpoint import Checkpoint
+from hype_bench.models.quiet import quiet
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """The checkpoint's own fast tokenizer."""
+    with _readable(checkpoint):
+        return AutoTokenizer.from_pretrained(checkpoint.location)
+
+
+def hub_model_type(address: str) -> str:
+    with _readable(Checkpoint(address, address, f"hub:{address}", is_local=False)):
+        return str(AutoConfig.from_pretrained(address).model_type)
+
+
+def load_classifier(checkpoint: Checkpoint, outputs: int, dropout: float, head_seed: int) -> PreTrainedModel:
+    """A sequence classifier in float32 on the CPU.
+
+    The encoder's weights must all come from the checkpoint. Whatever the checkpoint has no fitting weights for
+    outside the encoder (classifier, and for some families the pooler) is initialised from ``head_seed`` as
+    the architecture prescribes.
+
+    Args:
+        outputs: classes, or 1 for a regression (mean squared error).
+        dropout: hidden dropout probability, set in the configuration as the HyPe code does (methods.md 1.3):
+            ``hidden_dropout_prob``, for XLNet ``dropout``.
+
+    Raises:
+        UserError: no model there, or an encoder weight is missing or has another shape.
+    """
+    with _readable(checkpoint):
+        config = AutoConfig.from_pretrained(checkpoint.location, num_labels=outputs)
+        setattr(config, "dropout" if config.model_type == "xlnet" else "hidden_dropout_prob", dropout)
+        config.problem_type = "regression" if outputs == 1 else "single_label_classification"
+        torch.manual_seed(head_seed)
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint.location,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    mismatched = [key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]]
+    prefix = f"{model.base_model_prefix}."
+    unfit = [key for key in [*mismatched, *info["missing_keys"]] if key.startswith(prefix) and "pooler" not in key]
+    if unfit:
+        raise UserError(
+            f"the weights at {checkpoint.location} do not fit a {config.model_type}: {len(unfit)} of the "
+            f"encoder's tensors are missing or have another shape, {sorted(unfit)[0]} among them"
+        )
+    return model  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _readable(checkpoint: Checkpoint) -> Iterator[None]:
+    """Turns the many ways in which loading fails into one sentence."""
+    try:
+        with quiet():
+            yield
+    except UserError:
+        raise
+    except Exception as error:  # OSError, ValueError, SafetensorError, JSON errors …: whatever a broken folder gives
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        if checkpoint.is_local:
+            raise UserError(f"{checkpoint.location} cannot be loaded as a model ({first})") from error
+        raise UserError(
+            f"{checkpoint.location} is neither reachable on the hub nor in its cache ({first}): go online once, "
+            "or set model.name_or_path to a folder that holds it, or choose model=minilm"
+        ) from error

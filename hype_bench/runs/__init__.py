@@ -1,0 +1,1 @@
+"""What a run is: identity, record on disk, status. Imports no torch."""

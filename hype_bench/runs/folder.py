@@ -1,0 +1,142 @@
+"""A run on disk. ``result.json`` is written last and in one move: that it is there means that the run is done.
+
+<results>/runs/<identity>/
+    run.json          what was asked for, written at the start
+    lock              held by the process that is at it, released by the system when that dies
+    failure.txt       the traceback of the last attempt that crashed
+    predictions.csv   one row per example of every scored split
+    result.json       the record
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from hype_bench.config import UserError
+from hype_bench.runs.secrets import scrub
+
+
+class BusyError(RuntimeError):
+    """Another process is at this run right now."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @classmethod
+    def of(cls, results_dir: str | Path, identity: str) -> RunFolder:
+        return cls(Path(results_dir) / "runs" / identity)
+
+    def result(self) -> dict[str, Any] | None:
+        """The record, or None if the run is not done.
+
+        Raises:
+            UserError: there is a ``result.json`` that cannot be read; it names it.
+        """
+        try:
+            record = json.loads((self.path / "result.json").read_text(encoding="utf-8"))
+            if not isinstance(record, dict) or "status" not in record:
+                raise ValueError("not a record")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path / 'result.json'} is broken ({error}); the run counts as not done") from error
+        return record
+
+    def lock(self) -> FileLock:
+        """Takes the run; release it with ``.release()`` or by ending the process.
+
+        Raises:
+            BusyError: another process has it.
+            UserError: the results folder cannot be written to.
+        """
+        lock = FileLock(self.path / "lock")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise BusyError(str(self.path)) from None
+        except OSError as error:
+            raise UserError(f"the results folder cannot be written to: {error}") from error
+        return lock
+
+    def is_busy(self) -> bool:
+        if not (self.path / "lock").exists():
+            return False
+        try:
+            self.lock().release()
+        except BusyError:
+            return True
+        except UserError:  # a folder that we may only read: nobody of ours is at it
+            return False
+        return False
+
+    def begin(self, request: dict[str, Any]) -> None:
+        """Notes what was asked for. A broken result is set aside, never deleted; an old failure is forgotten."""
+        broken = self.path / "result.json"
+        if broken.exists():
+            broken.replace(_free_name(self.path / "result.broken.json"))
+        (self.path / "failure.txt").unlink(missing_ok=True)
+        self.write_json("run.json", request)
+
+    def request(self) -> dict[str, Any] | None:
+        try:
+            request = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return request if isinstance(request, dict) else None
+
+    def failure(self) -> str | None:
+        """The traceback of the last attempt, if it crashed."""
+        try:
+            return (self.path / "failure.txt").read_text(encoding="utf-8")
+        except OSError:
+            return None
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        self.write(name, json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a file of the folder in one move: a reader sees the old one or the whole new one."""
+        write_atomically(self.path / name, scrub(text))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(scratch).replace(path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def _free_name(path: Path) -> Path:
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: it is written as the string "nan", which ``float`` reads back."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return value

@@ -1,0 +1,41 @@
+"""A run's identity: a hash of everything that can change its numbers, and of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+from hype_bench.config import RunConfig
+
+FORMAT = 1  # raised when a change of the code changes the numbers of the same settings
+
+_NO_EFFECT = ("evaluate_every", "save")  # a curve more, a folder more: the same numbers
+
+
+def identity(run: RunConfig, checkpoint: str, data: str, methods: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the hash is taken of.
+
+    Args:
+        checkpoint: the checkpoint's identity (hub id, or a hash of its content).
+        data: the fingerprint of all texts and labels.
+        methods: name -> all hyper-parameters, defaults included.
+    """
+    training = {key: value for key, value in asdict(run.training).items() if key not in _NO_EFFECT}
+    return {
+        "format": FORMAT,
+        "model": checkpoint,
+        "data": data,
+        "max_length": run.data.max_length,
+        "metric": run.task.metric,
+        "methods": [[name, values] for name, values in methods.items()],
+        "training": training,
+        "seed": run.seed,
+    }
+
+
+def digest(parts: dict[str, Any]) -> str:
+    """Sixteen hexadecimal digits; the name of the run's folder."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

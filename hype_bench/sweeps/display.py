@@ -1,0 +1,73 @@
+"""What the user sees while runs go on: one bar for the sweep and one for the run; plain lines outside a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hype_bench.runs.secrets import scrub
+
+
+class Display:
+    """Progress on standard error if that is a terminal; finished runs as lines on standard output."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
+        self.progress: Progress | None = None
+        if console.is_terminal:
+            self.progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(),
+                console=console,
+                transient=True,
+            )
+        self.sweep: Any = None
+        self.run: Any = None
+        self.jobs = self.ended = 0
+
+    def start_sweep(self, jobs: int) -> None:
+        self.jobs = jobs
+        if self.progress:
+            self.progress.start()
+            self.sweep = self.progress.add_task("sweep", total=jobs, note="runs")
+
+    def start_run(self, title: str) -> None:
+        if self.progress:
+            self.progress.start()
+            self.run = self.progress.add_task(title, total=None, note="")
+
+    def update(self, row: dict[str, float], total: int) -> None:
+        if self.progress and self.run is not None and "loss" in row:
+            seconds = self.progress.tasks[self.progress.task_ids.index(self.run)].elapsed or 0.0
+            rate = row["update"] / seconds if seconds else 0.0
+            note = f"loss {row['loss']:.4f}  {rate:.1f} updates/s"
+            self.progress.update(self.run, completed=row["update"], total=total, note=note)
+
+    def end_run(self, line: str) -> None:
+        """Takes the run's bar away, moves the sweep's on, and leaves a line."""
+        self.ended += 1
+        if self.progress:
+            if self.run is not None:
+                self.progress.remove_task(self.run)
+                self.run = None
+            if self.sweep is not None:
+                self.progress.update(self.sweep, completed=self.ended)
+        self.say(f"[{self.ended}/{self.jobs}] {line}" if self.jobs else line)
+
+    def say(self, line: str) -> None:
+        if self.progress and self.progress.live.is_started:
+            self.progress.console.print(scrub(line), markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(scrub(line), flush=True)
+
+    def stop(self) -> None:
+        if self.progress:
+            self.progress.stop()
+
+
+display = Display()  # one per process: the sweep and its runs share a terminal

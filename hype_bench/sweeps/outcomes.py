@@ -1,0 +1,33 @@
+"""How the jobs of one sweep ended, noted in the sweep's folder by whichever process ran them."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from hype_bench.execute import Ended
+from hype_bench.runs.folder import RunFolder, write_atomically
+from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_run
+
+_POLL_SECONDS = 1.0
+
+
+def note(sweep: Path, job: int, ended: Ended) -> None:
+    sweep.mkdir(parents=True, exist_ok=True)
+    write_atomically(sweep / f"job-{job:06d}.json", json.dumps(asdict(ended)) + "\n")
+
+
+def read(sweep: Path) -> list[Ended]:
+    """In the order of the jobs' numbers."""
+    return [Ended(**json.loads(path.read_text(encoding="utf-8"))) for path in sorted(sweep.glob("job-*.json"))]
+
+
+def wait_for(ended: Ended, results_dir: Path) -> Ended:
+    """Waits for a run that another process is at, and says how that one ended."""
+    folder = RunFolder.of(results_dir, ended.identity)
+    while (status := read_run(folder)).state == RUNNING:
+        time.sleep(_POLL_SECONDS)
+    skipped = status.state in (DONE, DIVERGED)
+    return replace(ended, state=status.state, reason=status.reason, skipped=skipped)

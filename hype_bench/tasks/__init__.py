@@ -1,0 +1,1 @@
+"""What is learnt: sources, text columns, labels, metrics, subsets."""

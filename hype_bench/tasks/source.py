@@ -1,0 +1,94 @@
+"""Where the rows of a split come from: a generator, a user's file, a folder of parquet files, or the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hype_bench.config import DataConfig, SourceConfig, TaskConfig, UserError
+from hype_bench.tasks import demo
+
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": pd.read_csv,
+    ".tsv": lambda path: pd.read_csv(path, sep="\t", quoting=3),
+    ".jsonl": lambda path: pd.read_json(path, lines=True),
+    ".parquet": pd.read_parquet,
+}
+
+
+def read_split(task: TaskConfig, data: DataConfig, split: str) -> pd.DataFrame | None:
+    """The rows of one split as they lie at the source, or None if the source has no such split.
+
+    Raises:
+        UserError: the source cannot be reached or read; the message names the ways out.
+    """
+    if task.generated:
+        return pd.DataFrame(demo.generate(task.name, split))
+    if task.source is None:
+        file = {task.train_split: task.train_file, "validation": task.validation_file}.get(split)
+        return None if file is None else read_file(Path(file))
+    if data.root is not None:
+        return _read_folder(task.source, Path(data.root), split)
+    return _read_hub(task.source, split)
+
+
+def read_file(path: Path) -> pd.DataFrame:
+    """One table, by its ending: .csv, .tsv, .jsonl or .parquet."""
+    if path.suffix not in _READERS:
+        raise UserError(
+            f"{path}: cannot read {path.suffix or 'a file without ending'}; {', '.join(_READERS)} are known"
+        )
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        return _READERS[path.suffix](path)
+    except Exception as error:  # each reader has its own family of exceptions
+        raise UserError(f"{path}: not a readable {path.suffix[1:]} file ({_first_line(error)})") from error
+
+
+def _read_folder(source: SourceConfig, root: Path, split: str) -> pd.DataFrame | None:
+    folder = root / source.folder
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder; data.root (HYPE_BENCH_DATA) must hold {source.folder}/<split>.parquet, "
+            "or leave it empty to load from the hub"
+        )
+    path = folder / f"{split}.parquet"
+    return read_file(path) if path.is_file() else None
+
+
+def _read_hub(source: SourceConfig, split: str) -> pd.DataFrame | None:
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        return _load_hub(datasets.load_dataset, source, split)
+    except ValueError as error:
+        if "split" in str(error).lower():
+            return None
+        raise UserError(_ways_out(source, error)) from error
+    except (ConnectionError, OSError, RuntimeError) as error:
+        raise UserError(_ways_out(source, error)) from error
+
+
+def _load_hub(load: Callable[..., Any], source: SourceConfig, split: str) -> pd.DataFrame:
+    try:
+        rows = load(source.hub, source.config, split=split)
+    except RuntimeError:  # a repository that still holds a loading script: the hub keeps a parquet copy of it
+        rows = load(source.hub, source.config, split=split, revision="refs/convert/parquet")
+    return pd.DataFrame(rows.to_pandas())
+
+
+def _ways_out(source: SourceConfig, error: Exception) -> str:
+    return (
+        f"{source.hub} is neither reachable on the hub nor in its cache ({_first_line(error)}): "
+        f"go online once, or set HYPE_BENCH_DATA (data.root) to a folder with {source.folder}/<split>.parquet, "
+        "or choose a generated task such as task=demo_rte"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

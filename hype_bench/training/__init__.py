@@ -1,0 +1,1 @@
+"""The loop and its parts: seeds, device, tokens, batches, optimizer, evaluation."""

@@ -1,0 +1,113 @@
+"""Which examples stand in which batch, and a batch as the model takes it: packed into one row, or padded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hype_bench.models.packing import make_layout
+from hype_bench.training.tokens import Tokens
+
+Indices = NDArray[np.int64]
+
+
+def training_order(examples: int, batch_size: int, steps: int, seed: int) -> Iterator[Indices]:
+    """The batches of ``steps`` updates: every epoch a fresh permutation, its last batch as small as it comes."""
+    generator = torch.Generator().manual_seed(seed)
+    epochs = math.ceil(steps / math.ceil(examples / batch_size))
+    for epoch in range(epochs):
+        order = torch.randperm(examples, generator=generator).numpy()
+        batches = np.split(order, range(batch_size, examples, batch_size))
+        yield from batches[: steps - epoch * len(batches)]
+
+
+def evaluation_order(tokens: Tokens, most_tokens: int = 8192) -> Iterator[Indices]:
+    """Batches in order of length, each of at most ``most_tokens`` tokens once padded (or of one example)."""
+    order = np.argsort(tokens.lengths, kind="stable")
+    batch: list[int] = []
+    for index in order[::-1]:  # longest first: the first batch shows whether memory suffices
+        if batch and tokens.lengths[batch[0]] * (len(batch) + 1) > most_tokens:
+            yield np.asarray(batch)
+            batch = []
+        batch.append(int(index))
+    if batch:
+        yield np.asarray(batch)
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Turns examples into the keyword arguments of a model's forward call.
+
+    Attributes:
+        packed: one row for the whole batch (see ``models.packing``) instead of padding to its longest.
+        first_position: the position number of a sequence's first token (packed rows only).
+        pad_token, pad_left: as the tokenizer has them.
+        most_in_group: how many sequences attention takes together (packed rows only).
+    """
+
+    packed: bool
+    device: torch.device
+    first_position: int = 0
+    pad_token: int = 0
+    pad_left: bool = False
+    most_in_group: int = 4
+
+    def __call__(self, tokens: Tokens, indices: Indices) -> dict[str, Any]:
+        labels = torch.from_numpy(tokens.labels[indices])
+        batch = self._packed(tokens, indices) if self.packed else self._padded(tokens, indices)
+        batch["labels"] = labels.float() if labels.is_floating_point() else labels
+        return {key: value.to(self.device) for key, value in batch.items()}
+
+    def _packed(self, tokens: Tokens, indices: Indices) -> dict[str, Any]:
+        lengths = tokens.lengths[indices].tolist()
+        rows = _rows(tokens.bounds, indices)
+        positions = np.fromiter(chain.from_iterable(map(range, lengths)), dtype=np.int64, count=len(rows))
+        batch: dict[str, Any] = {
+            "input_ids": _long(tokens.ids[rows])[None],
+            "position_ids": _long(positions + self.first_position)[None],
+            "packing": make_layout(lengths, self.most_in_group),
+        }
+        if tokens.types is not None:
+            batch["token_type_ids"] = _long(tokens.types[rows])[None]
+        return batch
+
+    def _padded(self, tokens: Tokens, indices: Indices) -> dict[str, Any]:
+        lengths = tokens.lengths[indices]
+        inside = np.arange(lengths.max())[None] < lengths[:, None]
+        if self.pad_left:
+            inside = inside[:, ::-1]
+        rows = _rows(tokens.bounds, indices)
+        batch = {"input_ids": _fill(inside, tokens.ids[rows], self.pad_token), "attention_mask": _long(inside)}
+        if tokens.types is not None:  # XLNet's tokenizer gives padding a segment of its own
+            batch["token_type_ids"] = _fill(inside, tokens.types[rows], 3 if self.pad_left else 0)
+        return batch
+
+
+def _rows(bounds: NDArray[np.int64], indices: Indices) -> NDArray[np.int64]:
+    """The places in the flat arrays of all tokens of these examples, one example after the other."""
+    return np.concatenate([np.arange(bounds[i], bounds[i + 1]) for i in indices])
+
+
+def _fill(inside: NDArray[np.bool_], values: NDArray[Any], padding: int) -> Tensor:
+    filled = np.full(inside.shape, padding, dtype=np.int64)
+    filled[inside] = values
+    return torch.from_numpy(filled)
+
+
+def _long(values: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
+
+
+def split_evenly(indices: Indices, pieces: int) -> list[Indices]:
+    """A batch in at most ``pieces`` pieces of nearly equal size, none empty."""
+    pieces = min(pieces, len(indices))
+    edges = np.linspace(0, len(indices), pieces + 1).round().astype(int)
+    return [indices[a:b] for a, b in pairwise(edges)]

@@ -1,0 +1,49 @@
+"""Scores a model on a split: in order of length and in big batches, predictions back in data order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from hype_bench.tasks.metrics import Scores, score
+from hype_bench.training.batches import Collator, evaluation_order
+from hype_bench.training.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``logits``: (examples, outputs), data order. ``scores``: all that go with the task's metric."""
+
+    labels: NDArray[Any]
+    logits: NDArray[np.float32]
+    scores: Scores
+
+    @property
+    def predictions(self) -> NDArray[Any]:
+        return to_predictions(self.logits)
+
+
+def to_predictions(logits: NDArray[np.float32]) -> NDArray[Any]:
+    """Classes by the largest logit, or the one output of a regression."""
+    return logits[:, 0].astype(np.float64) if logits.shape[1] == 1 else logits.argmax(axis=1)
+
+
+def evaluate(
+    model: PreTrainedModel, tokens: Tokens, collate: Collator, metric: str, autocast: torch.autocast
+) -> Evaluation:
+    """Runs the model over a split in evaluation mode and leaves it in the mode it was in."""
+    was_training, outputs = model.training, int(model.config.num_labels or 1)
+    model.eval()
+    logits = np.empty((len(tokens), outputs), dtype=np.float32)
+    with torch.inference_mode(), autocast:
+        for indices in evaluation_order(tokens):
+            batch = collate(tokens, indices)
+            del batch["labels"]
+            logits[indices] = model(**batch).logits.float().cpu().numpy()
+    model.train(was_training)
+    return Evaluation(tokens.labels, logits, score(metric, tokens.labels, to_predictions(logits)))

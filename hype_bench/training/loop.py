@@ -1,0 +1,230 @@
+"""Fine-tunes one encoder on one task with some techniques, and scores the last weights once.
+
+Read :func:`fine_tune` from top to bottom: it is the whole of training. Techniques act through the ``Moments`` that
+``methods.compose`` returns; nothing here knows their names.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from hype_bench.config import RunConfig, UserError
+from hype_bench.methods.base import Batch, Context, Method, Moments, compose, task_loss
+from hype_bench.models.checkpoint import Checkpoint
+from hype_bench.models.dropout import install_bulk_dropout
+from hype_bench.models.loading import load_classifier, load_tokenizer
+from hype_bench.models.packing import NAME as PACKED
+from hype_bench.models.packing import attach_packing, can_pack, first_position
+from hype_bench.models.quiet import quiet
+from hype_bench.tasks.data import TaskData
+from hype_bench.training.batches import Collator, split_evenly, training_order
+from hype_bench.training.device import choose_device, describe, peak_memory, set_up
+from hype_bench.training.evaluation import Evaluation, evaluate
+from hype_bench.training.optimizer import (
+    make_optimizer,
+    make_schedule,
+    parameter_groups,
+    total_steps,
+    warmup_steps,
+)
+from hype_bench.training.seeds import derive
+from hype_bench.training.tokens import tokenise
+
+LOG_EVERY = 10  # updates between two points of the loss curve
+Row = dict[str, float]  # one point: update, loss, learning_rate, or update and scores
+
+
+class DivergedError(RuntimeError):
+    """The training loss is no longer finite."""
+
+
+@dataclass
+class Outcome:
+    """What one run found. ``seconds`` per phase; ``tokens`` counts real ones, without padding."""
+
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    curve: list[Row] = field(default_factory=list)
+    updates: int = 0
+    tokens: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory: int = 0
+    machine: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def fine_tune(
+    run: RunConfig,
+    data: TaskData,
+    checkpoint: Checkpoint,
+    methods: list[Method],
+    outcome: Outcome,
+    on_log: Callable[[Row, int], None] = lambda row, total: None,
+    save_to: Path | None = None,
+) -> None:
+    """Trains and scores; fills ``outcome`` as it goes, so that what was found before a failure is not lost.
+
+    Args:
+        on_log: called with every point of the curve and the number of updates in all.
+        save_to: where a plain ``from_pretrained`` folder is written at the end, if anywhere.
+
+    Raises:
+        DivergedError: the loss is not finite.
+        UserError: the model or the combination of settings cannot work.
+    """
+    settings, clock = run.training, _Clock(outcome.seconds)
+    device = choose_device(run.device, settings.precision)
+    set_up(device, settings.precision)
+    outcome.machine = describe(device)
+
+    tokenizer = load_tokenizer(checkpoint)
+    train = tokenise(data.train, tokenizer, run.data.max_length)
+    evaluation = {split.name: tokenise(split, tokenizer, run.data.max_length) for split in data.evaluation}
+    clock.end("tokens")
+
+    model = load_classifier(checkpoint, data.outputs, settings.dropout, derive(run.seed, "head"))
+    model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
+    plain = _speed_up(model, run)
+    collate = _collator(model, tokenizer, device)
+    context = Context(run.seed, settings.precision, outcome.facts, outcome.warnings)
+    moments = compose(methods, model, context)
+    total = total_steps(len(train), settings)
+    groups = moments.parameter_groups(parameter_groups(model, settings.learning_rate, settings.weight_decay))
+    optimizer = make_optimizer(groups, settings)
+    schedule = make_schedule(optimizer, total, warmup_steps(total, settings))
+    trainable = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+    autocast = _autocast(device, settings.precision)
+    backward = _backward(model, moments, autocast, scaler)
+    clock.end("model")
+
+    torch.manual_seed(derive(run.seed, "dropout"))
+    model.train()
+    loss_sum = torch.zeros((), device=device)
+    for indices in training_order(len(train), settings.batch_size, total, derive(run.seed, "order")):
+        pieces = [collate(train, piece) for piece in split_evenly(indices, settings.gradient_accumulation_steps)]
+        loss_sum += moments.gradients(pieces, backward)
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(trainable, settings.max_grad_norm)
+        moments.after_backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        moments.after_step()
+        outcome.updates += 1
+        outcome.tokens += int(train.lengths[indices].sum())
+        if outcome.updates % LOG_EVERY == 0 or outcome.updates == total:
+            rate = float(schedule.get_last_lr()[0])
+            row = {"update": outcome.updates, "loss": _mean(loss_sum, outcome.updates), "learning_rate": rate}
+            outcome.curve.append(row)
+            on_log(row, total)
+            loss_sum.zero_()
+        schedule.step()
+        if settings.evaluate_every and outcome.updates % settings.evaluate_every == 0:
+            first = next(iter(evaluation.values()))
+            scores = evaluate(model, first, collate, run.task.metric, autocast).scores
+            outcome.curve.append({"update": outcome.updates, **scores})
+            on_log(outcome.curve[-1], total)
+    moments.finish()
+    clock.end("train")
+
+    for name, tokens in evaluation.items():
+        outcome.evaluations[name] = evaluate(model, tokens, collate, run.task.metric, autocast)
+    clock.end("evaluate")
+
+    plain()
+    if save_to is not None:
+        with quiet():
+            model.save_pretrained(save_to)
+            tokenizer.save_pretrained(save_to)
+    outcome.peak_memory = peak_memory(device)
+
+
+def _speed_up(model: PreTrainedModel, run: RunConfig) -> Callable[[], None]:
+    """Packing, bulk dropout and checkpointing as far as the model takes them; returns what undoes the first two."""
+    settings, kind = run.training, model.config.model_type
+    if settings.packing == "on" and not can_pack(model):
+        raise UserError(f"training.packing=on cannot work for {kind}: it takes no custom attention; use auto or off")
+    if settings.gradient_checkpointing:
+        if not model.supports_gradient_checkpointing:
+            raise UserError(f"training.gradient_checkpointing=true cannot work for {kind}: it has none")
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    undo = []
+    if settings.packing != "off" and can_pack(model):
+        undo.append(attach_packing(model))
+    if model.device.type == "cpu":
+        undo.append(install_bulk_dropout(model))
+
+    def plain() -> None:
+        for step in reversed(undo):
+            step()
+
+    return plain
+
+
+def _collator(model: PreTrainedModel, tokenizer: Any, device: torch.device) -> Collator:
+    packed = model.config._attn_implementation == PACKED
+    return Collator(
+        packed=packed,
+        device=device,
+        first_position=first_position(model) if packed else 0,
+        pad_token=tokenizer.pad_token_id or 0,
+        pad_left=tokenizer.padding_side == "left",
+        most_in_group=4 if device.type == "cpu" else 1 << 30,  # a GPU would rather pad than be called often
+    )
+
+
+def _autocast(device: torch.device, precision: str) -> torch.autocast:
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def _backward(
+    model: PreTrainedModel, moments: Moments, autocast: torch.autocast, scaler: torch.amp.GradScaler
+) -> Callable[[list[Batch]], Tensor]:
+    """Forward and backward of one update: gradients of the mean loss over all its pieces, and that loss."""
+
+    def forward(batch: Batch) -> Any:
+        return model(**{name: value for name, value in batch.items() if name != "labels"})
+
+    def objective(batch: Batch, forward: Callable[[Batch], Any]) -> Tensor:
+        return task_loss(forward(batch).logits, batch["labels"])
+
+    def backward(pieces: list[Batch]) -> Tensor:
+        examples = sum(len(piece["labels"]) for piece in pieces)
+        losses = []
+        for piece in pieces:
+            with autocast:
+                loss = moments.loss(piece, forward, objective) * (len(piece["labels"]) / examples)
+            scaler.scale(loss).backward()
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+    return backward
+
+
+def _mean(loss_sum: Tensor, updates: int) -> float:
+    """The mean loss since the last point of the curve; this is where a run that diverged is noticed."""
+    mean = float(loss_sum) / ((updates - 1) % LOG_EVERY + 1)
+    if not torch.isfinite(loss_sum):
+        raise DivergedError(f"the training loss was no longer finite within the {LOG_EVERY} updates up to {updates}")
+    return mean
+
+
+class _Clock:
+    """Seconds from one ``end`` to the next, by name."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds, self.last = seconds, time.perf_counter()
+
+    def end(self, phase: str) -> None:
+        now = time.perf_counter()
+        self.seconds[phase], self.last = now - self.last, now

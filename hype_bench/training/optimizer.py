@@ -1,0 +1,114 @@
+"""Parameter groups, two forms of AdamW, and the schedule (HyPe paper, Appendix A; methods.md 0.4 and 1.5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from hype_bench.config import TrainingSettings
+
+
+def parameter_groups(model: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups of the trainable parameters: with decay, and biases and LayerNorm without."""
+    norms = {id(p) for m in model.modules() if "LayerNorm" in type(m).__name__ for p in m.parameters()}
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            (plain if "bias" in name or id(parameter) in norms else decayed).append(parameter)
+    return [
+        {"params": decayed, "lr": learning_rate, "weight_decay": weight_decay},
+        {"params": plain, "lr": learning_rate, "weight_decay": 0.0},
+    ]
+
+
+def make_optimizer(groups: list[dict[str, Any]], settings: TrainingSettings) -> Optimizer:
+    """``adamw``: torch's, fused; ``adamw_hf``: :class:`AdamWHF`."""
+    groups = [group for group in groups if group["params"]]
+    if settings.optimizer == "adamw_hf":
+        return AdamWHF(groups, settings.learning_rate, settings.adam_betas, settings.adam_epsilon)
+    device = groups[0]["params"][0].device.type
+    return torch.optim.AdamW(
+        groups,
+        settings.learning_rate,
+        settings.adam_betas,
+        settings.adam_epsilon,
+        fused=device in ("cpu", "cuda"),
+    )
+
+
+class AdamWHF(Optimizer):
+    """AdamW as transformers 4.7.0 wrote it, with which the HyPe paper's numbers were made.
+
+    epsilon is added before the bias correction: ``p -= lr * sqrt(1-b2^t)/(1-b1^t) * m / (sqrt(v) + eps)``, and the
+    decay follows on the already updated parameter, ``p -= lr * wd * p``. With the paper's epsilon of 1e-5 and small
+    gradients the first steps are half of torch's.
+
+    Reference: Loshchilov and Hutter 2019, arXiv:1711.05101; methods.md 1.5.
+    """
+
+    def __init__(self, params: Any, lr: float, betas: tuple[float, float], eps: float) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                self._step(parameters, group)
+
+    def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        for p in parameters:
+            if not self.state[p]:
+                self.state[p] = {"step": 0, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+            self.state[p]["step"] += 1
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        first = [self.state[p]["exp_avg"] for p in parameters]
+        second = [self.state[p]["exp_avg_sq"] for p in parameters]
+        beta1, beta2 = group["betas"]
+        torch._foreach_lerp_(first, gradients, 1 - beta1)
+        torch._foreach_mul_(second, beta2)
+        torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
+        denominators = torch._foreach_sqrt(second)
+        torch._foreach_add_(denominators, group["eps"])
+        steps = [self.state[p]["step"] for p in parameters]
+        sizes = [-group["lr"] * math.sqrt(1 - beta2**t) / (1 - beta1**t) for t in steps]
+        torch._foreach_addcdiv_(parameters, first, denominators, sizes)
+        if group["weight_decay"]:
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+
+
+def total_steps(examples: int, settings: TrainingSettings) -> int:
+    """Updates of a run: ``max_steps``, or ceil(epochs * ceil(examples / batch size))."""
+    if settings.max_steps is not None:
+        return settings.max_steps
+    assert settings.epochs is not None
+    return math.ceil(settings.epochs * math.ceil(examples / settings.batch_size))
+
+
+def warmup_steps(total: int, settings: TrainingSettings) -> int:
+    """Updates of warm-up: ``warmup_steps``, or ceil(warmup_ratio * total)."""
+    if settings.warmup_steps is not None:
+        return settings.warmup_steps
+    assert settings.warmup_ratio is not None
+    return math.ceil(settings.warmup_ratio * total)
+
+
+def learning_rate_factor(done: int, total: int, warmup: int) -> float:
+    """The factor on the learning rate after ``done`` updates: linear up to 1 at ``warmup``, linear down to 0.
+
+    The first update has factor 0, as with transformers' ``get_linear_schedule_with_warmup``.
+    """
+    if done < warmup:
+        return done / warmup
+    return max(0.0, (total - done) / max(1, total - warmup))
+
+
+def make_schedule(optimizer: Optimizer, total: int, warmup: int) -> LambdaLR:
+    return LambdaLR(optimizer, lambda done: learning_rate_factor(done, total, warmup))
