@@ -49,3 +49,7 @@ def _existing(results_dir: Path) -> Path:
 
 def main() -> None:
     app()
+
+
+if __name__ == "__main__":
+    main()
