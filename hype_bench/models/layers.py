@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from hype_bench.config import UserError
 
 _STACKS = ("encoder.layer", "layer", "encoder.layers", "layers", "transformer.layer")
-_NOT_HIDDEN = re.compile(r"(attention\.self\.dropout|sequence_summary\..*)$")
+_NOT_HIDDEN = re.compile(r"(attention\.self\.dropout|sequence_summary\..*|^pooler\.dropout)$")
 
 
 def encoder_layers(model: PreTrainedModel) -> list[nn.Module]:
@@ -39,7 +39,7 @@ def hidden_dropouts(model: PreTrainedModel) -> dict[str, nn.Dropout]:
     """Every dropout that ``hidden_dropout_prob`` (XLNet: ``dropout``) drives, by name.
 
     Not the one on attention probabilities, except for XLNet, where one value drives both; not XLNet's
-    ``summary_last_dropout`` (HyPe code, main.py; methods.md 1.3).
+    ``summary_last_dropout`` (HyPe code, main.py; methods.md 1.3) and not DeBERTa's ``pooler_dropout``.
     """
     return {
         name: module

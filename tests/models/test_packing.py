@@ -1,0 +1,130 @@
+"""A packed row, a padded batch and one sequence at a time compute the same, in every family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hype_bench.config import ModelConfig
+from hype_bench.methods.base import task_loss
+from hype_bench.models.checkpoint import locate
+from hype_bench.models.loading import load_classifier, load_tokenizer
+from hype_bench.models.packing import attach_packing, can_pack, first_position, make_layout
+from hype_bench.tasks.data import Split
+from hype_bench.training.batches import Collator
+from hype_bench.training.tokens import Tokens, tokenise
+
+FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
+PACKABLE = ("bert", "roberta", "electra")
+SENTENCES = ["A dog.", "", "The nurse thanked the pilot and left early.", "no " * 60, "Two children sang.", "x", "y z"]
+
+
+def tiny(family: str) -> Any:
+    return locate(ModelConfig(name=f"tiny_{family}", checkpoint=f"tiny:{family}", family=family))
+
+
+def classifier(family: str, outputs: int = 3) -> Any:
+    model = load_classifier(tiny(family), outputs, dropout=0.0, head_seed=1)
+    model.config.attention_probs_dropout_prob = 0.0
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model.train()
+
+
+def tokens_of(family: str, outputs: int = 3, max_length: int = 40) -> Tokens:
+    count = len(SENTENCES)
+    labels = np.arange(count) % outputs if outputs > 1 else np.linspace(0, 5, count)
+    return tokenise(Split("t", (SENTENCES, SENTENCES[::-1]), labels), load_tokenizer(tiny(family)), max_length)
+
+
+def collator(model: Any, packed: bool, most_in_group: int = 4, pad_left: bool = False) -> Collator:
+    first = first_position(model) if packed else 0
+    pad = int(model.config.pad_token_id or 0)
+    return Collator(packed, torch.device("cpu"), first, pad, pad_left, most_in_group)
+
+
+def run(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+    model.zero_grad()
+    labels = batch.pop("labels")
+    logits = model(**batch).logits
+    loss = task_loss(logits, labels)
+    loss.backward()
+    return logits.detach(), loss.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def assert_same(one: Any, other: Any) -> None:
+    torch.testing.assert_close(one[0], other[0], atol=1e-6, rtol=0)
+    torch.testing.assert_close(one[1], other[1], atol=1e-6, rtol=0)
+    assert one[2].keys() == other[2].keys()
+    for name, gradient in one[2].items():
+        torch.testing.assert_close(gradient, other[2][name], atol=1e-6, rtol=0, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("outputs", [3, 1])
+@pytest.mark.parametrize("most_in_group", [1, 2, 4, 1 << 30])
+@pytest.mark.parametrize("family", PACKABLE)
+def test_packed_equals_padded(family: str, most_in_group: int, outputs: int) -> None:
+    """Odd lengths, truncation at 40 tokens, sentences without a word, a batch that no group size divides."""
+    model, tokens = classifier(family, outputs), tokens_of(family, outputs)
+    assert tokens.lengths.max() == 40
+    indices = np.array([3, 0, 6, 1, 5, 2, 4])
+    padded = run(model, collator(model, packed=False)(tokens, indices))
+    detach = attach_packing(model)
+    packed = run(model, collator(model, True, most_in_group)(tokens, indices))
+    assert_same(packed, padded)
+    detach()
+    assert_same(run(model, collator(model, packed=False)(tokens, indices)), padded)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_batch_equals_its_examples_one_by_one(family: str) -> None:
+    """Padding (left for XLNet) or packing never reaches a neighbour: logits of the batch are those of each alone."""
+    model, tokens = classifier(family), tokens_of(family)
+    packed = can_pack(model)
+    assert packed == (family in PACKABLE)
+    if packed:
+        attach_packing(model)
+    collate = collator(model, packed, pad_left=family == "xlnet")
+    model.eval()
+    with torch.no_grad():
+        together = model(**without_labels(collate(tokens, np.arange(len(tokens))))).logits
+        alone = [model(**without_labels(collate(tokens, np.array([i])))).logits for i in range(len(tokens))]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-6, rtol=0)
+
+
+def without_labels(batch: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in batch.items() if name != "labels"}
+
+
+@pytest.mark.parametrize("family", PACKABLE)
+def test_a_sequence_of_one_token(family: str) -> None:
+    model = classifier(family)
+    ids = np.array([7, 8, 9, 10], dtype=np.int32)
+    tokens = Tokens(ids, None, np.array([0, 1, 4]), np.array([0, 1]))
+    padded = run(model, collator(model, packed=False)(tokens, np.array([0, 1])))
+    attach_packing(model)
+    assert_same(run(model, collator(model, packed=True)(tokens, np.array([0, 1]))), padded)
+
+
+@pytest.mark.parametrize("family", PACKABLE)
+def test_a_padded_batch_still_works_while_packing_is_attached(family: str) -> None:
+    model, tokens = classifier(family), tokens_of(family)
+    indices = np.arange(len(tokens))
+    before = run(model, collator(model, packed=False)(tokens, indices))
+    attach_packing(model)
+    assert_same(run(model, collator(model, packed=False)(tokens, indices)), before)
+
+
+def test_layout_of_a_row() -> None:
+    layout = make_layout([3, 1, 2], most_in_group=2)
+    assert layout.starts.tolist() == [0, 3, 4]
+    assert [(group.sequences, group.length) for group in layout.groups] == [(2, 2), (1, 3)]
+    assert layout.gather.tolist() == [3, 3, 4, 5, 0, 1, 2]  # the sequence of one token fills its pad with itself
+    assert layout.gather[layout.scatter].tolist() == [0, 1, 2, 3, 4, 5]
+    bias = layout.groups[0].bias
+    assert bias is not None
+    assert bias.flatten(1).tolist() == [[0.0, float("-inf")], [0.0, 0.0]]
+    assert layout.groups[1].bias is None
