@@ -156,7 +156,7 @@ def _speed_up(model: PreTrainedModel, run: RunConfig) -> Callable[[], None]:
     if settings.gradient_checkpointing:
         if not model.supports_gradient_checkpointing:
             raise UserError(f"training.gradient_checkpointing=true cannot work for {kind}: it has none")
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     undo = []
     if settings.packing != "off" and can_pack(model):
         undo.append(attach_packing(model))

@@ -1,0 +1,176 @@
+"""The loop: repeatable bit for bit, paired over methods, equal however an update is cut, honest when it fails."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hype_bench.config import RunConfig, UserError, resolve
+from hype_bench.main import CONF
+from hype_bench.methods.base import Context, Loss, Method, Moments
+from hype_bench.methods.registry import build
+from hype_bench.models.checkpoint import locate
+from hype_bench.tasks.data import load
+from hype_bench.training.loop import DivergedError, Outcome, fine_tune
+from hydra import compose, initialize_config_dir
+
+SHORT = ["training.max_steps=6", "data.max_train_examples=48", "data.max_eval_examples=20", "training.learning_rate=1e-3"]
+
+
+def configure(*overrides: str) -> RunConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return resolve(compose("config", overrides=["task=demo_rte", "tracker=none", *SHORT, *overrides]))
+
+
+def run(*overrides: str, methods: list[Method] | None = None, save_to: Path | None = None) -> Outcome:
+    config, outcome = configure(*overrides), Outcome()
+    data = load(config.task, config.data)
+    techniques = build(config.methods) if methods is None else methods
+    fine_tune(config, data, locate(config.model), techniques, outcome, save_to=save_to)
+    return outcome
+
+
+def logits(outcome: Outcome) -> Any:
+    return next(iter(outcome.evaluations.values())).logits
+
+
+def losses(outcome: Outcome) -> list[float]:
+    return [row["loss"] for row in outcome.curve if "loss" in row]
+
+
+@pytest.mark.parametrize("family", ["bert", "xlnet", "deberta_v2"])
+def test_the_same_run_twice_is_the_same_bit_for_bit(family: str) -> None:
+    overrides = (f"model=tiny_{family}", "method=hype_n", "method.hype_n.dropout=0.1", "noise_scale=1e-3")
+    torch.manual_seed(99)  # whatever happened before in this process
+    first = run(*overrides)
+    torch.rand(7)
+    second = run(*overrides)
+    assert np.array_equal(logits(first), logits(second))
+    assert first.curve == second.curve
+    other = run(*overrides, "seed=2")
+    assert not np.array_equal(logits(first), logits(other))
+
+
+def test_curve_evaluation_does_not_change_the_numbers() -> None:
+    plain, watched = run("model=tiny_bert"), run("model=tiny_bert", "training.evaluate_every=2")
+    assert np.array_equal(logits(plain), logits(watched))
+    assert [row["update"] for row in watched.curve if "accuracy" in row] == [2, 4, 6]
+    assert watched.curve[-1]["accuracy"] == next(iter(watched.evaluations.values())).scores["accuracy"]
+
+
+class Spy(Method):
+    """Notes what every technique is to find alike: first weights of the head, and the order of the data."""
+
+    def prepare(self, model: Any, context: Context) -> Moments:
+        self.head, self.labels = model.classifier.weight.detach().clone(), []
+
+        def loss(batch: Any, forward: Any, inner: Loss) -> Any:
+            self.labels.append(batch["labels"].tolist())
+            return inner(batch, forward)
+
+        return Moments(loss=loss)
+
+
+def test_seeds_are_paired_over_methods() -> None:
+    seen = []
+    for name in ("vanilla", "no_dropout", "hype_n", "hype_u"):
+        spy = Spy()
+        run("model=tiny_bert", methods=[*build({name: {}}), spy])
+        seen.append((spy.head, spy.labels))
+    for head, labels in seen[1:]:
+        assert torch.equal(head, seen[0][0])
+        assert labels == seen[0][1]
+    other = Spy()
+    run("model=tiny_bert", "seed=2", methods=[other])
+    assert not torch.equal(other.head, seen[0][0])
+    assert other.labels != seen[0][1]
+
+
+class Still(Method):
+    """No dropout anywhere, so that nothing random depends on how a batch is cut."""
+
+    def prepare(self, model: Any, context: Context) -> Moments:
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        return Moments()
+
+
+@pytest.mark.parametrize("family", ["bert", "xlnet"])
+def test_accumulation_changes_nothing_but_the_memory(family: str) -> None:
+    overrides = (f"model=tiny_{family}", "training.batch_size=14")
+    whole = run(*overrides, methods=[Still()])
+    cut = run(*overrides, "training.gradient_accumulation_steps=4", methods=[Still()])
+    np.testing.assert_allclose(logits(whole), logits(cut), atol=2e-5)
+    np.testing.assert_allclose(losses(whole), losses(cut), atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra", "deberta"])
+def test_checkpointing_draws_the_same_noise_and_masks_again(family: str) -> None:
+    overrides = (f"model=tiny_{family}", "method=hype_n", "noise_scale=0.1", "method.hype_n.dropout=0.2")
+    plain, saved = run(*overrides), run(*overrides, "training.gradient_checkpointing=true")
+    np.testing.assert_allclose(logits(plain), logits(saved), atol=1e-6)
+    np.testing.assert_allclose(losses(plain), losses(saved), atol=1e-6)
+
+
+@pytest.mark.parametrize("task", ["demo_rte", "demo_stsb"])
+def test_training_lowers_the_loss(task: str) -> None:
+    longer = ("training.max_steps=60", "training.learning_rate=5e-3", "data.max_train_examples=32")
+    for method in ("vanilla", "no_dropout", "hype_n", "hype_u"):
+        curve = losses(run("model=tiny_bert", f"task={task}", f"method={method}", *longer))
+        assert curve[-1] < 0.9 * curve[0], (method, curve)
+
+
+def test_bf16_runs_on_a_cpu_and_warns_of_swallowed_noise() -> None:
+    outcome = run("model=tiny_bert", "method=hype_n", "training.precision=bf16")
+    assert math.isfinite(losses(outcome)[-1])
+    assert any("bf16" in warning for warning in outcome.warnings)
+    assert max(outcome.facts["noise_changed_fraction"].values()) < 0.5
+
+
+class Poison(Method):
+    def prepare(self, model: Any, context: Context) -> Moments:
+        return Moments(loss=lambda batch, forward, inner: inner(batch, forward) * float("nan"))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run() -> None:
+    outcome = Outcome()
+    config = configure("model=tiny_bert", "training.max_steps=500")
+    data = load(config.task, config.data)
+    with pytest.raises(DivergedError, match="no longer finite"):
+        fine_tune(config, data, locate(config.model), [Poison()], outcome)
+    assert outcome.updates <= 10
+    assert not outcome.evaluations
+
+
+@pytest.mark.parametrize("family", ["bert", "xlnet"])
+def test_the_saved_folder_is_the_model_that_was_scored(family: str, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    outcome = run(f"model=tiny_{family}", "method=hype_u", save_to=tmp_path / "model")
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    config = configure(f"model=tiny_{family}")
+    split = load(config.task, config.data).evaluation[0]
+    with torch.no_grad():
+        batch = tokenizer(*split.texts, padding=True, return_tensors="pt")
+        again = model(**batch).logits
+    np.testing.assert_allclose(again.numpy(), logits(outcome), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (("model=tiny_xlnet", "training.packing=on"), "packing=on cannot work for xlnet"),
+        (("model=tiny_xlnet", "training.gradient_checkpointing=true"), "gradient_checkpointing=true cannot work"),
+        (("model=tiny_bert", "training.precision=fp16", "device=cpu"), "fp16 needs a CUDA device"),
+    ],
+)
+def test_combinations_that_cannot_work(overrides: tuple[str, ...], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        run(*overrides)

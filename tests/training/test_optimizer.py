@@ -1,0 +1,109 @@
+"""Groups, both forms of AdamW and the schedule against naive float64 loops."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hype_bench.config import ModelConfig, TrainingSettings
+from hype_bench.models.checkpoint import locate
+from hype_bench.models.loading import load_classifier
+from hype_bench.training.optimizer import (
+    learning_rate_factor,
+    make_optimizer,
+    make_schedule,
+    parameter_groups,
+    total_steps,
+    warmup_steps,
+)
+
+SETTINGS = TrainingSettings(
+    learning_rate=2e-3, batch_size=16, epochs=3, max_steps=None, warmup_ratio=0.1, warmup_steps=None, weight_decay=0.1,
+    adam_betas=(0.9, 0.99), adam_epsilon=1e-5, max_grad_norm=1.0, dropout=0.1, optimizer="adamw", precision="fp32",
+    gradient_accumulation_steps=1, gradient_checkpointing=False, packing="auto", evaluate_every=0, save="none",
+)  # fmt: skip
+
+
+def naive(form: str, start: list[float], gradients: list[list[float]], decay: float) -> list[float]:
+    """One entry at a time, as methods.md 1.5 (adamw_hf) and Loshchilov and Hutter 2019 (adamw) write it."""
+    p, m, v = list(start), [0.0] * len(start), [0.0] * len(start)
+    lr, (b1, b2), eps = SETTINGS.learning_rate, SETTINGS.adam_betas, SETTINGS.adam_epsilon
+    for t, gradient in enumerate(gradients, start=1):
+        for i, g in enumerate(gradient):
+            m[i] = b1 * m[i] + (1 - b1) * g
+            v[i] = b2 * v[i] + (1 - b2) * g * g
+            if form == "adamw_hf":
+                p[i] -= lr * math.sqrt(1 - b2**t) / (1 - b1**t) * m[i] / (math.sqrt(v[i]) + eps)
+                p[i] -= lr * decay * p[i]
+            else:
+                p[i] -= lr * decay * p[i]
+                p[i] -= lr * (m[i] / (1 - b1**t)) / (math.sqrt(v[i] / (1 - b2**t)) + eps)
+    return p
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-5])
+@pytest.mark.parametrize("form", ["adamw", "adamw_hf"])
+def test_steps_against_a_naive_loop(form: str, scale: float) -> None:
+    torch.manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(n, dtype=torch.float64)) for n in (3, 1, 4)]
+    starts = [w.tolist() for w in weights]
+    decays = [0.1, 0.1, 0.0]
+    groups = [{"params": weights[:2], "weight_decay": 0.1}, {"params": weights[2:], "weight_decay": 0.0}]
+    optimizer = make_optimizer(groups, replace(SETTINGS, optimizer=form))
+    history: list[list[list[float]]] = [[], [], []]
+    for _ in range(3):
+        for weight, past in zip(weights, history, strict=True):
+            weight.grad = scale * torch.randn_like(weight)
+            past.append(weight.grad.tolist())
+        optimizer.step()
+    for weight, start, past, decay in zip(weights, starts, history, decays, strict=True):
+        expected = torch.tensor(naive(form, start, past, decay), dtype=torch.float64)
+        torch.testing.assert_close(weight.detach(), expected, atol=1e-13, rtol=0)
+
+
+def test_small_gradients_take_half_the_first_step_with_the_papers_form() -> None:
+    """methods.md 0.4: with epsilon 1e-5 and gradients near it, epsilon before the correction weighs ten times more."""
+    moved = {}
+    for form in ("adamw", "adamw_hf"):
+        weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        weight.grad = torch.full_like(weight, 1e-4)
+        make_optimizer([{"params": [weight], "weight_decay": 0.0}], replace(SETTINGS, optimizer=form)).step()
+        moved[form] = float(weight.detach())
+    assert moved["adamw_hf"] / moved["adamw"] == pytest.approx(0.55, abs=0.01)
+
+
+@pytest.mark.parametrize("family", ["bert", "xlnet", "deberta"])
+def test_decay_spares_biases_and_layer_norms(family: str) -> None:
+    checkpoint = locate(ModelConfig(name=family, checkpoint=f"tiny:{family}", family=family))
+    model = load_classifier(checkpoint, 2, 0.1, 0)
+    model.classifier_frozen = torch.nn.Linear(2, 2).requires_grad_(False) if family == "bert" else None
+    decayed, plain = parameter_groups(model, 1e-3, 0.1)
+    names = {id(p): n for n, p in model.named_parameters()}
+    spared = {names[id(p)] for p in plain["params"]}
+    assert spared == {n for n, p in model.named_parameters() if p.requires_grad and
+                      ("bias" in n or "LayerNorm.weight" in n or "layer_norm.weight" in n)}  # fmt: skip
+    assert len(spared) + len(decayed["params"]) == sum(p.requires_grad for p in model.parameters())
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+
+
+def test_schedule_is_transformers_own() -> None:
+    from transformers import get_linear_schedule_with_warmup
+
+    weight = torch.nn.Parameter(torch.zeros(1))
+    ours_optimizer, theirs_optimizer = (torch.optim.SGD([weight], lr=1.0) for _ in range(2))
+    ours, theirs = make_schedule(ours_optimizer, 30, 4), get_linear_schedule_with_warmup(theirs_optimizer, 4, 30)
+    for done in range(30):
+        assert ours.get_last_lr() == theirs.get_last_lr() == [learning_rate_factor(done, 30, 4)]
+        for optimizer, schedule in ((ours_optimizer, ours), (theirs_optimizer, theirs)):
+            optimizer.step()
+            schedule.step()
+
+
+def test_steps_and_warm_up_where_they_are_given() -> None:
+    fixed = replace(SETTINGS, epochs=None, max_steps=800, warmup_ratio=None, warmup_steps=200)
+    assert (total_steps(2490, fixed), warmup_steps(800, fixed)) == (800, 200)
+    assert total_steps(100, replace(SETTINGS, epochs=0.5)) == 4  # ceil(0.5 * 7)
+    assert learning_rate_factor(0, 10, 0) == 1.0
+    assert learning_rate_factor(10, 10, 0) == 0.0
