@@ -6,7 +6,6 @@ import difflib
 import os
 import re
 import sys
-import warnings
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,7 +28,11 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
 def main() -> None:
-    """Entry point of ``run.py``; exits with 0 if every run is done, 1 if one failed, 2 for a bad command line."""
+    """Entry point of ``run.py``.
+
+    Exits with 0 if every run is done or diverged, 1 if one failed or is another process's, 2 if none was begun: a
+    mistake on the command line, in the data or in the results folder.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed over many lines
     sys.argv[1:] = flags_first(sys.argv[1:])
     try:
@@ -39,7 +42,7 @@ def main() -> None:
     except UserError as error:
         _complain(str(error), 2)
     except OSError as error:
-        _complain(str(error), 1)
+        _complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part), 1)
     except KeyboardInterrupt:
         _complain("interrupted; the same command goes on from here", 130)
     finally:
@@ -55,9 +58,9 @@ def _hydra_main(composed: DictConfig) -> None:
         ended = execute(composed, display)
     except UserError as error:  # here, or Hydra adds lines of its own
         _complain(str(error), 2)
-    display.end_run(_line(ended))
     if ended.state not in (DONE, DIVERGED):
-        raise SystemExit(1)
+        _complain(f"{ended.title}: {ended.reason}", 1)
+    display.end_run(_line(ended))
 
 
 def _job_of_sweep(composed: DictConfig) -> None:
@@ -88,7 +91,7 @@ def _one_line(error: Exception) -> str:
         known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         return f"there is no {group} {wrong!r}{_nearest(wrong, known)}; there are {', '.join(known)}"
     if key := re.search(r"Could not override '([^']+)'", text):
-        known = _keys(OmegaConf.structured(Config))
+        known = [*_keys(OmegaConf.structured(Config)), *_method_keys()]
         return f"there is no key {key[1]!r}{_nearest(key[1], known)}"
     full_key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key:")), "")
     first = lines[0] if lines else type(error).__name__
@@ -109,10 +112,12 @@ def _keys(node: DictConfig, prefix: str = "") -> list[str]:
     return keys
 
 
+def _method_keys() -> list[str]:
+    files = sorted((CONF / "method").glob("*.yaml"))
+    return [f"method.{path.stem}.{key}" for path in files for key in OmegaConf.to_object(OmegaConf.load(path))]
+
+
 def _complain(sentence: str, code: int) -> NoReturn:
     display.stop()
     print(f"error: {scrub(sentence)}", file=sys.stderr)
     raise SystemExit(code)
-
-
-warnings.filterwarnings("ignore", category=UserWarning, module="hydra.*")

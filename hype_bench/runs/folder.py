@@ -14,6 +14,8 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ from filelock import FileLock, Timeout
 
 from hype_bench.config import UserError
 from hype_bench.runs.secrets import scrub
+
+_NEEDED = {"status", "label", "parts", "config", "scores"}  # what tables and skipping read of a record
+_PATIENCE = 0.3  # seconds: someone who only asks whether a run is busy holds its lock for an instant
 
 
 class BusyError(RuntimeError):
@@ -44,7 +49,7 @@ class RunFolder:
         """
         try:
             record = json.loads((self.path / "result.json").read_text(encoding="utf-8"))
-            if not isinstance(record, dict) or "status" not in record:
+            if not isinstance(record, dict) or not record.keys() >= _NEEDED:
                 raise ValueError("not a record")
         except FileNotFoundError:
             return None
@@ -52,8 +57,12 @@ class RunFolder:
             raise UserError(f"{self.path / 'result.json'} is broken ({error}); the run counts as not done") from error
         return record
 
-    def lock(self) -> FileLock:
-        """Takes the run; release it with ``.release()`` or by ending the process.
+    @contextmanager
+    def lock(self, patience: float = _PATIENCE) -> Iterator[None]:
+        """Holds the run; the end of the process, however it comes, releases it.
+
+        Args:
+            patience: seconds to wait for another process that holds it.
 
         Raises:
             BusyError: another process has it.
@@ -62,31 +71,48 @@ class RunFolder:
         lock = FileLock(self.path / "lock")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=patience, poll_interval=0.02)
         except Timeout:
             raise BusyError(str(self.path)) from None
         except OSError as error:
-            raise UserError(f"the results folder cannot be written to: {error}") from error
-        return lock
+            raise UserError(self._not_writable(error)) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def is_busy(self) -> bool:
+        """Whether a process is at it; asking holds the lock for an instant, which ``lock`` waits out."""
         if not (self.path / "lock").exists():
             return False
         try:
-            self.lock().release()
+            with self.lock(patience=0):
+                return False
         except BusyError:
             return True
         except UserError:  # a folder that we may only read: nobody of ours is at it
             return False
-        return False
 
-    def begin(self, request: dict[str, Any]) -> None:
-        """Notes what was asked for. A broken result is set aside, never deleted; an old failure is forgotten."""
-        broken = self.path / "result.json"
-        if broken.exists():
-            broken.replace(_free_name(self.path / "result.broken.json"))
-        (self.path / "failure.txt").unlink(missing_ok=True)
+    def begin(self, request: dict[str, Any]) -> str | None:
+        """Notes what was asked for, and forgets an old failure.
+
+        Returns:
+            What to tell the user if there is a broken result, which is set aside and never deleted.
+
+        Raises:
+            UserError: the results folder cannot be written to.
+        """
+        told, broken = None, self.path / "result.json"
+        try:
+            if broken.exists():
+                kept = _free_name(self.path / "result.broken.json")
+                broken.replace(kept)
+                told = f"{broken} is broken; it is kept as {kept.name}, and the run is done again"
+            (self.path / "failure.txt").unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(self._not_writable(error)) from error
         self.write_json("run.json", request)
+        return told
 
     def request(self) -> dict[str, Any] | None:
         try:
@@ -106,8 +132,18 @@ class RunFolder:
         self.write(name, json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
 
     def write(self, name: str, text: str) -> None:
-        """Writes a file of the folder in one move: a reader sees the old one or the whole new one."""
-        write_atomically(self.path / name, scrub(text))
+        """Writes a file of the folder in one move: a reader sees the old one or the whole new one.
+
+        Raises:
+            UserError: the results folder is full or cannot be written to.
+        """
+        try:
+            write_atomically(self.path / name, scrub(text))
+        except OSError as error:
+            raise UserError(self._not_writable(error)) from error
+
+    def _not_writable(self, error: OSError) -> str:
+        return f"the results folder cannot be written to: {error.strerror or error}: {error.filename or self.path}"
 
 
 def write_atomically(path: Path, text: str) -> None:

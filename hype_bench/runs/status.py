@@ -45,13 +45,15 @@ def read_run(folder: RunFolder) -> RunStatus:
     name = folder.path.name
     try:
         record = folder.result()
+        busy = record is None and folder.is_busy()
+        record = record or folder.result()  # it may have ended between the two questions
     except UserError as error:
         state = RUNNING if folder.is_busy() else BROKEN
         return RunStatus(name, state, folder.path, request=folder.request(), reason=str(error))
     if record is not None:
         return RunStatus(name, str(record["status"]), folder.path, record, reason=record.get("reason", ""))
     request = folder.request()
-    if folder.is_busy():
+    if busy:
         return RunStatus(name, RUNNING, folder.path, request=request)
     if (failure := folder.failure()) is not None:
         last = (failure.strip().splitlines() or ["no traceback"])[-1]

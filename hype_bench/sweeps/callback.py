@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from hype_bench.execute import Ended
 from hype_bench.runs.folder import RunFolder
+from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_run
 from hype_bench.sweeps.display import display
 from hype_bench.sweeps.outcomes import read, wait_for
@@ -19,9 +23,9 @@ class SweepCallback(Callback):
     """Named in ``conf/config.yaml``; Hydra calls it in the process that started the sweep."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # glob(*) looks into conf/
         jobs = 1
-        for override in overrides:
+        for override in parser.parse_overrides(list(config.hydra.overrides.task)):
             if override.is_sweep_override():
                 jobs *= len(list(override.sweep_string_iterator()))
         display.start_sweep(jobs)
@@ -32,24 +36,35 @@ class SweepCallback(Callback):
         Raises:
             SystemExit: with code 1 if any run failed; a diverged run is a finding, not a failure.
         """
-        from hype_bench.tables.table import build_tables
-        from hype_bench.tables.text import to_text
-
-        results = Path(config.results_dir)
-        ended = read(Path(config.hydra.sweep.dir))
-        if any(job.state == RUNNING for job in ended):
-            display.say("waiting for runs that another sweep is at")
-        ended = [wait_for(job, results) if job.state == RUNNING else job for job in ended]
-        display.stop()
-        names = dict.fromkeys(job.identity for job in ended if job.identity)
-        runs = [read_run(RunFolder.of(results, name)) for name in names]
-        print()
-        print(to_text(build_tables(runs)))
-        skipped = sum(job.skipped for job in ended)
-        failures = [job for job in ended if job.state not in (DONE, DIVERGED)]
-        now = len(ended) - skipped - len(failures)
-        print(f"{len(ended)} runs: {now} done now, {skipped} done before, {len(failures)} failed")
-        for job in failures:
-            print(f"  failed: {job.title}: {job.reason}")
+        try:
+            failures = _report(read(Path(config.hydra.sweep.dir)), Path(config.results_dir))
+        except Exception as error:  # Hydra would turn it into a warning, and the sweep would end with 0
+            print(f"error: the table of this sweep cannot be made: {error}", file=sys.stderr)
+            raise SystemExit(1) from error
         if failures:
             raise SystemExit(1)
+
+
+def _report(ended: list[Ended], results: Path) -> int:
+    """Prints what a sweep has to show, once the runs that others are at have ended; returns how many failed."""
+    from hype_bench.tables.table import build_tables
+    from hype_bench.tables.text import to_text
+
+    if any(job.state == RUNNING for job in ended):
+        display.say("waiting for runs that another sweep is at")
+    ended = [wait_for(job, results) if job.state == RUNNING else job for job in ended]
+    display.stop()
+    names = dict.fromkeys(job.identity for job in ended if job.identity)
+    print()
+    print(to_text(build_tables(read_run(RunFolder.of(results, name)) for name in names)))
+    failures = [job for job in ended if job.state not in (DONE, DIVERGED)]
+    skipped = sum(job.skipped for job in ended)
+    diverged = sum(job.state == DIVERGED for job in ended)
+    now = len(ended) - skipped - len(failures)
+    print(
+        f"{len(ended)} runs: {now} done now, {skipped} done before, {len(failures)} failed"
+        + f" ({diverged} diverged)" * bool(diverged)
+    )
+    for job in failures:
+        print(scrub(f"  failed: {job.title}: {job.reason}"))
+    return len(failures)

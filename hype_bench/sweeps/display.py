@@ -31,7 +31,7 @@ class Display:
         self.jobs = self.ended = 0
 
     def start_sweep(self, jobs: int) -> None:
-        self.jobs = jobs
+        self.jobs, self.ended = jobs, 0
         if self.progress:
             self.progress.start()
             self.sweep = self.progress.add_task("sweep", total=jobs, note="runs")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hype_bench.execute import Ended
 from hype_bench.runs.folder import RunFolder, write_atomically
+from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_run
 
 _POLL_SECONDS = 1.0
@@ -16,7 +17,7 @@ _POLL_SECONDS = 1.0
 
 def note(sweep: Path, job: int, ended: Ended) -> None:
     sweep.mkdir(parents=True, exist_ok=True)
-    write_atomically(sweep / f"job-{job:06d}.json", json.dumps(asdict(ended)) + "\n")
+    write_atomically(sweep / f"job-{job:06d}.json", scrub(json.dumps(asdict(ended))) + "\n")
 
 
 def read(sweep: Path) -> list[Ended]:

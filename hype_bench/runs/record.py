@@ -1,0 +1,95 @@
+"""What one run leaves behind: the content of ``result.json`` and of ``predictions.csv``. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hype_bench.training.loop import Outcome
+
+_PACKAGES = ("hype-bench", "torch", "transformers", "datasets", "tokenizers", "numpy", "scikit-learn", "scipy")
+
+
+def result(request: dict[str, Any], outcome: Outcome, dropped: dict[str, int], status: str, reason: str) -> Any:
+    """The record of a run that is done or has diverged: what was asked for, what was found, on what machine."""
+    train_seconds = outcome.seconds.get("train", 0.0)
+    return {
+        "status": status,
+        "reason": reason,
+        **request,
+        "ended": now(),
+        "scores": _scores(outcome),
+        "predictions": "predictions.csv" if outcome.evaluations else None,
+        "curve": outcome.curve,
+        "updates": outcome.updates,
+        "seconds": outcome.seconds,
+        "tokens": outcome.tokens,
+        "tokens_per_second": outcome.tokens / train_seconds if train_seconds else None,
+        "peak_memory_bytes": outcome.peak_memory,
+        "machine": outcome.machine,
+        "facts": outcome.facts,
+        "dropped": dropped,
+        "warnings": outcome.warnings,
+        "versions": _versions(),
+        "git": _git_state(),
+    }
+
+
+def _scores(outcome: Outcome) -> dict[str, float]:
+    """Metric -> value; the first split gives the cell of a table, the others carry their name in front."""
+    scores: dict[str, float] = {}
+    for number, (split, evaluation) in enumerate(outcome.evaluations.items()):
+        prefix = f"{split}/" if number else ""
+        scores |= {prefix + name: value for name, value in evaluation.scores.items()}
+    return scores
+
+
+def predictions(outcome: Outcome) -> str:
+    """CSV: split, index in data order, label, prediction, one logit per output."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    width = next(iter(outcome.evaluations.values())).logits.shape[1]
+    writer.writerow(["split", "index", "label", "prediction", *(f"logit_{i}" for i in range(width))])
+    for split, evaluation in outcome.evaluations.items():
+        rows = zip(evaluation.labels.tolist(), evaluation.predictions.tolist(), evaluation.logits.tolist(), strict=True)
+        for index, (label, prediction, logits) in enumerate(rows):
+            writer.writerow([split, index, label, prediction, *(f"{value:.9g}" for value in logits)])
+    return text.getvalue()
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@cache
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+@cache
+def _git_state() -> dict[str, Any] | None:
+    """Commit of this checkout and whether it was changed since; None outside a checkout."""
+
+    def git(*words: str) -> str:
+        command = ["git", "--no-optional-locks", *words]
+        where = Path(__file__).parent
+        return subprocess.run(command, cwd=where, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,217 @@
+"""Seconds per update of this loop beside ``transformers.Trainer``: same model, same batches, same process.
+
+    make bench                                   all four tasks, three repeats, table to results/bench/
+    python scripts/bench.py --tasks rte cola     some of them
+
+Arms take turns within a repeat, so that a machine that slows down slows all of them. The Trainer runs once with
+padding to the longest of a batch and once with padding to 128, the default of the usual GLUE script. Real data where
+HYPE_BENCH_DATA is set, else the generated tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import platform
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from torch.utils.data import SequentialSampler
+from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+
+from hype_bench.config import RunConfig, resolve
+from hype_bench.main import CONF
+from hype_bench.methods.registry import build
+from hype_bench.models.checkpoint import locate
+from hype_bench.models.loading import load_classifier, load_tokenizer
+from hype_bench.models.quiet import quiet
+from hype_bench.tasks.data import TaskData, load
+from hype_bench.training.batches import training_order
+from hype_bench.training.loop import Outcome, fine_tune
+from hype_bench.training.seeds import derive
+from hype_bench.training.tokens import Tokens, tokenise
+
+TASKS = ("rte", "cola", "mrpc", "stsb")
+ARMS = ("vanilla", "hype_n", "trainer, longest", "trainer, 128")
+OUT = Path(__file__).resolve().parents[1] / "results" / "bench"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One task: the run's settings, its data, its tokens and how many of them an update has."""
+
+    run: RunConfig
+    data: TaskData
+    tokens: Tokens
+    tokenizer: Any
+
+    @classmethod
+    def of(cls, task: str, updates: int) -> Case:
+        name = task if os.environ.get("HYPE_BENCH_DATA") else f"demo_{task}"
+        overrides = ["model=minilm", f"task={name}", f"training.max_steps={updates}", "data.max_eval_examples=16"]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            run = resolve(compose("config", overrides=overrides))
+        tokenizer = load_tokenizer(locate(run.model))
+        data = load(run.task, run.data)
+        return cls(run, data, tokenise(data.train, tokenizer, run.data.max_length), tokenizer)
+
+    def batches(self) -> list[Any]:
+        training = self.run.training
+        assert training.max_steps is not None
+        order = training_order(len(self.tokens), training.batch_size, training.max_steps, derive(self.run.seed, "order"))
+        return list(order)
+
+    @property
+    def tokens_per_update(self) -> float:
+        batches = self.batches()
+        return sum(int(self.tokens.lengths[batch].sum()) for batch in batches) / len(batches)
+
+
+class InOrder(Trainer):  # type: ignore[misc]
+    """The Trainer on the batches of our loop, in our order."""
+
+    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+
+def ours(case: Case, method: str) -> float:
+    """Seconds per update of our loop."""
+    outcome = Outcome()
+    fine_tune(case.run, case.data, locate(case.run.model), build({method: {}}), outcome)
+    return outcome.seconds["train"] / outcome.updates
+
+
+def trainer(case: Case, padding: str) -> float:
+    """Seconds per update of ``transformers.Trainer`` with the recipe's settings and its own defaults otherwise."""
+    settings = case.run.training
+    rows = [_features(case.tokens, index) for batch in case.batches() for index in batch]
+    model = load_classifier(locate(case.run.model), case.data.outputs, settings.dropout, derive(1, "head"))
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings(), quiet():
+        warnings.simplefilter("ignore")
+        arguments = TrainingArguments(
+            scratch,
+            per_device_train_batch_size=settings.batch_size,
+            max_steps=settings.max_steps or -1,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            adam_beta2=settings.adam_betas[1],
+            adam_epsilon=settings.adam_epsilon,
+            max_grad_norm=settings.max_grad_norm,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+        )
+        collate = DataCollatorWithPadding(case.tokenizer, padding=padding, max_length=case.run.data.max_length)
+        peer = InOrder(model, arguments, collate, train_dataset=rows)
+        started = time.perf_counter()
+        peer.train()
+        return (time.perf_counter() - started) / len(case.batches())
+
+
+def _features(tokens: Tokens, index: int) -> dict[str, Any]:
+    span = slice(tokens.bounds[index], tokens.bounds[index + 1])
+    label = tokens.labels[index]
+    return {
+        "input_ids": tokens.ids[span].tolist(),
+        "token_type_ids": tokens.types[span].tolist() if tokens.types is not None else [0] * (span.stop - span.start),
+        "labels": float(label) if np.issubdtype(tokens.labels.dtype, np.floating) else int(label),
+    }
+
+
+def matmul_peak() -> float:
+    """The most float32 operations per second that a square matrix product reaches here."""
+    best = 0.0
+    for size in (1024, 1536, 2048):
+        a, b, out = (torch.randn(size, size) for _ in range(3))
+        torch.mm(a, b, out=out)
+        for _ in range(5):
+            started = time.perf_counter()
+            for _ in range(4):
+                torch.mm(a, b, out=out)
+            best = max(best, 4 * 2 * size**3 / (time.perf_counter() - started))
+    return best
+
+
+def worked_parameters(case: Case) -> int:
+    """Parameters outside the embeddings: each costs two operations per token forward and four backward."""
+    model = load_classifier(locate(case.run.model), case.data.outputs, 0.1, 0)
+    return sum(p.numel() for name, p in model.named_parameters() if "embeddings" not in name)
+
+
+def measure(case: Case, repeats: int) -> tuple[dict[str, float], float]:
+    """Median seconds per update of every arm, and the median matmul peak between them."""
+    arms: dict[str, Callable[[], float]] = {
+        "vanilla": lambda: ours(case, "vanilla"),
+        "hype_n": lambda: ours(case, "hype_n"),
+        "trainer, longest": lambda: trainer(case, "longest"),
+        "trainer, 128": lambda: trainer(case, "max_length"),
+    }
+    ours(replace(case, run=replace(case.run, training=replace(case.run.training, max_steps=4))), "vanilla")  # warm-up
+    seconds: dict[str, list[float]] = {arm: [] for arm in arms}
+    peaks = []
+    for _ in range(repeats):
+        peaks.append(matmul_peak())
+        for arm, run in arms.items():
+            seconds[arm].append(run())
+    return {arm: statistics.median(values) for arm, values in seconds.items()}, statistics.median(peaks)
+
+
+def report(tasks: list[str], updates: int, repeats: int) -> str:
+    lines = [
+        "| task | tokens/update | " + " | ".join(f"{arm} (s)" for arm in ARMS)
+        + " | longest / vanilla | 128 / vanilla | hype_n / vanilla | of matmul peak |",
+        "|---" * (len(ARMS) + 6) + "|",
+    ]  # fmt: skip
+    ratios: dict[str, list[float]] = {"longest": [], "128": [], "hype": []}
+    for task in tasks:
+        case = Case.of(task, updates)
+        seconds, peak = measure(case, repeats)
+        vanilla, hype, longest, full = (seconds[arm] for arm in ARMS)
+        share = 2 * worked_parameters(case) * 3 * case.tokens_per_update / vanilla / peak
+        for name, value in (("longest", longest / vanilla), ("128", full / vanilla), ("hype", hype / vanilla)):
+            ratios[name].append(value)
+        numbers = " | ".join(f"{seconds[arm]:.3f}" for arm in ARMS)
+        lines.append(
+            f"| {case.run.task.name} | {case.tokens_per_update:.0f} | {numbers} | {longest / vanilla:.2f} "
+            f"| {full / vanilla:.2f} | {hype / vanilla:.3f} | {share:.2f} |"
+        )
+        print(lines[-1], flush=True)
+    means = {name: math.exp(statistics.fmean(map(math.log, values))) for name, values in ratios.items()}
+    blank = " | ".join([""] * (len(ARMS) + 1))
+    summary = f"{means['longest']:.2f} | {means['128']:.2f} | {means['hype']:.3f}"
+    lines.append(f"| geometric mean | {blank} | {summary} | |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
+    parser.add_argument("--updates", type=int, default=30)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    table = report(options.tasks, options.updates, options.repeats)
+    head = (
+        "# Seconds per update, MiniLM-L6, batch 16, float32\n\n"
+        f"`make bench`: medians of {options.repeats} repeats of {options.updates} updates, arms in turn; "
+        f"{torch.get_num_threads()} threads of a {platform.machine()} CPU, torch {torch.__version__}. "
+        "Absolute seconds are this machine's; the ratios are what is to be read.\n\n"
+    )
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "update_time.md").write_text(head + table + "\n", encoding="utf-8")
+    print("\n" + table)
+
+
+if __name__ == "__main__":
+    main()
