@@ -200,7 +200,7 @@ def resolve(composed: DictConfig) -> RunConfig:
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
     _check_fields("", config)
-    for name in ("task", "data", "training", "tracker"):
+    for name in ("model", "task", "recipe", "tracker", "data", "training"):
         _check_fields(f"{name}.", getattr(config, name))
     _check_task(config.task)
     if not config.method:
@@ -266,6 +266,8 @@ def _check_task(task: TaskConfig) -> None:
 
 
 def _check_fields(prefix: str, part: Any) -> None:
+    for name in sorted(vars(part).keys() - {f.name for f in fields(part)}):  # added with +name=value
+        raise UserError(f"there is no key {prefix + name!r}")
     for f in fields(part):
         value = getattr(part, f.name)
         choices = f.metadata.get("choices")
@@ -289,4 +291,4 @@ def within(number: float, limits: Mapping[str, float]) -> bool:
 def in_words(limits: Mapping[str, float]) -> str:
     """``{"above": 0, "most": 1}`` -> ``above 0 and at most 1``."""
     words = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
-    return " and ".join(f"{words[kind]} {limits[kind]:g}" for kind in words if kind in limits)
+    return " and ".join(f"{words[kind]} {limits[kind]}" for kind in words if kind in limits)

@@ -6,12 +6,13 @@ import difflib
 import os
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -37,10 +38,8 @@ def main() -> None:
     sys.argv[1:] = flags_first(sys.argv[1:])
     try:
         _hydra_main()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # of composing; a run's own are caught below
         _complain(_one_line(error), 2)
-    except UserError as error:
-        _complain(str(error), 2)
     except OSError as error:
         _complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part), 1)
     except KeyboardInterrupt:
@@ -58,6 +57,10 @@ def _hydra_main(composed: DictConfig) -> None:
         ended = execute(composed, display)
     except UserError as error:  # here, or Hydra adds lines of its own
         _complain(str(error), 2)
+    except Exception:
+        display.stop()
+        print(scrub(traceback.format_exc()), file=sys.stderr)
+        raise SystemExit(1) from None
     if ended.state not in (DONE, DIVERGED):
         _complain(f"{ended.title}: {ended.reason}", 1)
     display.end_run(_line(ended))
@@ -86,12 +89,15 @@ def _one_line(error: Exception) -> str:
     """Hydra's and OmegaConf's complaints without their tails, with the nearest key where one is misspelt."""
     text = str(error.__cause__ or error) if "Error merging" in str(error) else str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if options := re.search(r"Could not find '(\w+)/([^']*)'", text):
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}; write key=value, in quotes where the shell would change it"
+    if options := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):
         group, wrong = options.groups()
         known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         return f"there is no {group} {wrong!r}{_nearest(wrong, known)}; there are {', '.join(known)}"
     if key := re.search(r"Could not override '([^']+)'", text):
-        known = [*_keys(OmegaConf.structured(Config)), *_method_keys()]
+        groups = [path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"]
+        known = [*groups, *_keys(OmegaConf.structured(Config)), *_method_keys()]
         return f"there is no key {key[1]!r}{_nearest(key[1], known)}"
     full_key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key:")), "")
     first = lines[0] if lines else type(error).__name__
@@ -114,7 +120,7 @@ def _keys(node: DictConfig, prefix: str = "") -> list[str]:
 
 def _method_keys() -> list[str]:
     files = sorted((CONF / "method").glob("*.yaml"))
-    return [f"method.{path.stem}.{key}" for path in files for key in OmegaConf.to_object(OmegaConf.load(path))]
+    return [f"method.{path.stem}.{key}" for path in files for key in map(str, OmegaConf.load(path))]
 
 
 def _complain(sentence: str, code: int) -> NoReturn:

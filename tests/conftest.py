@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +60,64 @@ def command(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+class Started:
+    """A running ``run.py`` of the fixture ``warm``."""
+
+    def __init__(self, door: Path, arguments: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
+        self.arguments, self.output = arguments, Path(tempfile.mkdtemp(dir=door.parent))
+        self.connection = socket.socket(socket.AF_UNIX)
+        self.connection.connect(str(door))
+        self.stream = self.connection.makefile("rw")
+        request = {"arguments": arguments, "folder": str(folder), "environment": environment}
+        request |= {name: str(self.output / name) for name in ("output", "errors")}
+        print(json.dumps(request), file=self.stream, flush=True)
+        self.pid = int(self.stream.readline())
+
+    def wait(self, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        with self.connection, self.stream:
+            if not select.select([self.connection], [], [], timeout)[0]:
+                os.kill(self.pid, signal.SIGKILL)
+                raise TimeoutError(f"run.py {' '.join(self.arguments)} did not end within {timeout} s")
+            code = int(self.stream.readline())
+        texts = [(self.output / name).read_text() for name in ("output", "errors")]
+        return subprocess.CompletedProcess(list(self.arguments), code, *texts)
+
+    def kill(self) -> None:
+        """As ``kill -9`` does."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+
+class Warm:
+    """Starts ``run.py`` in processes that need not import anything (tests/warm.py)."""
+
+    def __init__(self, door: Path, folder: Path) -> None:
+        self.door, self.folder = door, folder
+
+    def __call__(self, *arguments: str, timeout: float = 120, **how: Any) -> subprocess.CompletedProcess[str]:
+        return self.start(*arguments, **how).wait(timeout)
+
+    def start(self, *arguments: str, env: dict[str, str] | None = None, folder: Path | None = None) -> Started:
+        return Started(self.door, arguments, folder or self.folder, {**os.environ, **(env or {})})
+
+
+@pytest.fixture(scope="session")
+def warm_door() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="warm") as folder:  # a short name: a socket's may have 100 characters
+        door, log = Path(folder) / "door", Path(folder) / "log"
+        with log.open("w") as stream:
+            script = [sys.executable, str(ROOT / "tests" / "warm.py"), str(door)]
+            server = subprocess.Popen(script, stdin=subprocess.PIPE, stdout=stream, stderr=stream)
+        while not door.exists():
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.05)
+        yield door
+        server.communicate(timeout=30)
+
+
+@pytest.fixture
+def warm(warm_door: Path, tmp_path: Path) -> Warm:
+    """Runs ``run.py`` with some arguments in a temporary folder, as ``command`` does, but starts in 0.1 s."""
+    return Warm(warm_door, tmp_path)

@@ -5,69 +5,86 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hype_bench.runs.status import DIVERGED, DONE, RunStatus
+from hype_bench.runs.status import DONE, RunStatus
+from hype_bench.tables.notes import Note, notes_of
+from hype_bench.tables.settings import Settings, differing, flat_settings, of_methods, short_names, variant
 
 _FIRST = ("vanilla", "no_dropout")  # the controls stand above what is compared with them
-Settings = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Row:
-    """``settings``: what tells this row from others of the same method, such as ``scale=0.0001``."""
+    """``settings``: what tells this row from others of the table, such as ``scale=0.0001``."""
 
     method: str
     settings: Settings = ()
 
     @property
     def title(self) -> str:
-        return self.method + (
-            f" ({', '.join(f'{key}={value}' for key, value in self.settings)})" if self.settings else ""
-        )
+        words = ", ".join(f"{key}={value}" for key, value in self.settings)
+        return f"{self.method} ({words})" if words else self.method
+
+    @property
+    def rank(self) -> tuple[Any, ...]:
+        """Controls first, then by name; numbers by size, so that 1e-5 stands before 0.0001."""
+        control = _FIRST.index(self.method) if self.method in _FIRST else len(_FIRST)
+        return control, self.method, tuple((key, *_by_size(value)) for key, value in self.settings)
 
 
 @dataclass
 class Cell:
-    """All runs that differ in the seed alone. ``scores``: seed -> headline score, as a fraction; NaN stays NaN."""
+    """All runs that differ in the seed alone. ``scores``: seed -> score, as a fraction; NaN stays NaN.
+
+    ``unfinished``: state -> number of runs without a score.
+    """
 
     metric: str
     scores: dict[int, float] = field(default_factory=dict)
-    unfinished: dict[str, int] = field(default_factory=dict)  # state -> runs without a score
+    unfinished: dict[str, int] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
         return len(self.scores)
 
     @property
+    def nans(self) -> int:
+        return sum(not math.isfinite(value) for value in self.scores.values())
+
+    @property
     def mean(self) -> float:
         """Mean over seeds; NaN if one of them is NaN, or if there is none."""
-        return math.fsum(self.scores.values()) / self.n if self.n else math.nan
+        return math.fsum(self.scores.values()) / self.n if self.n and not self.nans else math.nan
 
     @property
     def std(self) -> float:
         """Standard deviation over seeds with n - 1 in the denominator; NaN below two seeds."""
-        finite = all(math.isfinite(value) for value in self.scores.values())
-        return statistics.stdev(self.scores.values()) if self.n > 1 and finite else math.nan
+        return statistics.stdev(self.scores.values()) if self.n > 1 and not self.nans else math.nan
 
 
-@dataclass
+@dataclass(frozen=True)
 class Table:
+    """``columns``: a task, or ``task/split`` for a split that is scored beside the first one (MNLI-mm)."""
+
     model: str
-    tasks: list[str]
+    columns: list[str]
     rows: dict[Row, dict[str, Cell]]
-    notes: list[str]
+    notes: list[Note]
+
+    def metric(self, column: str) -> str:
+        return " or ".join(sorted({cells[column].metric for cells in self.rows.values() if column in cells}))
 
 
 def build_tables(runs: Iterable[RunStatus]) -> list[Table]:
     """Tables of every run whose record or request can be read, in order of the models' names."""
     by_model: dict[str, list[RunStatus]] = defaultdict(list)
     for run in runs:
-        if label := (run.record or run.request or {}).get("label"):
-            by_model[str(label["model"])].append(run)
-    return [_table(model, runs) for model, runs in sorted(by_model.items())]
+        if "label" in _about(run):
+            by_model[str(_about(run)["label"]["model"])].append(run)
+    return [_table(model, members) for model, members in sorted(by_model.items())]
 
 
 def _about(run: RunStatus) -> dict[str, Any]:
@@ -77,84 +94,68 @@ def _about(run: RunStatus) -> dict[str, Any]:
 def _table(model: str, runs: list[RunStatus]) -> Table:
     groups: dict[tuple[str, str], dict[str, list[RunStatus]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        about = _about(run)
-        settings = flat_settings(about)
-        variant = repr(sorted(settings.items()))
-        groups[about["label"]["method"], about["label"]["task"]][variant].append(run)
+        label = _about(run)["label"]
+        groups[label["method"], label["task"]][variant(_about(run))].append(run)
+    keys = _keys(groups)
+    splits = _further_splits(runs)
     rows: dict[Row, dict[str, Cell]] = defaultdict(dict)
     for (method, task), variants in groups.items():
-        different = _differing([flat_settings(_about(members[0])) for members in variants.values()])
         for members in variants.values():
-            settings = flat_settings(_about(members[0]))
-            row = Row(method, tuple((_short(key), settings.get(key, "-")) for key in different))
+            flat = flat_settings(_about(members[0]))
+            row = Row(method, tuple((name, flat[key]) for key, name in keys[method].items() if key in flat))
             rows[row][task] = _cell(members)
-    ordered = sorted(rows, key=lambda row: (_FIRST.index(row.method) if row.method in _FIRST else 9, row))
-    tasks = sorted({task for _, task in groups})
-    return Table(model, tasks, {row: rows[row] for row in ordered}, _notes(runs))
+            for split in splits[task]:
+                rows[row][_column(task, split)] = _cell(members, f"{split}/")
+    columns = [column for task in sorted(splits) for column in (task, *(_column(task, s) for s in splits[task]))]
+    ordered = {row: rows[row] for row in sorted(rows, key=lambda row: row.rank)}
+    return Table(model, columns, ordered, notes_of(runs, ordered))
 
 
-def flat_settings(about: Mapping[str, Any]) -> dict[str, str]:
-    """Everything of a run's identity but its seed, as ``name -> text``; the subset in words instead of a hash."""
-    flat: dict[str, str] = {}
-    for key, value in about.get("parts", {}).items():
-        if key == "methods":
-            for name, values in value:
-                flat |= {f"{name}.{option}": _text(setting) for option, setting in values.items()}
-        elif key == "training":
-            flat |= {f"training.{option}": _text(setting) for option, setting in value.items()}
-        elif key != "seed":
-            flat[key] = _text(value)[-8:] if key in ("data", "model") else _text(value)
-    data = about.get("config", {}).get("data", {})
-    for key in ("max_train_examples", "max_eval_examples", "subset_seed"):
-        flat[key] = _text(data.get(key))
-    return flat
+def _keys(groups: dict[tuple[str, str], dict[str, list[RunStatus]]]) -> dict[str, dict[str, str]]:
+    """For each method the settings that its rows name, and how.
+
+    Settings of the training and the data are compared across all methods of a task, so that no two rows look
+    comparable that are not; those of a method among its own runs.
+    """
+    by_task: dict[str, list[dict[str, str]]] = defaultdict(list)
+    own: dict[str, set[str]] = defaultdict(set)
+    for (method, task), variants in groups.items():
+        flats = [flat_settings(_about(members[0])) for members in variants.values()]
+        by_task[task] += (of_methods(flat, keep=False) for flat in flats)
+        own[method] |= differing(of_methods(flat, keep=True) for flat in flats)
+    shared = sorted(set().union(*map(differing, by_task.values())))
+    return {method: short_names([*sorted(keys), *shared]) for method, keys in own.items()}
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ",".join(map(_text, value)) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _further_splits(runs: list[RunStatus]) -> dict[str, list[str]]:
+    """task -> the splits that some run scored beside the first one."""
+    splits: dict[str, dict[str, None]] = defaultdict(dict)
+    for run in runs:
+        record = _about(run)
+        scores = record.get("scores", {}) if run.state == DONE else {}
+        splits[record["label"]["task"]].update(dict.fromkeys(key.partition("/")[0] for key in scores if "/" in key))
+    return {task: list(found) for task, found in splits.items()}
 
 
-def _differing(variants: list[dict[str, str]]) -> list[str]:
-    """Keys in which the variants differ; hashes only where nothing in words does."""
-    keys = sorted({key for variant in variants for key in variant})
-    different = [key for key in keys if len({variant.get(key) for variant in variants}) > 1]
-    return [key for key in different if key not in ("data", "model")] or different
+def _column(task: str, split: str) -> str:
+    return f"{task}/{split.removeprefix('validation_')}"
 
 
-def _short(key: str) -> str:
-    return key.rpartition(".")[2]
-
-
-def _cell(runs: list[RunStatus]) -> Cell:
+def _cell(runs: list[RunStatus], prefix: str = "") -> Cell:
     cell = Cell(str(_about(runs[0])["label"]["metric"]))
     for run in runs:
-        if run.state == DONE and run.record is not None:
-            cell.scores[int(run.record["label"]["seed"])] = float(run.record["scores"][cell.metric])
+        record = _about(run)
+        score = record.get("scores", {}).get(prefix + cell.metric) if run.state == DONE else None
+        if score is not None:
+            cell.scores[int(record["label"]["seed"])] = float(score)
         else:
-            cell.unfinished[run.state] = cell.unfinished.get(run.state, 0) + 1
+            state = "not scored" if run.state == DONE else run.state
+            cell.unfinished[state] = cell.unfinished.get(state, 0) + 1
     return cell
 
 
-def _notes(runs: list[RunStatus]) -> list[str]:
-    abouts = [_about(run) for run in runs]
-    notes = []
-    if generated := sorted({a["label"]["task"] for a in abouts if a["label"].get("generated")}):
-        notes.append(f"generated: {', '.join(generated)} {_are(generated)} made by a program, not the real task")
-    subset = sorted({a["label"]["task"] for a in abouts if _is_subset(a)})
-    if subset:
-        notes.append(f"subset: {', '.join(subset)} {_are(subset)} trained or scored on a part of the data")
-    if diverged := sum(run.state == DIVERGED for run in runs):
-        notes.append(f"diverged: {diverged} {'run' if diverged == 1 else 'runs'}, counted and not averaged")
-    missing = {m for run in runs if run.state == DONE for m in run.record.get("warnings", []) if "not scored" in m}  # type: ignore[union-attr]
-    return notes + sorted(missing)
-
-
-def _are(names: list[str]) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
-def _is_subset(about: Mapping[str, Any]) -> bool:
-    data = about.get("config", {}).get("data", {})
-    return data.get("max_train_examples") is not None or data.get("max_eval_examples") is not None
+def _by_size(value: str) -> tuple[float, str]:
+    try:
+        return float(value), value
+    except ValueError:
+        return math.inf, value

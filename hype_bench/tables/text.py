@@ -5,79 +5,80 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 
 from hype_bench.tables.table import Cell, Table
 
-CAPTION = "mean ± std (n) over seeds, x 100; std with n - 1; scored once, on the last weights"
-_METRIC_NAMES = {"f1": "F1", "accuracy_f1": "acc./F1", "matthews": "Matthews", "pearson_spearman": "Pearson-Spearman"}
+CAPTION = "mean ± std (n) over seeds: accuracy and F1 in percent, correlations x 100; std with n - 1; last weights"
+NOTHING = "no runs yet"
+_WIDTH = 110  # of the lines under a text table
+_METRIC_NAMES = {
+    "f1": "F1",
+    "accuracy_f1": "accuracy/F1",
+    "matthews": "Matthews",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "pearson_spearman": "Pearson-Spearman",
+}
+_CSV_HEADER = ("model", "task", "method", "settings", "metric", "mean", "std", "n", "seeds", "scores", "unfinished")
 
 
 def to_text(tables: list[Table]) -> str:
-    if not tables:
-        return "no runs yet"
+    """Columns are aligned at the decimal point, at the ± and at the bracket."""
     blocks = []
     for table in tables:
-        grid = [
-            ["method", *_headers(table)],
-            *([row.title, *_cells(table, cells)] for row, cells in table.rows.items()),
-        ]
-        widths = [max(len(line[column]) for line in grid) for column in range(len(grid[0]))]
-        lines = [
-            "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in grid
-        ]
-        lines.insert(1, "  ".join("-" * width for width in widths))
-        blocks.append("\n".join([table.model, *lines, *table.notes]))
-    return "\n\n".join([*blocks, CAPTION])
+        heads = [["", *table.columns], ["method", *(_metric(table, column) for column in table.columns)]]
+        body = [*zip(*([row.title for row in table.rows], *_aligned(table)), strict=True)]
+        widths = [max(map(len, column)) for column in zip(*heads, *body, strict=True)]
+        lines = [_line(words, widths) for words in (*heads, ["-" * width for width in widths], *body)]
+        notes = [_wrapped(note.text) for note in table.notes]
+        blocks.append("\n".join([f"model: {table.model}", *lines, "", *notes]).rstrip())
+    return "\n\n".join([*blocks, _wrapped(CAPTION)]) if blocks else NOTHING
 
 
 def to_markdown(tables: list[Table]) -> str:
     blocks = []
     for table in tables:
-        lines = [f"**{table.model}**", "", _pipes(["method", *_headers(table)])]
-        lines.append("|---" * (len(table.tasks) + 1) + "|")
-        lines += [_pipes([row.title, *_cells(table, cells)]) for row, cells in table.rows.items()]
-        lines += ["", *(f"*{note}*  " for note in table.notes)]
-        blocks.append("\n".join(lines).rstrip())
-    return "\n\n".join([*blocks, f"*{CAPTION}*"])
+        body = [*zip(*([row.title for row in table.rows], *_aligned(table)), strict=True)]
+        grid = [[_pipe_safe(word) for word in line] for line in (["method", *_headers(table)], *body)]
+        widths = [max(3, *map(len, column)) for column in zip(*grid, strict=True)]
+        lines = [f"| {' | '.join(w.ljust(width) for w, width in zip(line, widths, strict=True))} |" for line in grid]
+        lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
+        notes = [f"- {note.text}" for note in table.notes]
+        blocks.append("\n".join([f"**{table.model}**", "", *lines, "", *notes]).rstrip())
+    return "\n\n".join([*blocks, f"*{CAPTION}*"]) if blocks else NOTHING
 
 
 def to_latex(tables: list[Table]) -> str:
-    """A ``tabular`` per model; needs the package booktabs."""
+    """A ``tabular`` per model with its notes below; needs the package booktabs."""
     blocks = []
     for table in tables:
-        lines = [f"% {table.model}: {CAPTION}", *(f"% {note}" for note in table.notes)]
-        lines += [rf"\begin{{tabular}}{{l{'c' * len(table.tasks)}}}", r"\toprule"]
-        lines += [" & ".join(map(_tex, [table.model, *_headers(table)])) + r" \\", r"\midrule"]
-        for row, cells in table.rows.items():
-            lines.append(" & ".join(map(_tex, [row.title, *_cells(table, cells)])) + r" \\")
-        if table.notes:
-            lines.append(r"\midrule")
-        for note in table.notes:
-            lines.append(rf"\multicolumn{{{len(table.tasks) + 1}}}{{l}}{{\footnotesize {_tex(note)}}} \\")
-        lines += [r"\bottomrule", r"\end{tabular}"]
+        lines = [rf"\begin{{tabular}}{{l{'c' * len(table.columns)}}}", r"\toprule"]
+        lines += [_tex_line([table.model, *_headers(table)]), r"\midrule"]
+        lines += [_tex_line([row.title, *_cells(table, cells)]) for row, cells in table.rows.items()]
+        lines += [r"\bottomrule", r"\end{tabular}", ""]
+        lines += [rf"{{\footnotesize {_tex(text)}\par}}" for text in (*(note.text for note in table.notes), CAPTION)]
         blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+    return "\n\n".join(blocks) if blocks else f"% {NOTHING}"
 
 
 def to_csv(tables: list[Table]) -> str:
-    """model, task, method, settings, metric, mean, std (fractions, not percent), n, seeds, unfinished, notes."""
+    """One line per cell; scores, mean and std in the metric's own units (fractions) and unrounded.
+
+    ``seeds`` and ``scores`` are in the same order. No std below two seeds, no mean below one: the field is empty.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["model", "task", "method", "settings", "metric", "mean", "std", "n", "seeds", "unfinished", "notes"]
-    )
+    writer.writerow([*_CSV_HEADER, "notes"])
     for table in tables:
         for row, cells in table.rows.items():
-            for task, cell in cells.items():
-                settings = " ".join(f"{key}={value}" for key, value in row.settings)
-                unfinished = " ".join(f"{state}={count}" for state, count in sorted(cell.unfinished.items()))
-                seeds = " ".join(map(str, sorted(cell.scores)))
-                numbers = [f"{cell.mean:.6f}", f"{cell.std:.6f}", cell.n]
-                notes = "; ".join(note for note in table.notes if task in note)
-                writer.writerow(
-                    [table.model, task, row.method, settings, cell.metric, *numbers, seeds, unfinished, notes]
-                )
+            for column in table.columns:
+                if cell := cells.get(column):
+                    settings = " ".join(f"{key}={value}" for key, value in row.settings)
+                    task = column.partition("/")[0]
+                    notes = "; ".join(note.text for note in table.notes if task in note.tasks)
+                    writer.writerow([table.model, column, row.method, settings, *_csv_cell(cell), notes])
     return text.getvalue().rstrip("\n")
 
 
@@ -91,31 +92,91 @@ FORMATS: dict[str, Callable[[list[Table]], str]] = {
 
 def cell_text(cell: Cell | None) -> str:
     """``65.34 ± 1.20 (3)``; with what is missing behind it, as in ``65.34 ± 1.20 (2, 1 failed)``; ``-`` if empty."""
+    return "".join(_pieces(cell))
+
+
+def _pieces(cell: Cell | None) -> tuple[str, str, str]:
+    """Mean, spread and count of a cell."""
     if cell is None:
-        return "-"
-    unfinished = [f"{count} {state}" for state, count in sorted(cell.unfinished.items())]
+        return "-", "", ""
+    missing = [f"{cell.nans} nan"] * bool(cell.nans) + [f"{n} {state}" for state, n in sorted(cell.unfinished.items())]
     if cell.n == 0:
-        return f"X ({', '.join(unfinished)})"
-    nan = sum(math.isnan(value) for value in cell.scores.values())
-    unfinished = [f"{nan} nan"] * bool(nan) + unfinished
+        return "X", "", f" ({', '.join(missing)})"
     spread = "" if math.isnan(cell.std) else f" ± {100 * cell.std:.2f}"
-    return f"{100 * cell.mean:.2f}{spread} ({', '.join([str(cell.n), *unfinished])})"
+    return f"{100 * cell.mean:.2f}", spread, f" ({', '.join([str(cell.n), *missing])})"
+
+
+def _aligned(table: Table) -> list[list[str]]:
+    """The cells column by column, their pieces under one another."""
+    columns = []
+    for column in table.columns:
+        pieces = [_pieces(cells.get(column)) for cells in table.rows.values()]
+        mean, spread = (max(len(piece[part]) for piece in pieces) for part in (0, 1))
+        columns.append([f"{m.rjust(mean)}{_widen(s, spread)}{n}".rstrip() for m, s, n in pieces])
+    return columns
+
+
+def _widen(spread: str, width: int) -> str:
+    """Pads behind the ±: `` ± 1.20`` -> `` ±  1.20``."""
+    return f" ± {spread[3:].rjust(width - 3)}" if spread else " " * width
+
+
+def _line(words: Sequence[str], widths: list[int]) -> str:
+    return "  ".join(word.ljust(width) for word, width in zip(words, widths, strict=True)).rstrip()
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _metric(table: Table, column: str) -> str:
+    metric = table.metric(column)
+    return _METRIC_NAMES.get(metric, metric)
 
 
 def _headers(table: Table) -> list[str]:
-    metrics = {task: cell.metric for cells in table.rows.values() for task, cell in cells.items()}
-    return [f"{task} ({_METRIC_NAMES.get(metrics[task], metrics[task])})" for task in table.tasks]
+    return [f"{column} ({_metric(table, column)})" for column in table.columns]
 
 
 def _cells(table: Table, cells: dict[str, Cell]) -> list[str]:
-    return [cell_text(cells.get(task)) for task in table.tasks]
+    return [cell_text(cells.get(column)) for column in table.columns]
 
 
-def _pipes(words: list[str]) -> str:
-    return "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
+def _csv_cell(cell: Cell) -> list[str | int]:
+    seeds = sorted(cell.scores)
+    return [
+        cell.metric,
+        repr(cell.mean) if cell.n else "",
+        repr(cell.std) if cell.n > 1 else "",
+        cell.n,
+        " ".join(map(str, seeds)),
+        " ".join(repr(cell.scores[seed]) for seed in seeds),
+        " ".join(f"{state}={count}".replace(" ", "_") for state, count in sorted(cell.unfinished.items())),
+    ]
+
+
+def _pipe_safe(word: str) -> str:
+    return word.replace("|", "\\|")
+
+
+_TEX = str.maketrans(
+    {
+        **{letter: f"\\{letter}" for letter in "_%&#$"},
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "±": r"$\pm$",
+    }
+)
 
 
 def _tex(text: str) -> str:
-    for plain, escaped in (("\\", r"\textbackslash "), ("_", r"\_"), ("%", r"\%"), ("&", r"\&"), ("#", r"\#")):
-        text = text.replace(plain, escaped)
-    return text.replace("±", r"$\pm$")
+    return text.translate(_TEX)
+
+
+def _tex_line(words: list[str]) -> str:
+    return " & ".join(map(_tex, words)) + r" \\"

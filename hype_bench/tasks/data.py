@@ -10,9 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hype_bench.config import DataConfig, TaskConfig, UserError
-from hype_bench.tasks.source import read_split
+from hype_bench.tasks.labels import Coding, coding, targets, written
+from hype_bench.tasks.sizes import FULL_ROWS
+from hype_bench.tasks.source import place, read_split
 
-UNLABELLED = -1  # the hub's mark for a hidden label
+UNLABELLED = "-1"  # the hub's mark for a hidden label
 
 
 @dataclass(frozen=True)
@@ -53,28 +55,31 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
     dropped: dict[str, int] = {}
     warnings: list[str] = []
     frames: dict[str, pd.DataFrame] = {}
-    for split in [task.train_split, *task.evaluation_splits]:
+    for split in dict.fromkeys([task.train_split, *task.evaluation_splits]):
         frame = read_split(task, data, split)
         if frame is not None:
-            frames[split] = _drop_unlabelled(task, split, frame, dropped)
+            frames[split] = _labelled(task, split, frame, dropped, warnings)
         elif split in (task.train_split, task.evaluation_splits[0]):
-            raise UserError(f"task {task.name} has no split {split!r} at its source")
+            raise UserError(f"task {task.name}: there is no split {split!r} in {place(task, data)}")
         else:
-            warnings.append(f"split {split!r} is not at the source and was not scored")
-    labels = _label_names(task, frames[task.train_split])
-    limits = {task.train_split: data.max_train_examples}
-    splits = {
-        name: _to_split(task, name, _subset(frame, limits.get(name, data.max_eval_examples), data.subset_seed), labels)
-        for name, frame in frames.items()
-    }
-    train = splits.pop(task.train_split)
+            warnings.append(f"split {split!r} is not in {place(task, data)} and was not scored")
+    code = None
+    if not task.is_regression:
+        seen = {split: set(frame[task.label_column]) for split, frame in frames.items()}
+        code = coding(task, seen[task.train_split], set().union(*seen.values()))
+
+    def cut(split: str, size: int | None) -> Split:
+        return _to_split(task, split, _subset(frames[split], size, data.subset_seed), code)
+
+    train = cut(task.train_split, data.max_train_examples)
+    evaluation = [cut(split, data.max_eval_examples) for split in task.evaluation_splits if split in frames]
     return TaskData(
         train=train,
-        evaluation=list(splits.values()),
-        labels=labels,
-        fingerprint=fingerprint([train, *splits.values()]),
+        evaluation=evaluation,
+        labels=code.names if code else [],
+        fingerprint=fingerprint([train, *evaluation]),
         dropped=dropped,
-        warnings=warnings + [f"{count} rows of {name} dropped: no label or no text" for name, count in dropped.items()],
+        warnings=warnings,
     )
 
 
@@ -84,32 +89,43 @@ def fingerprint(splits: list[Split]) -> str:
     for split in splits:
         digest.update(f"{len(split.texts)}/{len(split)}".encode())
         for column in split.texts:
-            digest.update("\x1f".join(column).encode())
+            digest.update(np.asarray([len(text) for text in column], dtype=np.int64).tobytes())
+            digest.update("".join(column).encode())
         digest.update(np.ascontiguousarray(split.labels).tobytes())
     return digest.hexdigest()
 
 
-def _drop_unlabelled(task: TaskConfig, split: str, frame: pd.DataFrame, dropped: dict[str, int]) -> pd.DataFrame:
+def _labelled(
+    task: TaskConfig, split: str, frame: pd.DataFrame, dropped: dict[str, int], warnings: list[str]
+) -> pd.DataFrame:
+    """The rows with text and label; what goes is counted and said. Labels of classes come back as text."""
     for column in (*task.text_columns, task.label_column):
         if column not in frame.columns:
             raise UserError(
                 f"task {task.name}, split {split}: no column {column!r}; there are {', '.join(map(str, frame.columns))}"
             )
-    kept = frame.dropna(subset=[*task.text_columns, task.label_column])
-    kept = kept[kept[task.label_column] != UNLABELLED]
-    if len(kept) < len(frame):
-        dropped[split] = len(frame) - len(kept)
+    no_text = frame[list(task.text_columns)].isna().any(axis=1)
+    no_label = frame[task.label_column].isna() & ~no_text
+    kept = frame[~no_text & ~no_label]
+    labels = written(kept[task.label_column])
+    hidden = (labels == UNLABELLED) & _marks_hidden(task)
+    kept = (kept if task.is_regression else kept.assign(**{task.label_column: labels}))[~hidden]
     if kept.empty:
         raise UserError(f"task {task.name}, split {split}: no labelled row among {len(frame)}")
+    reasons = {"without text": no_text, "without label": no_label, f"with label {UNLABELLED}": hidden}
+    said = [f"{rows.sum()} {reason}" for reason, rows in reasons.items() if rows.any()]
+    if said:
+        dropped[split] = len(frame) - len(kept)
+        warnings.append(f"{dropped[split]} of the {len(frame)} rows of {split} dropped: {', '.join(said)}")
+    full = FULL_ROWS.get(task.source.folder, {}).get(split, 0) if task.source else 0
+    if len(kept) < full:
+        warnings.append(f"subset: {len(kept)} of the {full} rows of {split}")
     return kept
 
 
-def _label_names(task: TaskConfig, train: pd.DataFrame) -> list[str]:
-    if task.is_regression:
-        return []
-    if task.labels is not None:
-        return list(task.labels)
-    return [str(label) for label in sorted(train[task.label_column].unique().tolist())]
+def _marks_hidden(task: TaskConfig) -> bool:
+    """Whether -1 means "hidden": always on the hub; in a user's file not if it is a number or named as a label."""
+    return UNLABELLED not in (task.labels or ()) and (task.source is not None or not task.is_regression)
 
 
 def _subset(frame: pd.DataFrame, size: int | None, seed: int) -> pd.DataFrame:
@@ -120,19 +136,16 @@ def _subset(frame: pd.DataFrame, size: int | None, seed: int) -> pd.DataFrame:
     return frame.iloc[np.sort(chosen)]
 
 
-def _to_split(task: TaskConfig, name: str, frame: pd.DataFrame, labels: list[str]) -> Split:
-    texts = tuple(frame[column].astype(str).tolist() for column in task.text_columns)
-    if task.is_regression:
-        try:
-            return Split(name, texts, frame[task.label_column].to_numpy(dtype=np.float64))
-        except ValueError as error:
-            raise UserError(f"task {task.name}, split {name}: a label is not a number ({error})") from error
-    numbers = {label: number for number, label in enumerate(labels)}
-    named_by_number = task.labels is not None and pd.api.types.is_integer_dtype(frame[task.label_column])
-    known = set(range(len(labels))) if named_by_number else set(numbers)
-    found = frame[task.label_column].tolist() if named_by_number else frame[task.label_column].astype(str).tolist()
-    unknown = sorted(set(found) - known, key=str)
-    if unknown:
-        raise UserError(f"task {task.name}, split {name}: unknown label {unknown[0]!r}; known are {', '.join(labels)}")
-    classes = found if named_by_number else [numbers[label] for label in found]
-    return Split(name, texts, np.asarray(classes, dtype=np.int64))
+def _to_split(task: TaskConfig, name: str, frame: pd.DataFrame, code: Coding | None) -> Split:
+    where = f"task {task.name}, split {name}"
+    texts = tuple(_texts(where, frame[column]) for column in task.text_columns)
+    labels = frame[task.label_column]
+    return Split(name, texts, code.apply(where, labels.tolist()) if code else targets(where, labels))
+
+
+def _texts(where: str, column: pd.Series) -> list[str]:
+    texts = column.tolist()
+    strange = next((value for value in texts if not isinstance(value, (str, int, float))), None)
+    if strange is not None:
+        raise UserError(f"{where}: column {column.name!r} holds no text but {type(strange).__name__}")
+    return list(map(str, texts))

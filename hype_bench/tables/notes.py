@@ -1,0 +1,87 @@
+"""What must be said beside a table, lest its numbers be taken for what they are not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hype_bench.runs.status import DIVERGED, DONE, RunStatus
+
+if TYPE_CHECKING:
+    from hype_bench.tables.table import Cell, Row
+
+_SUBSET = "subset: "  # how the warnings of a run begin that say so
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line under a table; ``tasks``: the ones it is about."""
+
+    text: str
+    tasks: frozenset[str]
+
+
+def notes_of(runs: list[RunStatus], rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
+    """Generated tasks and subsets first, since they change what a number means; then what is missing, and why."""
+    found = [_generated(runs), _subset(runs), *_not_scored(runs), _diverged(runs), *_legend(rows)]
+    return [note for note in found if note is not None]
+
+
+def _generated(runs: list[RunStatus]) -> Note | None:
+    tasks = sorted({_label(run)["task"] for run in runs if _label(run).get("generated")})
+    if not tasks:
+        return None
+    what = "is a task" if len(tasks) == 1 else "are tasks"
+    return Note(f"generated: {', '.join(tasks)} {what} made by a program, no benchmark", frozenset(tasks))
+
+
+def _subset(runs: list[RunStatus]) -> Note | None:
+    parts: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        parts[_label(run)["task"]] |= _parts(run.record or run.request or {})
+    named = [f"{task} ({'; '.join(sorted(which))})" for task, which in sorted(parts.items()) if which]
+    tasks = frozenset(task for task, which in parts.items() if which)
+    return Note(f"subset: only a part of the data of {', '.join(named)}", tasks) if named else None
+
+
+def _parts(about: Mapping[str, Any]) -> set[str]:
+    said = {warning.removeprefix(_SUBSET) for warning in about.get("warnings", []) if warning.startswith(_SUBSET)}
+    data = about.get("config", {}).get("data", {})
+    limits = {f"data.{key}={data[key]}" for key in ("max_train_examples", "max_eval_examples") if data.get(key)}
+    return said | limits
+
+
+def _not_scored(runs: list[RunStatus]) -> list[Note]:
+    found = {
+        (_label(run)["task"], warning)
+        for run in runs
+        if run.state == DONE and run.record is not None
+        for warning in run.record.get("warnings", [])
+        if "not scored" in warning
+    }
+    return [Note(f"{task}: {warning}", frozenset([task])) for task, warning in sorted(found)]
+
+
+def _diverged(runs: list[RunStatus]) -> Note | None:
+    diverged = [_label(run)["task"] for run in runs if run.state == DIVERGED]
+    if not diverged:
+        return None
+    what = "1 run" if len(diverged) == 1 else f"{len(diverged)} runs"
+    return Note(f"diverged: {what}, counted and not averaged", frozenset(diverged))
+
+
+def _legend(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
+    cells = [(column.partition("/")[0], cell) for row in rows.values() for column, cell in row.items()]
+    notes = []
+    if empty := frozenset(task for task, cell in cells if not cell.n):
+        notes.append(Note("X: no score yet", empty))
+    if nan := frozenset(task for task, cell in cells if cell.nans):
+        notes.append(Note("nan: the correlation of a constant prediction, never averaged away", nan))
+    return notes
+
+
+def _label(run: RunStatus) -> dict[str, Any]:
+    label: dict[str, Any] = (run.record or run.request or {})["label"]
+    return label

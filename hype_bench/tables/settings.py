@@ -1,0 +1,75 @@
+"""What a run was told, as ``name -> text``, and which of it tells two runs apart."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
+
+Settings = tuple[tuple[str, str], ...]
+
+_SUBSET = ("max_train_examples", "max_eval_examples", "subset_seed")
+_FILES = ("train_file", "validation_file")
+_METHODS = "methods."
+_SHOWN = {"data": 8, "model": len("content:") + 8}  # characters of what is or may be a hash
+
+
+def variant(about: Mapping[str, Any]) -> str:
+    """The identity without the seed: runs of one cell have the same."""
+    parts = {key: value for key, value in about.get("parts", {}).items() if key != "seed"}
+    return json.dumps(parts, sort_keys=True)
+
+
+def flat_settings(about: Mapping[str, Any]) -> dict[str, str]:
+    """Everything of a run's identity but its seed; the data in words as well as by its hash."""
+    flat: dict[str, str] = {}
+    for key, value in about.get("parts", {}).items():
+        if key == "methods":
+            for name, options in value:
+                flat |= {f"{_METHODS}{name}.{option}": _text(setting) for option, setting in options.items()}
+        elif key == "training":
+            flat |= {f"training.{option}": _text(setting) for option, setting in value.items()}
+        elif key != "seed":
+            flat[key] = _text(value)[: _SHOWN.get(key)]
+    config = about.get("config", {})
+    data, task = config.get("data", {}), config.get("task", {})
+    if data.get("max_train_examples") or data.get("max_eval_examples"):
+        flat |= {key: _text(data.get(key)) for key in _SUBSET}
+    return flat | {key: PurePath(task[key]).name for key in _FILES if task.get(key)}
+
+
+def of_methods(flat: Mapping[str, str], keep: bool) -> dict[str, str]:
+    """Only the hyper-parameters of the methods, or all but those."""
+    return {key: value for key, value in flat.items() if key.startswith(_METHODS) == keep}
+
+
+def differing(flats: Iterable[Mapping[str, str]]) -> set[str]:
+    """The settings in which some differ; the data by its hash only where no words tell two data sets apart."""
+    flats = list(flats)
+    keys = {key for flat in flats for key in flat}
+    different = {key for key in keys if len({flat.get(key) for flat in flats}) > 1}
+    hashes: dict[tuple[str | None, ...], set[str | None]] = defaultdict(set)
+    for flat in flats:
+        hashes[tuple(flat.get(key) for key in (*_SUBSET, *_FILES))].add(flat.get("data"))
+    if "data" not in different:  # said differently, and yet the same rows
+        return different - {*_SUBSET, *_FILES}
+    return different if any(len(found) > 1 for found in hashes.values()) else different - {"data"}
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """``training.learning_rate`` -> ``learning_rate``; two of the same last word keep what tells them apart."""
+    last = {key: key.rpartition(".")[2] for key in keys}
+    counts = Counter(last.values())
+    return {key: word if counts[word] == 1 else key.removeprefix(_METHODS) for key, word in last.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ",".join(map(_text, value)) + "]"
+    if value is None:
+        return "null"  # as it is written on the command line
+    if isinstance(value, float):
+        return f"{value:.15g}".replace("e-0", "e-").replace("e+0", "e+")
+    return str(value)
