@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import sys
+from collections import Counter, defaultdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hype_bench.runs.status import DONE, STATES, read_runs
+from hype_bench.runs.status import DONE, FAILED, STATES, RunStatus, read_runs
 from hype_bench.tables.table import build_tables
 from hype_bench.tables.text import FORMATS
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="What ran, and what came out.")
+# Plain help and plain complaints: rich's boxes cost time and break a line into several.
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="What ran, and what came out of it."
+)
 Format = StrEnum("Format", list(FORMATS))  # type: ignore[misc]
-ResultsDir = Annotated[Path, typer.Option(help="The folder that the runs were written to.")]
+ResultsDir = Annotated[Path, typer.Option(help="The folder that the runs were written to.", metavar="DIR")]
 
 
 @app.command()
@@ -23,12 +27,15 @@ def status(results_dir: ResultsDir = Path("results")) -> None:
     """What ran, what is running, what failed and why."""
     runs = list(read_runs(_existing(results_dir)))
     counts = Counter(run.state for run in runs)
-    print(f"{results_dir}: {len(runs)} runs" + "".join(f", {counts[s]} {s}" for s in STATES if counts[s]))
-    for run in runs:
+    total = f"{results_dir}: {len(runs)} {'run' if len(runs) == 1 else 'runs'}"
+    print(", ".join([total, *(f"{counts[state]} {state}" for state in STATES if counts[state])]))
+    for line in _done(runs):
+        print(f"  {DONE:<11}  {line}")
+    for run in sorted(runs, key=lambda run: (STATES.index(run.state), run.title)):
         if run.state != DONE:
-            print(f"  {run.state:<11} {run.title}" + (f": {run.reason}" if run.reason else ""))
-            if run.state == "failed":
-                print(f"{'':14}traceback: {run.path / 'failure.txt'}")
+            print(f"  {run.state:<11}  {run.title}" + (f": {run.reason}" if run.reason else ""))
+            if run.state == FAILED:
+                print(f"{'':15}traceback: {run.path / 'failure.txt'}")
 
 
 @app.command()
@@ -40,15 +47,35 @@ def table(
     print(FORMATS[format.value](build_tables(read_runs(_existing(results_dir)))))
 
 
+def _done(runs: list[RunStatus]) -> list[str]:
+    """Done runs by model, task and method, with their seeds in one line."""
+    seeds: dict[str, list[int]] = defaultdict(list)
+    for run in runs:
+        if run.state == DONE:
+            name, _, seed = run.title.rpartition(" seed ")
+            seeds[name].append(int(seed))
+    return [_with_seeds(name, found) for name, found in sorted(seeds.items())]
+
+
+def _with_seeds(name: str, seeds: list[int]) -> str:
+    distinct = sorted(set(seeds))
+    words = f"{name}: {'seed' if len(distinct) == 1 else 'seeds'} {', '.join(map(str, distinct))}"
+    return words if len(seeds) == len(distinct) else f"{words} ({len(seeds)} runs of differing settings)"
+
+
 def _existing(results_dir: Path) -> Path:
     if not results_dir.is_dir():
-        typer.echo(f"error: {results_dir}: no such folder", err=True)
+        typer.echo(f"error: {results_dir}: no such folder; name another one with --results-dir", err=True)
         raise typer.Exit(2)
     return results_dir
 
 
 def main() -> None:
-    app()
+    try:
+        app()
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
 
 
 if __name__ == "__main__":

@@ -54,7 +54,10 @@ def family_of(model: ModelConfig) -> str | None:
         return model.family
     config = Path(locate(model).location) / "config.json"
     if config.is_file():
-        model_type = str(json.loads(config.read_text()).get("model_type", ""))
+        try:
+            model_type = str(json.loads(config.read_text(encoding="utf-8"))["model_type"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{config} does not describe a model ({error})") from error
     else:
         from hype_bench.models.loading import hub_model_type
 

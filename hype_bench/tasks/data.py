@@ -62,7 +62,7 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
         elif split in (task.train_split, task.evaluation_splits[0]):
             raise UserError(f"task {task.name}: there is no split {split!r} in {place(task, data)}")
         else:
-            warnings.append(f"split {split!r} is not in {place(task, data)} and was not scored")
+            warnings.append(f"split {split!r} is not at the source and was not scored")
     code = None
     if not task.is_regression:
         seen = {split: set(frame[task.label_column]) for split, frame in frames.items()}

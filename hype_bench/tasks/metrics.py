@@ -6,6 +6,7 @@ units (fractions and correlations, not percent). A correlation with a constant i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -39,11 +40,13 @@ def matthews(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> Score
 
 def correlations(labels: NDArray[np.float64], predictions: NDArray[np.float64]) -> Scores:
     """Pearson, Spearman and their mean; NaN if either side is constant. Predictions are not clipped."""
-    from scipy.stats import pearsonr, spearmanr
+    from scipy.stats import NearConstantInputWarning, pearsonr, spearmanr
 
     if len(labels) < 2 or np.ptp(labels) == 0 or np.ptp(predictions) == 0 or not np.isfinite(predictions).all():
         return dict.fromkeys(("pearson", "spearman", "pearson_spearman"), float("nan"))
-    pearson = float(pearsonr(predictions, labels).statistic)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NearConstantInputWarning)  # a run that all but collapsed is not the user's fault
+        pearson = float(pearsonr(predictions, labels).statistic)
     spearman = float(spearmanr(predictions, labels).statistic)
     return {"pearson": pearson, "spearman": spearman, "pearson_spearman": (pearson + spearman) / 2}
 
