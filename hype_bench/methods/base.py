@@ -38,6 +38,19 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), labels)
 
 
+def with_logits(objective: Loss, batch: Batch, forward: Forward) -> tuple[Tensor, Tensor]:
+    """The loss of an objective and the logits of the first pass it made, (batch, outputs)."""
+    passes: list[Tensor] = []
+
+    def recording(inputs: Batch) -> Any:
+        output = forward(inputs)
+        passes.append(output.logits)
+        return output
+
+    loss = objective(batch, recording)
+    return loss, passes[0]
+
+
 class NoiseSource:
     """Random tensors of a technique's own, as a function of (seed, forward pass, site) and of nothing else.
 

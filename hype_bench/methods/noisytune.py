@@ -1,0 +1,57 @@
+"""NoisyTune: noise on the pre-trained weights, once, before fine-tuning (Wu et al., ACL 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from hype_bench.methods.base import Context, Method, Moments
+from hype_bench.methods.registry import register
+
+SCOPES = ("backbone", "all")
+
+
+def perturb_weight(weight: Tensor, draw: Tensor, strength: float) -> Tensor:
+    """``W + U(-strength/2, strength/2) * std(W)``, elementwise, with the unbiased std of the whole tensor.
+
+    Args:
+        weight: any shape with at least two entries (the std of one is NaN).
+        draw: same shape, U[0, 1).
+
+    Reference: Wu et al. 2022, "NoisyTune: A Little Noise Can Help You Finetune Pretrained Language Models Better",
+    arXiv:2202.12024
+    """
+    return weight + (draw - 0.5) * strength * weight.std()
+
+
+@register("noisytune")
+@dataclass(frozen=True)
+class NoisyTune(Method):
+    """Perturbs every tensor in proportion to its own spread: embeddings, biases and LayerNorm too.
+
+    Args:
+        strength: lambda; 0.15 in the paper, {0.1, 0.15, 0.2} in HyPe's Table 15.
+        scope: ``backbone``, the pre-trained parameters as in the paper; ``all``, as in HyPe's code, the fresh head too.
+            Tensors of one entry are left alone, as in HyPe's code: their std is NaN.
+    """
+
+    strength: float = 0.15
+    scope: str = "backbone"
+
+    def __post_init__(self) -> None:
+        if self.strength < 0:
+            raise ValueError(f"strength must be at least 0, not {self.strength}")
+        if self.scope not in SCOPES:
+            raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {self.scope!r}")
+
+    @torch.no_grad()
+    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+        source = context.noise("noisytune")
+        prefix = f"{model.base_model_prefix}." if self.scope == "backbone" else ""
+        for name, weight in model.named_parameters():
+            if self.strength > 0 and weight.numel() > 1 and name.startswith(prefix):
+                weight.copy_(perturb_weight(weight, source.uniform(weight, name), self.strength))
+        return Moments()
