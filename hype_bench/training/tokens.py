@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hype_bench.models.checkpoint import cache_folder
+from hype_bench.models.cache import cache_folder
 from hype_bench.tasks.data import Split, fingerprint
 
 _FORMAT = 1
