@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -55,7 +55,7 @@ class NoiseSource:
     """Random tensors of a technique's own, as a function of (seed, forward pass, site) and of nothing else.
 
     Data order and head are thus the same for every technique, and a forward pass that gradient checkpointing runs
-    again draws what it drew before. :meth:`next_forward` is called once for every run of the model.
+    again draws what it drew before (:meth:`Context.checkpointed`). :meth:`next_forward` is called once for every run of the model.
     """
 
     def __init__(self, seed: int, name: str) -> None:
@@ -88,6 +88,8 @@ class Context:
         facts: numbers for the record, such as a measured fraction.
         warnings: sentences for the record and the user; each is said once.
         cleanup: what undoes the technique; run in reverse order when the run ends.
+        sources: every noise source handed out.
+        hidden_noise: whether noise on hidden states acts now, see :meth:`without_hidden_noise`.
     """
 
     seed: int = 0
@@ -95,9 +97,42 @@ class Context:
     facts: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     cleanup: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    hidden_noise: bool = True
+    sources: list[NoiseSource] = field(default_factory=list)
 
     def noise(self, name: str) -> NoiseSource:
-        return NoiseSource(self.seed, name)
+        self.sources.append(NoiseSource(self.seed, name))
+        return self.sources[-1]
+
+    @contextlib.contextmanager
+    def without_hidden_noise(self) -> Iterator[None]:
+        """Silences techniques that add noise to hidden states, for a pass that another technique wants clean."""
+        before, self.hidden_noise = self.hidden_noise, False
+        try:
+            yield
+        finally:
+            self.hidden_noise = before
+
+    def checkpointed(self) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+        """``context_fn`` of ``torch.utils.checkpoint``: what is run again in the backward pass sees the state of its
+        own forward pass, also when the objective has made another pass meanwhile."""
+        then = self.hidden_noise, [source.forward for source in self.sources]
+
+        @contextlib.contextmanager
+        def as_it_was() -> Iterator[None]:
+            now = self.hidden_noise, [source.forward for source in self.sources]
+            self._restore(*then)
+            try:
+                yield
+            finally:
+                self._restore(*now)
+
+        return contextlib.nullcontext(), as_it_was()
+
+    def _restore(self, hidden_noise: bool, forwards: list[int]) -> None:
+        self.hidden_noise = hidden_noise
+        for source, forward in zip(self.sources, forwards, strict=True):
+            source.forward = forward
 
     def warn(self, sentence: str) -> None:
         if sentence not in self.warnings:

@@ -138,12 +138,15 @@ class _Noise:
         self.measured = False
 
     def on_input(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        return (self.add(args[0]), *args[1:]) if layer.training else None
+        return (self.add(args[0]), *args[1:]) if self.acts(layer) else None
 
     def on_output(self, block: nn.Module, args: Any, output: Any) -> Any:
-        if not block.training:
+        if not self.acts(block):
             return None
         return (self.add(output[0]), *output[1:]) if isinstance(output, tuple) else self.add(output)
+
+    def acts(self, module: nn.Module) -> bool:
+        return module.training and self.context.hidden_noise
 
     def add(self, hidden: Tensor) -> Tensor:
         draw = self.source.normal if self.method.distribution == "normal" else self.source.uniform

@@ -92,9 +92,9 @@ def fine_tune(
 
     model = load_classifier(checkpoint, data.outputs, settings.dropout, derive(run.seed, "head"))
     model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
-    plain = _speed_up(model, run)
-    collate = _collator(model, tokenizer, device)
     context = Context(run.seed, settings.precision, outcome.facts, outcome.warnings)
+    plain = _speed_up(model, run, context)
+    collate = _collator(model, tokenizer, device)
     moments = compose(methods, model, context)
     total = total_steps(len(train), settings)
     groups = moments.parameter_groups(parameter_groups(model, settings.learning_rate, settings.weight_decay))
@@ -148,7 +148,7 @@ def fine_tune(
     outcome.peak_memory = peak_memory(device)
 
 
-def _speed_up(model: PreTrainedModel, run: RunConfig) -> Callable[[], None]:
+def _speed_up(model: PreTrainedModel, run: RunConfig, context: Context) -> Callable[[], None]:
     """Packing, bulk dropout and checkpointing as far as the model takes them; returns what undoes the first two."""
     settings, kind = run.training, model.config.model_type
     if settings.packing == "on" and not can_pack(model):
@@ -156,7 +156,7 @@ def _speed_up(model: PreTrainedModel, run: RunConfig) -> Callable[[], None]:
     if settings.gradient_checkpointing:
         if not model.supports_gradient_checkpointing:
             raise UserError(f"training.gradient_checkpointing=true cannot work for {kind}: it has none")
-        model.activation_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False, "context_fn": context.checkpointed})
     undo = []
     if settings.packing != "off" and can_pack(model):
         undo.append(attach_packing(model))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+
 from hype_bench.config import ModelConfig
 from hype_bench.main import CONF
 from hype_bench.methods.base import Context, Method, Moments, compose, task_loss

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
 from hype_bench.config import ModelConfig, UserError
 from hype_bench.methods.base import Context, Moments, NoiseSource, compose
 from hype_bench.methods.hype import HyPe, changed_fraction, perturb, selected_layers
@@ -16,8 +19,6 @@ from hype_bench.methods.registry import build
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.layers import encoder_layers, hidden_dropouts
 from hype_bench.models.loading import load_classifier
-from torch import Tensor
-from transformers import AutoConfig, AutoModelForSequenceClassification
 
 FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
 IDS = torch.tensor([[5, 9, 4, 6, 8, 3]])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from hype_bench.config import ModelConfig
 from hype_bench.methods.base import Context, NoiseSource, compose
 from hype_bench.methods.noisytune import NoisyTune, perturb_weight

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from hype_bench.config import ModelConfig
 from hype_bench.methods.base import Context, compose
 from hype_bench.methods.hype import HyPe
 from hype_bench.methods.r_drop import RDrop, consistency, symmetric_kl
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier
-from torch import Tensor
 
 
 def losses(method: RDrop, logits: list[Tensor], labels: Tensor) -> Tensor:

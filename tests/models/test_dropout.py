@@ -6,8 +6,9 @@ import math
 
 import pytest
 import torch
-from hype_bench.models.dropout import BulkDropout, bulk_dropout, install_bulk_dropout
 from torch import nn
+
+from hype_bench.models.dropout import BulkDropout, bulk_dropout, install_bulk_dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from hype_bench.config import ModelConfig
 from hype_bench.methods.base import task_loss
 from hype_bench.models.checkpoint import locate
@@ -52,7 +53,11 @@ def run(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, 
     logits = model(**batch).logits
     loss = task_loss(logits, labels)
     loss.backward()
-    return logits.detach(), loss.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    return (
+        logits.detach(),
+        loss.detach(),
+        {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None},
+    )
 
 
 def assert_same(one: Any, other: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from hype_bench.training.batches import Collator, evaluation_order, split_evenly, training_order
 from hype_bench.training.tokens import Tokens
 

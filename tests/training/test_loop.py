@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+
 from hype_bench.config import RunConfig, UserError, resolve
 from hype_bench.main import CONF
 from hype_bench.methods.base import Context, Loss, Method, Moments
@@ -16,9 +18,13 @@ from hype_bench.methods.registry import build
 from hype_bench.models.checkpoint import locate
 from hype_bench.tasks.data import load
 from hype_bench.training.loop import DivergedError, Outcome, fine_tune
-from hydra import compose, initialize_config_dir
 
-SHORT = ["training.max_steps=6", "data.max_train_examples=48", "data.max_eval_examples=20", "training.learning_rate=1e-3"]
+SHORT = [
+    "training.max_steps=6",
+    "data.max_train_examples=48",
+    "data.max_eval_examples=20",
+    "training.learning_rate=1e-3",
+]
 
 
 def configure(*overrides: str) -> RunConfig:
@@ -109,9 +115,11 @@ def test_accumulation_changes_nothing_but_the_memory(family: str) -> None:
     np.testing.assert_allclose(losses(whole), losses(cut), atol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["hype_n", "[hype_n,r_drop]", "[r3f,hype_n]"])
 @pytest.mark.parametrize("family", ["bert", "roberta", "electra", "deberta"])
-def test_checkpointing_draws_the_same_noise_and_masks_again(family: str) -> None:
-    overrides = (f"model=tiny_{family}", "method=hype_n", "noise_scale=0.1", "method.hype_n.dropout=0.2")
+def test_checkpointing_draws_the_same_noise_and_masks_again(family: str, method: str) -> None:
+    """Also where the objective makes two passes before the first is run again."""
+    overrides = (f"model=tiny_{family}", f"method={method}", "noise_scale=0.1", "method.hype_n.dropout=0.2")
     plain, saved = run(*overrides), run(*overrides, "training.gradient_checkpointing=true")
     np.testing.assert_allclose(logits(plain), logits(saved), atol=1e-6)
     np.testing.assert_allclose(losses(plain), losses(saved), atol=1e-6)

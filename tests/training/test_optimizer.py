@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from hype_bench.config import ModelConfig, TrainingSettings
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier
