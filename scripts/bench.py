@@ -68,7 +68,9 @@ class Case:
     def batches(self) -> list[Any]:
         training = self.run.training
         assert training.max_steps is not None
-        order = training_order(len(self.tokens), training.batch_size, training.max_steps, derive(self.run.seed, "order"))
+        order = training_order(
+            len(self.tokens), training.batch_size, training.max_steps, derive(self.run.seed, "order")
+        )
         return list(order)
 
     @property
