@@ -43,7 +43,7 @@ def table(
     results_dir: ResultsDir = Path("results"),
     format: Annotated[Format, typer.Option(help="How it is written.")] = Format.text,  # type: ignore[attr-defined]
 ) -> None:
-    """Mean ± std over seeds, method by task, of whatever is there; also while a sweep goes on."""
+    """Mean ± std over seeds, method by task, of what is there."""
     print(FORMATS[format.value](build_tables(read_runs(_existing(results_dir)))))
 
 
@@ -51,9 +51,8 @@ def _done(runs: list[RunStatus]) -> list[str]:
     """Done runs by model, task and method, with their seeds in one line."""
     seeds: dict[str, list[int]] = defaultdict(list)
     for run in runs:
-        if run.state == DONE:
-            name, _, seed = run.title.rpartition(" seed ")
-            seeds[name].append(int(seed))
+        if run.state == DONE and run.record is not None and (label := run.record.get("label")):
+            seeds[f"{label['model']} {label['task']} {label['method']}"].append(int(label["seed"]))
     return [_with_seeds(name, found) for name, found in sorted(seeds.items())]
 
 

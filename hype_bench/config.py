@@ -205,6 +205,9 @@ def resolve(composed: DictConfig) -> RunConfig:
     _check_task(config.task)
     if not config.method:
         raise UserError("method must name at least one technique, as in method=vanilla")
+    for name, values in config.method.items():
+        if not isinstance(values, dict | None):
+            raise UserError(f"method.{name} takes options, as in method.{name}.option=value, not {values!r}")
     return RunConfig(
         model=config.model,
         task=config.task,

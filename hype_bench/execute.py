@@ -15,22 +15,12 @@ from hype_bench.runs.identity import digest, identity
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, FAILED, RUNNING
 from hype_bench.sweeps.display import Display
+from hype_bench.sweeps.outcomes import Ended
 
 if TYPE_CHECKING:  # torch and transformers are imported by the functions that need them: a mistake is told at once
     from hype_bench.methods.base import Method
     from hype_bench.models.checkpoint import Checkpoint
     from hype_bench.tasks.data import TaskData
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How one job ended. ``state`` as in ``runs.status``; ``skipped``: its record was there before."""
-
-    state: str
-    title: str
-    identity: str = ""
-    reason: str = ""
-    skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +77,8 @@ def execute(composed: DictConfig, display: Display) -> Ended:
 def _prepare(composed: DictConfig) -> _Job:
     """Everything that can be found wrong before a weight is loaded is found here."""
     from hype_bench.methods.registry import build
-    from hype_bench.models.checkpoint import family_of, locate
+    from hype_bench.models.checkpoint import locate
+    from hype_bench.models.family import family_of
     from hype_bench.tasks.data import load
     from hype_bench.training.device import choose_device
 
@@ -107,7 +98,12 @@ def _done_before(job: _Job) -> Ended | None:
         found = job.folder.result()
     except UserError:  # broken: as good as none; RunFolder.begin sets it aside and says so
         return None
-    return job.ended(str(found["status"]), str(found.get("reason", "")), skipped=True) if found else None
+    if found is None:
+        return None
+    reason = str(found.get("reason", ""))
+    if found["status"] == DONE and job.run.training.save == "last" and not (job.folder.path / "model").is_dir():
+        reason = f"its weights were not kept; to have them, move {job.folder.path} away and run it again"
+    return job.ended(str(found["status"]), reason, skipped=True)
 
 
 def _run(job: _Job, display: Display) -> Ended:

@@ -18,12 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hype_bench.config import Config, UserError
-from hype_bench.execute import Ended, execute
+from hype_bench.execute import execute
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, FAILED
 from hype_bench.sweeps.arguments import flags_first
 from hype_bench.sweeps.display import display
-from hype_bench.sweeps.outcomes import note
+from hype_bench.sweeps.outcomes import Ended, keep_traceback, note
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -38,7 +38,7 @@ def main() -> None:
     sys.argv[1:] = flags_first(sys.argv[1:])
     try:
         _hydra_main()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:  # of composing; a run's own are caught below
+    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:  # while composing
         _complain(_one_line(error), 2)
     except OSError as error:
         _complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part), 1)
@@ -69,15 +69,17 @@ def _hydra_main(composed: DictConfig) -> None:
 def _job_of_sweep(composed: DictConfig) -> None:
     """One job; whatever happens is noted, and the other jobs go on."""
     job = HydraConfig.get()
+    folder, number = Path(job.sweep.dir), int(job.job.num)
     title = " ".join(job.overrides.task) or "default"
     try:
         ended = execute(composed, display)
     except UserError as error:
         ended = Ended(FAILED, title, reason=str(error))
     except Exception as error:  # whatever it is, the other jobs go on
-        ended = Ended(FAILED, title, reason=_one_line(error) or type(error).__name__)
+        trace = keep_traceback(folder, number, error)
+        ended = Ended(FAILED, title, reason=f"{_one_line(error)} (traceback: {trace})")
     display.end_run(_line(ended))
-    note(Path(job.sweep.dir), job.job.num, ended)
+    note(folder, number, ended)
 
 
 def _line(ended: Ended) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -86,7 +87,8 @@ class Started:
 
     def kill(self) -> None:
         """As ``kill -9`` does."""
-        os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it had ended
+            os.kill(self.pid, signal.SIGKILL)
         self.wait()
 
 
@@ -99,8 +101,10 @@ class Warm:
     def __call__(self, *arguments: str, timeout: float = 120, **how: Any) -> subprocess.CompletedProcess[str]:
         return self.start(*arguments, **how).wait(timeout)
 
-    def start(self, *arguments: str, env: dict[str, str] | None = None, folder: Path | None = None) -> Started:
-        return Started(self.door, arguments, folder or self.folder, {**os.environ, **(env or {})})
+    def start(self, *arguments: str, env: dict[str, str | None] | None = None) -> Started:
+        """``env`` adds to the environment, and takes away what is None in it."""
+        environment = {name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None}
+        return Started(self.door, arguments, self.folder, environment)
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +121,13 @@ def warm_door() -> Iterator[Path]:
         server.communicate(timeout=30)
 
 
+@pytest.fixture(scope="session")
+def warm_in(warm_door: Path) -> Callable[[Path], Warm]:
+    """``warm`` for a folder of one's own."""
+    return lambda folder: Warm(warm_door, folder)
+
+
 @pytest.fixture
-def warm(warm_door: Path, tmp_path: Path) -> Warm:
+def warm(warm_in: Callable[[Path], Warm], tmp_path: Path) -> Warm:
     """Runs ``run.py`` with some arguments in a temporary folder, as ``command`` does, but starts in 0.1 s."""
-    return Warm(warm_door, tmp_path)
+    return warm_in(tmp_path)

@@ -10,7 +10,19 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "hype_bench"
 # A folder may import itself and what stands before it; the modules beside the folders tie them together.
-ORDER = ("config", "tasks", "models", "methods", "training", "runs", "sweeps", "paper", "tables", "analysis", "tracking")
+ORDER = (
+    "config",
+    "tasks",
+    "models",
+    "methods",
+    "training",
+    "runs",
+    "sweeps",
+    "paper",
+    "tables",
+    "analysis",
+    "tracking",
+)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

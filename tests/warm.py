@@ -31,8 +31,8 @@ def import_everything() -> None:
     from transformers.models.auto import modeling_auto, tokenization_auto  # noqa: F401
     from transformers.models.bert import modeling_bert  # noqa: F401
 
+    import hype_bench.callback
     import hype_bench.main
-    import hype_bench.sweeps.callback
     import hype_bench.tables.text
     import hype_bench.training.loop  # noqa: F401
     from hype_bench.methods.registry import discover

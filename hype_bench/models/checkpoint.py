@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from hype_bench.config import ModelConfig, UserError
+from hype_bench.tasks.hub import go_offline_if_unreachable
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ def locate(model: ModelConfig) -> Checkpoint:
     elif Path(address).exists() or address.startswith(("/", ".", "~")):
         folder = Path(address).expanduser()
     else:
+        go_offline_if_unreachable()
         return Checkpoint(name, address, f"hub:{address}", is_local=False)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is no model: it has no config.json")

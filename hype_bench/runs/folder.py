@@ -26,7 +26,7 @@ from hype_bench.config import UserError
 from hype_bench.runs.secrets import scrub
 
 _NEEDED = {"status", "label", "parts", "config", "scores"}  # what tables and skipping read of a record
-_PATIENCE = 0.3  # seconds: someone who only asks whether a run is busy holds its lock for an instant
+_PATIENCE = 1.0  # seconds: someone who only asks whether a run is busy holds its lock for an instant
 
 
 class BusyError(RuntimeError):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, replace
+import traceback
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from hype_bench.execute import Ended
 from hype_bench.runs.folder import RunFolder, write_atomically
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_run
@@ -15,9 +15,28 @@ from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_run
 _POLL_SECONDS = 1.0
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How one job ended. ``state`` as in ``runs.status``; ``skipped``: its record was there before."""
+
+    state: str
+    title: str
+    identity: str = ""
+    reason: str = ""
+    skipped: bool = False
+
+
 def note(sweep: Path, job: int, ended: Ended) -> None:
     sweep.mkdir(parents=True, exist_ok=True)
     write_atomically(sweep / f"job-{job:06d}.json", scrub(json.dumps(asdict(ended))) + "\n")
+
+
+def keep_traceback(sweep: Path, job: int, error: Exception) -> Path:
+    """For a job that crashed before it had a folder of its own."""
+    sweep.mkdir(parents=True, exist_ok=True)
+    path = sweep / f"job-{job:06d}.txt"
+    write_atomically(path, scrub("".join(traceback.format_exception(error))))
+    return path
 
 
 def read(sweep: Path) -> list[Ended]:

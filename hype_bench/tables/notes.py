@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hype_bench.runs.status import DIVERGED, DONE, RunStatus
-
-if TYPE_CHECKING:
-    from hype_bench.tables.table import Cell, Row
+from hype_bench.tables.cells import Cell, Row
 
 _SUBSET = "subset: "  # how the warnings of a run begin that say so
 
@@ -33,8 +31,8 @@ def _generated(runs: list[RunStatus]) -> Note | None:
     tasks = sorted({_label(run)["task"] for run in runs if _label(run).get("generated")})
     if not tasks:
         return None
-    what = "is a task" if len(tasks) == 1 else "are tasks"
-    return Note(f"generated: {', '.join(tasks)} {what} made by a program, no benchmark", frozenset(tasks))
+    what = "is made by a program; its scores say" if len(tasks) == 1 else "are made by a program; their scores say"
+    return Note(f"generated: {', '.join(tasks)} {what} nothing about the real task", frozenset(tasks))
 
 
 def _subset(runs: list[RunStatus]) -> Note | None:
@@ -78,7 +76,7 @@ def _legend(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
     if empty := frozenset(task for task, cell in cells if not cell.n):
         notes.append(Note("X: no score yet", empty))
     if nan := frozenset(task for task, cell in cells if cell.nans):
-        notes.append(Note("nan: the correlation of a constant prediction, never averaged away", nan))
+        notes.append(Note("nan: the correlation of a constant prediction; it is not averaged away", nan))
     return notes
 
 

@@ -36,7 +36,7 @@ def flat_settings(about: Mapping[str, Any]) -> dict[str, str]:
     config = about.get("config", {})
     data, task = config.get("data", {}), config.get("task", {})
     if data.get("max_train_examples") or data.get("max_eval_examples"):
-        flat |= {key: _text(data.get(key)) for key in _SUBSET}
+        flat |= {key: _text(data[key]) for key in _SUBSET if data.get(key) is not None}
     return flat | {key: PurePath(task[key]).name for key in _FILES if task.get(key)}
 
 
@@ -50,6 +50,8 @@ def differing(flats: Iterable[Mapping[str, str]]) -> set[str]:
     flats = list(flats)
     keys = {key for flat in flats for key in flat}
     different = {key for key in keys if len({flat.get(key) for flat in flats}) > 1}
+    if len({flat["subset_seed"] for flat in flats if "subset_seed" in flat}) < 2:  # a subset beside the full data
+        different.discard("subset_seed")
     hashes: dict[tuple[str | None, ...], set[str | None]] = defaultdict(set)
     for flat in flats:
         hashes[tuple(flat.get(key) for key in (*_SUBSET, *_FILES))].add(flat.get("data"))

@@ -2,67 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hype_bench.runs.status import DONE, RunStatus
+from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.notes import Note, notes_of
-from hype_bench.tables.settings import Settings, differing, flat_settings, of_methods, short_names, variant
-
-_FIRST = ("vanilla", "no_dropout")  # the controls stand above what is compared with them
-
-
-@dataclass(frozen=True)
-class Row:
-    """``settings``: what tells this row from others of the table, such as ``scale=0.0001``."""
-
-    method: str
-    settings: Settings = ()
-
-    @property
-    def title(self) -> str:
-        words = ", ".join(f"{key}={value}" for key, value in self.settings)
-        return f"{self.method} ({words})" if words else self.method
-
-    @property
-    def rank(self) -> tuple[Any, ...]:
-        """Controls first, then by name; numbers by size, so that 1e-5 stands before 0.0001."""
-        control = _FIRST.index(self.method) if self.method in _FIRST else len(_FIRST)
-        return control, self.method, tuple((key, *_by_size(value)) for key, value in self.settings)
-
-
-@dataclass
-class Cell:
-    """All runs that differ in the seed alone. ``scores``: seed -> score, as a fraction; NaN stays NaN.
-
-    ``unfinished``: state -> number of runs without a score.
-    """
-
-    metric: str
-    scores: dict[int, float] = field(default_factory=dict)
-    unfinished: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def n(self) -> int:
-        return len(self.scores)
-
-    @property
-    def nans(self) -> int:
-        return sum(not math.isfinite(value) for value in self.scores.values())
-
-    @property
-    def mean(self) -> float:
-        """Mean over seeds; NaN if one of them is NaN, or if there is none."""
-        return math.fsum(self.scores.values()) / self.n if self.n and not self.nans else math.nan
-
-    @property
-    def std(self) -> float:
-        """Standard deviation over seeds with n - 1 in the denominator; NaN below two seeds."""
-        return statistics.stdev(self.scores.values()) if self.n > 1 and not self.nans else math.nan
+from hype_bench.tables.settings import differing, flat_settings, of_methods, short_names, variant
 
 
 @dataclass(frozen=True)
@@ -82,8 +30,8 @@ def build_tables(runs: Iterable[RunStatus]) -> list[Table]:
     """Tables of every run whose record or request can be read, in order of the models' names."""
     by_model: dict[str, list[RunStatus]] = defaultdict(list)
     for run in runs:
-        if "label" in _about(run):
-            by_model[str(_about(run)["label"]["model"])].append(run)
+        if label := _about(run).get("label"):
+            by_model[str(label["model"])].append(run)
     return [_table(model, members) for model, members in sorted(by_model.items())]
 
 
@@ -152,10 +100,3 @@ def _cell(runs: list[RunStatus], prefix: str = "") -> Cell:
             state = "not scored" if run.state == DONE else run.state
             cell.unfinished[state] = cell.unfinished.get(state, 0) + 1
     return cell
-
-
-def _by_size(value: str) -> tuple[float, str]:
-    try:
-        return float(value), value
-    except ValueError:
-        return math.inf, value

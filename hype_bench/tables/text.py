@@ -8,7 +8,8 @@ import math
 import textwrap
 from collections.abc import Callable, Sequence
 
-from hype_bench.tables.table import Cell, Table
+from hype_bench.tables.cells import Cell
+from hype_bench.tables.table import Table
 
 CAPTION = "mean ± std (n) over seeds: accuracy and F1 in percent, correlations x 100; std with n - 1; last weights"
 NOTHING = "no runs yet"

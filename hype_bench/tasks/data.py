@@ -101,9 +101,8 @@ def _labelled(
     """The rows with text and label; what goes is counted and said. Labels of classes come back as text."""
     for column in (*task.text_columns, task.label_column):
         if column not in frame.columns:
-            raise UserError(
-                f"task {task.name}, split {split}: no column {column!r}; there are {', '.join(map(str, frame.columns))}"
-            )
+            there = ", ".join(map(str, frame.columns)) or "none"
+            raise UserError(f"task {task.name}, split {split}: no column {column!r}; there are {there}")
     no_text = frame[list(task.text_columns)].isna().any(axis=1)
     no_label = frame[task.label_column].isna() & ~no_text
     kept = frame[~no_text & ~no_label]

@@ -37,7 +37,8 @@ def written(column: pd.Series) -> pd.Series:
 def coding(task: TaskConfig, train: Iterable[str], everywhere: Iterable[str]) -> Coding:
     """Classes from ``task.labels``, or else from what the training split holds.
 
-    A file may hold the names themselves, or (hub) their numbers; ``everywhere``, the labels of all splits, tells which.
+    A file may hold the names themselves or (hub) their numbers: names, if any label of all splits (``everywhere``) is
+    one.
 
     Raises:
         UserError: fewer than two classes, or a metric that is not for so many.
@@ -52,9 +53,8 @@ def coding(task: TaskConfig, train: Iterable[str], everywhere: Iterable[str]) ->
     by_number = {str(number): number for number in range(len(names))}
     if len(names) == 2:
         by_number |= {"False": 0, "True": 1}
-    found = set(everywhere)
-    numbered = task.labels is not None and not found <= by_name.keys() and found <= by_number.keys()
-    return Coding(names, by_number if numbered else by_name)
+    named = not by_name.keys().isdisjoint(everywhere)
+    return Coding(names, by_name if named else by_number)
 
 
 def targets(where: str, column: pd.Series) -> NDArray[np.float64]:
@@ -64,11 +64,9 @@ def targets(where: str, column: pd.Series) -> NDArray[np.float64]:
         UserError: a label that is no finite number.
     """
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    wrong = np.flatnonzero(~np.isfinite(numbers))
+    wrong = column[~np.isfinite(numbers)]
     if len(wrong):
-        raise UserError(
-            f"{where}: label {column.iloc[wrong[0]]!r} is not a finite number, which {len(wrong)} rows lack"
-        )
+        raise UserError(f"{where}: label {str(wrong.iloc[0])!r} is not a finite number")
     return numbers.astype(np.float32).astype(np.float64)
 
 

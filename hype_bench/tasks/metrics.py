@@ -32,10 +32,12 @@ def accuracy_and_f1(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -
 
 
 def matthews(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> Scores:
-    """Matthews correlation; 0 for a constant prediction (a collapsed run), as in GLUE."""
+    """Matthews correlation; 0 for constant predictions (a collapsed run), as in GLUE."""
     from sklearn.metrics import matthews_corrcoef
 
-    return {"matthews": float(matthews_corrcoef(labels, predictions)), **accuracy(labels, predictions)}
+    constant = len(np.unique(labels)) < 2 or len(np.unique(predictions)) < 2  # scikit-learn warns where both are
+    value = 0.0 if constant else float(matthews_corrcoef(labels, predictions))
+    return {"matthews": value, **accuracy(labels, predictions)}
 
 
 def correlations(labels: NDArray[np.float64], predictions: NDArray[np.float64]) -> Scores:
@@ -45,7 +47,9 @@ def correlations(labels: NDArray[np.float64], predictions: NDArray[np.float64]) 
     if len(labels) < 2 or np.ptp(labels) == 0 or np.ptp(predictions) == 0 or not np.isfinite(predictions).all():
         return dict.fromkeys(("pearson", "spearman", "pearson_spearman"), float("nan"))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NearConstantInputWarning)  # a run that all but collapsed is not the user's fault
+        warnings.simplefilter(
+            "ignore", NearConstantInputWarning
+        )  # a run that all but collapsed is not the user's fault
         pearson = float(pearsonr(predictions, labels).statistic)
     spearman = float(spearmanr(predictions, labels).statistic)
     return {"pearson": pearson, "spearman": spearman, "pearson_spearman": (pearson + spearman) / 2}

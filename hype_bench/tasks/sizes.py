@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# By SourceConfig.folder; counted on the hub, rows with label -1 left out.
+# By SourceConfig.folder; as the cards of the sets on the hub say, without the rows of SNLI whose label is -1.
 FULL_ROWS: dict[str, dict[str, int]] = {
     "cola": {"train": 8551, "validation": 1043},
     "sst2": {"train": 67349, "validation": 872},

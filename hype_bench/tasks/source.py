@@ -15,6 +15,7 @@ import pandas as pd
 
 from hype_bench.config import DataConfig, SourceConfig, TaskConfig, UserError
 from hype_bench.tasks import demo
+from hype_bench.tasks.hub import go_offline_if_unreachable
 
 _NO_SPLIT = re.compile(r"(Unknown|Bad) split", re.IGNORECASE)  # in the words of datasets
 
@@ -99,6 +100,7 @@ def _read_folder(source: SourceConfig, root: Path, split: str) -> pd.DataFrame |
 
 
 def _read_hub(source: SourceConfig, split: str) -> pd.DataFrame | None:
+    go_offline_if_unreachable()
     import datasets
 
     datasets.disable_progress_bars()

@@ -87,13 +87,15 @@ def _start_wandb(run: RunConfig, identity: str, label: dict[str, Any]) -> Any:
 
 @cache
 def _mode() -> Any:
-    """What ``WANDB_MODE`` says; else online if there are a key and a network, offline if not."""
+    """What ``WANDB_MODE`` says; else online if there are a key and a network. Without a key never online: W&B asks."""
     import wandb
 
-    if mode := os.environ.get("WANDB_MODE"):
-        return mode
-    has_key = wandb.login(prompt=False, verify=False)
-    return "online" if has_key and _reachable(wandb.setup().settings.base_url) else "offline"
+    asked = os.environ.get("WANDB_MODE")
+    if asked and asked != "online":
+        return asked
+    if not wandb.login(prompt=False, verify=False):
+        return "offline"
+    return "online" if asked or _reachable(wandb.setup().settings.base_url) else "offline"
 
 
 def _reachable(url: str) -> bool:

@@ -11,12 +11,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from hype_bench.execute import Ended
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_run
 from hype_bench.sweeps.display import display
-from hype_bench.sweeps.outcomes import read, wait_for
+from hype_bench.sweeps.outcomes import Ended, read, wait_for
+from hype_bench.tables.table import build_tables
+from hype_bench.tables.text import to_text
 
 
 class SweepCallback(Callback):
@@ -39,7 +40,7 @@ class SweepCallback(Callback):
         try:
             failures = _report(read(Path(config.hydra.sweep.dir)), Path(config.results_dir))
         except Exception as error:  # Hydra would turn it into a warning, and the sweep would end with 0
-            print(f"error: the table of this sweep cannot be made: {error}", file=sys.stderr)
+            print(f"error: the table of this sweep cannot be made: {error!r}", file=sys.stderr)
             raise SystemExit(1) from error
         if failures:
             raise SystemExit(1)
@@ -47,9 +48,6 @@ class SweepCallback(Callback):
 
 def _report(ended: list[Ended], results: Path) -> int:
     """Prints what a sweep has to show, once the runs that others are at have ended; returns how many failed."""
-    from hype_bench.tables.table import build_tables
-    from hype_bench.tables.text import to_text
-
     if any(job.state == RUNNING for job in ended):
         display.say("waiting for runs that another sweep is at")
     ended = [wait_for(job, results) if job.state == RUNNING else job for job in ended]
@@ -62,7 +60,7 @@ def _report(ended: list[Ended], results: Path) -> int:
     diverged = sum(job.state == DIVERGED for job in ended)
     now = len(ended) - skipped - len(failures)
     print(
-        f"{len(ended)} runs: {now} done now, {skipped} done before, {len(failures)} failed"
+        f"{len(ended)} {'run' if len(ended) == 1 else 'runs'}: {now} done now, {skipped} done before, {len(failures)} failed"
         + f" ({diverged} diverged)" * bool(diverged)
     )
     for job in failures:

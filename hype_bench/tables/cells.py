@@ -1,0 +1,68 @@
+"""A row and a cell of a table: which runs belong together, and what their scores come to."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass, field
+from typing import Any
+
+from hype_bench.tables.settings import Settings
+
+_FIRST = ("vanilla", "no_dropout")  # the controls stand above what is compared with them
+
+
+@dataclass(frozen=True)
+class Row:
+    """``settings``: what tells this row from others of the table, such as ``scale=0.0001``."""
+
+    method: str
+    settings: Settings = ()
+
+    @property
+    def title(self) -> str:
+        words = ", ".join(f"{key}={value}" for key, value in self.settings)
+        return f"{self.method} ({words})" if words else self.method
+
+    @property
+    def rank(self) -> tuple[Any, ...]:
+        """Controls first, then by name; numbers by size, so that 1e-5 stands before 0.0001."""
+        control = _FIRST.index(self.method) if self.method in _FIRST else len(_FIRST)
+        return control, self.method, tuple((key, *_by_size(value)) for key, value in self.settings)
+
+
+@dataclass
+class Cell:
+    """All runs that differ in the seed alone. ``scores``: seed -> score, as a fraction; NaN stays NaN.
+
+    ``unfinished``: state -> number of runs without a score.
+    """
+
+    metric: str
+    scores: dict[int, float] = field(default_factory=dict)
+    unfinished: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        return len(self.scores)
+
+    @property
+    def nans(self) -> int:
+        return sum(not math.isfinite(value) for value in self.scores.values())
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds; NaN if one of them is NaN, or if there is none."""
+        return math.fsum(self.scores.values()) / self.n if self.n and not self.nans else math.nan
+
+    @property
+    def std(self) -> float:
+        """Standard deviation over seeds with n - 1 in the denominator; NaN below two seeds."""
+        return statistics.stdev(self.scores.values()) if self.n > 1 and not self.nans else math.nan
+
+
+def _by_size(value: str) -> tuple[float, str]:
+    try:
+        return float(value), value
+    except ValueError:
+        return math.inf, value

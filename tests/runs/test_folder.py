@@ -1,0 +1,185 @@
+"""A run's folder: whole files or none, one process at a time, every state told apart."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hype_bench.config import UserError
+from hype_bench.runs.folder import BusyError, RunFolder, write_atomically
+from hype_bench.runs.identity import digest
+from hype_bench.runs.status import read_run, read_runs
+
+REQUEST = {"label": {"model": "m", "task": "t", "method": "v", "seed": 3}, "parts": {}, "config": {}}
+RECORD = {**REQUEST, "status": "done", "reason": "", "scores": {"accuracy": 0.5}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    folder = RunFolder.of(tmp_path, "abc")
+    folder.path.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def elsewhere(folder: RunFolder) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the run."""
+    script = f"""
+import sys
+from pathlib import Path
+from hype_bench.runs.folder import RunFolder
+with RunFolder(Path({str(folder.path)!r})).lock():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_no_number_is_lost(folder: RunFolder) -> None:
+    """JSON has no NaN and no infinity; they are text, and ``float`` reads them back."""
+    curve = [{"update": 1, "loss": math.nan}, {"update": 2, "loss": math.inf}]
+    scores = {"pearson": math.nan, "low": -math.inf, "third": 1 / 3, "small": 5e-324}
+    folder.write_json("result.json", {**RECORD, "scores": scores, "curve": curve})
+    text = (folder.path / "result.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    record = folder.result()
+    assert record is not None
+    assert record["scores"]["pearson"] == "nan"
+    read = {name: float(value) for name, value in record["scores"].items()}
+    assert math.isnan(read.pop("pearson"))
+    assert read == {"low": -math.inf, "third": 1 / 3, "small": 5e-324}
+    assert math.isnan(float(record["curve"][0]["loss"]))
+    assert float(record["curve"][1]["loss"]) == math.inf
+
+
+def test_a_file_is_whole_or_not_there(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder.path / "result.json"
+    write_atomically(path, "old")
+
+    def power_cut(handle: int) -> None:
+        assert path.read_text() == "old"  # nobody sees the new one before it is whole
+        raise OSError("power cut")
+
+    monkeypatch.setattr("os.fsync", power_cut)
+    with pytest.raises(OSError, match="power cut"):
+        write_atomically(path, "new")
+    assert [entry.name for entry in folder.path.iterdir()] == ["result.json"]
+    assert path.read_text() == "old"
+    with pytest.raises(UserError, match="the results folder cannot be written to: power cut"):
+        folder.write("result.json", "new")
+
+
+def test_a_record_that_cannot_be_written_leaves_no_file(folder: RunFolder) -> None:
+    with pytest.raises(TypeError):
+        folder.write_json("result.json", {"scores": object()})
+    assert list(folder.path.iterdir()) == []
+
+
+def test_one_process_at_a_time(folder: RunFolder, elsewhere: subprocess.Popen[str]) -> None:
+    assert folder.is_busy()
+    with pytest.raises(BusyError), folder.lock():
+        pytest.fail("two processes are at one run")
+    assert read_run(folder).state == "running"
+    elsewhere.kill()
+    elsewhere.wait()
+    assert not folder.is_busy()  # the system released it
+    with folder.lock():
+        assert (folder.path / "lock").exists()
+
+
+def test_whoever_asks_does_not_stop_the_one_who_starts(folder: RunFolder) -> None:
+    """``status`` holds the lock for an instant; a sweep that starts the run then must not take it for busy."""
+    script = f"""
+from pathlib import Path
+from hype_bench.runs.folder import RunFolder
+folder = RunFolder(Path({str(folder.path)!r}))
+print("asking", flush=True)
+while True:
+    folder.is_busy()
+"""
+    with folder.lock():
+        pass
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for _ in range(20):
+            with folder.lock():
+                pass
+        process.kill()
+
+
+def test_a_run_that_ends_while_it_is_asked_for_is_done(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look for the record and the look at the lock the run may end: it was not interrupted."""
+
+    def ends_now(self: RunFolder) -> bool:
+        folder.write_json("result.json", RECORD)
+        return False
+
+    monkeypatch.setattr(RunFolder, "is_busy", ends_now)
+    assert read_run(folder).state == "done"
+
+
+def test_every_state_is_told_apart(tmp_path: Path) -> None:
+    names = ("done", "diverged", "failed", "interrupted", "broken", "never_began", "failed_silently")
+    folders = {name: RunFolder.of(tmp_path, name) for name in names}
+    for name, folder in folders.items():
+        folder.path.mkdir(parents=True)
+        if name != "never_began":
+            folder.begin(REQUEST)
+    folders["done"].write_json("result.json", RECORD)
+    folders["diverged"].write_json("result.json", {**RECORD, "status": "diverged", "reason": "no number"})
+    folders["failed"].write("failure.txt", "Traceback\n  here\nRuntimeError: a cosmic ray\n")
+    folders["failed_silently"].write("failure.txt", "")
+    (folders["broken"].path / "result.json").write_text("{")
+    (tmp_path / "runs" / "a file.txt").write_text("not a run")
+    found = {run.identity: run for run in read_runs(tmp_path)}
+    assert {name: run.state for name, run in found.items()} == {
+        "done": "done",
+        "diverged": "diverged",
+        "failed": "failed",
+        "interrupted": "interrupted",
+        "broken": "broken",
+        "never_began": "interrupted",
+        "failed_silently": "failed",
+    }
+    assert found["failed"].reason == "RuntimeError: a cosmic ray"
+    assert found["diverged"].reason == "no number"
+    assert "result.json is broken" in found["broken"].reason
+    assert found["interrupted"].title == "m t v seed 3"
+    assert found["never_began"].title == "never_began"
+    assert list(read_runs(tmp_path / "nowhere")) == []
+
+
+def test_beginning_again_forgets_the_failure_and_keeps_what_is_broken(folder: RunFolder) -> None:
+    folder.write("failure.txt", "old")
+    for number, garbage in enumerate(("one", "two", "three"), 1):
+        (folder.path / "result.json").write_text(garbage)
+        name = "result.broken.json" if number == 1 else f"result.broken-{number}.json"
+        told = folder.begin(REQUEST)
+        assert told is not None
+        assert name in told
+        assert (folder.path / name).read_text() == garbage
+    assert folder.begin(REQUEST) is None
+    assert folder.failure() is None
+    assert folder.request() == REQUEST
+    assert not (folder.path / "result.json").exists()
+
+
+def test_the_identity_is_the_same_everywhere() -> None:
+    """The value is fixed: a change of it would orphan every record that users have."""
+    parts: dict[str, Any] = {"seed": 1, "training": {"learning_rate": 2e-5, "max_steps": None}, "methods": [["v", {}]]}
+    assert digest(parts) == digest(dict(reversed(parts.items()))) == "ab982580c0e6acc5"
+    assert digest({**parts, "seed": 2}) != digest(parts)

@@ -1,0 +1,19 @@
+"""The flag of a sweep may stand anywhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from hype_bench.sweeps.arguments import flags_first
+
+
+@pytest.mark.parametrize("flag", ["-m", "--multirun"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_flag_goes_to_the_front(flag: str, place: int) -> None:
+    arguments = ["method=hype_n", "seed=1,2,3"]
+    assert flags_first([*arguments[:place], flag, *arguments[place:]]) == ["--multirun", *arguments]
+
+
+def test_without_a_flag_nothing_moves() -> None:
+    assert flags_first(["task=rte", "experiment=-m", "--cfg", "job"]) == ["task=rte", "experiment=-m", "--cfg", "job"]
+    assert flags_first(["-m", "a=1", "-m"]) == ["--multirun", "a=1"]

@@ -1,0 +1,259 @@
+"""Whatever is wrong is told in one readable line; the exit code is not 0, and nothing that was there is changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+DEMO = ("model=tiny_bert", "tracker=none", "task=demo_rte", "training.max_steps=2")
+DEMO = (*DEMO, "data.max_train_examples=32", "data.max_eval_examples=16")
+OWN = ("task=custom", "task.train_file=good.csv", "task.validation_file=good.csv", "task.text_columns=[a,b]")
+
+MISTAKES = {  # what is typed behind DEMO -> what the line must say
+    # an unknown choice
+    "task=rtee": "there is no task 'rtee'; did you mean rte?",
+    "model=bert_big": "there is no model 'bert_big'",
+    "method=hype": "there is no method 'hype'",
+    "method=[vanilla,hype_x]": "there is no method 'hype_x'",
+    "recipe=papers": "did you mean paper?",
+    "tracker=wand": "did you mean wandb?",
+    "-m seed=1,2 task=demo_rte,rtee": "there is no task 'rtee'",
+    # a misspelt key
+    "modle=tiny_bert": "there is no key 'modle'; did you mean model?",
+    "training.learning_rte=1": "did you mean training.learning_rate?",
+    "method=hype_n method.hype_n.scal=1": "did you mean method.hype_n.scale?",
+    "+foo=1": "there is no key 'foo'",
+    "+training.lr=1": "there is no key 'training.lr'",
+    "+method.hype=1": "method.hype takes options",
+    "seed": "cannot read 'seed'; write key=value",
+    "--lr=3": "unrecognized arguments: --lr=3",
+    # a wrong type
+    "seed=one": "seed: Value 'one'",
+    "training.learning_rate=fast": "training.learning_rate: Value 'fast'",
+    "training.max_steps=2.5": "training.max_steps: Value '2.5'",
+    "training.epochs=[1]": "training.epochs: Value '[1]'",
+    "training.packing=1": "training.packing must be one of auto, on, off, not '1'",
+    "task.text_columns=sentence1": "task.text_columns",
+    "data=3": "data: ",
+    "method=3": "must be a string or a list",
+    "method=hype_n method.hype_n.scale=much": "method.hype_n.scale must be a number, not 'much'",
+    "seed=1,2": "Ambiguous value for argument 'seed=1,2'",
+    # out of range
+    "training.learning_rate=-1": "training.learning_rate must be above 0 and at most 1, not -1.0",
+    "training.learning_rate=nan": "must be above 0 and at most 1, not nan",
+    "training.batch_size=0": "training.batch_size must be at least 1, not 0",
+    "training.dropout=1": "training.dropout must be at least 0 and below 1, not 1.0",
+    "training.adam_betas=[0.9,1.0]": "training.adam_betas must be at least 0 and below 1, not 1.0",
+    "training.adam_betas=[0.9]": "training.adam_betas must be two numbers",
+    "training.warmup_ratio=1.5": "training.warmup_ratio must be at least 0 and at most 1, not 1.5",
+    "training.precision=fp64": "training.precision must be one of fp32, tf32, bf16, fp16, not 'fp64'",
+    "data.max_length=1": "data.max_length must be at least 2, not 1",
+    "noise_scale=-1": "noise_scale must be at least 0, not -1.0",
+    "seed=-1": "seed must be at least 0 and below 4294967296, not -1",
+    "method=hype_n method.hype_n.scale=-1": "method.hype_n.scale must be at least 0, not -1",
+    "method=hype_n method.hype_n.layers=[99]": "layers must name some of 0 to ",
+    "device=tpu": "device must be auto, cpu, cuda, cuda:N or mps, not 'tpu'",
+    # what cannot work together
+    "training.precision=fp16 device=cpu": "training.precision=fp16 needs a CUDA device",
+    "model=tiny_xlnet training.packing=on": "training.packing=on cannot work for xlnet",
+    "model=tiny_xlnet training.gradient_checkpointing=true": "gradient_checkpointing=true cannot work for xlnet",
+    "training.epochs=1": "training sets both epochs and max_steps; give one of them",
+    "method=[hype_n,no_dropout]": "hype_n and no_dropout cannot be combined",
+    "method=[]": "method must name at least one technique",
+    # data
+    "OWN task.text_columns=[a,c]": "no column 'c'; there are a, b, label",
+    "OWN task.label_column=gold": "no column 'gold'",
+    "OWN task.validation_file=unknown.csv": "unknown label 'maybe'; known are no, yes",
+    "OWN task.train_file=empty.csv": "no labelled row among 0",
+    "OWN task.train_file=nothing.csv": "nothing.csv: not a readable csv file",
+    "OWN task.train_file=missing.csv": "missing.csv: no such file",
+    "OWN task.train_file=good.docx": "good.docx: cannot read .docx",
+    "OWN task.train_file=corrupt.parquet": "corrupt.parquet: not a readable parquet file",
+    "OWN task.metric=pearson": "label 'yes' is not a",
+    "task=custom": "must be given",
+    "task=rte data.root=root": "train.parquet: not a readable parquet file",
+    "task=cola data.root=root": "root/cola: no such folder",
+    "task=mrpc data.root=root": "no split 'validation'",
+    # models
+    "model.name_or_path=./empty": "empty is no model: it has no config.json",
+    "model.name_or_path=/nowhere/at/all": "/nowhere/at/all is no model",
+    "model.name_or_path=./bad_json": "bad_json cannot be loaded as a model",
+    "model.name_or_path=./no_weights": "no_weights cannot be loaded as a model",
+    "model.name_or_path=./cut": "cut cannot be loaded as a model",
+    "model.name_or_path=./unfit": "do not fit a bert",
+    # the results folder
+    "results_dir=good.csv": "the results folder cannot be written to: Not a directory",
+    "results_dir=/proc/hype": "the results folder cannot be written to: No such file or directory: /proc/hype",
+    "-m seed=1,2 results_dir=good.csv": "Not a directory: good.csv",
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, warm_in: Any) -> Path:
+    """A folder with one run that is done, and with everything that the mistakes name."""
+    place = tmp_path_factory.mktemp("place")
+    assert warm_in(place)(*DEMO, "training.save=last").returncode == 0
+    good = pd.DataFrame({"a": ["x y", "z w"] * 20, "b": ["u", "v"] * 20, "label": ["yes", "no"] * 20})
+    good.to_csv(place / "good.csv", index=False)
+    good.assign(label="maybe").to_csv(place / "unknown.csv", index=False)
+    good.iloc[:0].to_csv(place / "empty.csv", index=False)
+    (place / "nothing.csv").write_text("")
+    for path in ("root/rte/train.parquet", "root/rte/validation.parquet", "corrupt.parquet"):
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        (place / path).write_bytes(b"PAR1 and nothing behind it")
+    (place / "root/mrpc").mkdir()
+    pairs = {"sentence1": ["a b"], "sentence2": ["c"], "label": [1]}
+    pd.DataFrame(pairs).to_parquet(place / "root/mrpc/train.parquet")
+    _broken_models(place, next(place.glob("results/runs/*/model")))
+    return place
+
+
+def _broken_models(place: Path, model: Path) -> None:
+    (place / "empty").mkdir()
+    for name in ("bad_json", "no_weights", "cut", "unfit"):
+        shutil.copytree(model, place / name)
+    (place / "bad_json/config.json").write_text("{")
+    (place / "no_weights/model.safetensors").unlink()
+    os.truncate(place / "cut/model.safetensors", 1000)
+    config = json.loads((model / "config.json").read_text())
+    (place / "unfit/config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def complaint(ended: subprocess.CompletedProcess[str]) -> str:
+    """The one line on standard error."""
+    assert ended.returncode not in (0, None), ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
+    last = ended.stderr.splitlines()[-1]
+    assert ended.stderr.count("\n") == 1 or last.startswith("run.py: error:"), ended.stderr  # argparse adds its usage
+    assert last.removeprefix("run.py: ").startswith("error: ")
+    assert len(last) < 700
+    return last
+
+
+@pytest.mark.parametrize("typed", MISTAKES)
+def test_a_mistake_is_one_line(typed: str, place: Path, warm_in: Any) -> None:
+    arguments = [word for part in typed.split() for word in (OWN if part == "OWN" else (part,))]
+    before = content(place)
+    assert MISTAKES[typed] in complaint(warm_in(place)(*DEMO, *arguments))
+    after = content(place)
+    assert {path: after.get(path) for path in before} == before
+    assert not [path for path in after.keys() - before.keys() if path.endswith("result.json")]
+
+
+def test_the_line_is_the_same_from_a_shell(command: Any) -> None:
+    ended = command(*DEMO, "seed=one")
+    assert ended.stderr == "error: seed: Value 'one' of type 'str' could not be converted to Integer\n"
+    assert (ended.returncode, ended.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "ways"),
+    [
+        (("task=rte",), ("go online once", "HYPE_BENCH_DATA", "task=demo_rte")),
+        (("model=bert_base",), ("go online once", "model.name_or_path", "model=minilm")),
+        (("model.name_or_path=someone/something",), ("go online once", "model.name_or_path", "model=minilm")),
+    ],
+)
+def test_offline_names_three_ways_out(typed: tuple[str, ...], ways: tuple[str, ...], warm: Any) -> None:
+    started = time.monotonic()
+    said = complaint(warm(*DEMO, *typed))
+    assert time.monotonic() - started < 20
+    for way in ways:
+        assert way in said
+    assert said.count("error") <= 2  # one sentence, no stack of reasons
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(folder)], capture_output=True)
+    except OSError as error:
+        pytest.skip(f"cannot mount a small disk: {error}")
+    if made.returncode:
+        pytest.skip(f"cannot mount a small disk: {made.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk(small_disk: Path, warm: Any) -> None:
+    assert warm(*DEMO, f"results_dir={small_disk}").returncode == 0
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space left"):
+        while True:
+            stream.write(bytes(1024))
+    before = content(small_disk)
+    said = complaint(warm(*DEMO, f"results_dir={small_disk}", "seed=2"))
+    assert "the results folder cannot be written to: No space left on device" in said
+    sweep = warm(*DEMO, f"results_dir={small_disk}", "-m", "seed=1,2,3")
+    assert "No space left on device" in complaint(sweep)
+    after = content(small_disk)
+    assert {path: after.get(path) for path in before} == before
+    filler.unlink()
+    sweep = warm(*DEMO, f"results_dir={small_disk}", "-m", "seed=1,2")
+    assert "2 runs: 1 done now, 1 done before, 0 failed" in sweep.stdout, sweep.stdout + sweep.stderr
+
+
+def test_a_disk_that_fills_up_while_a_run_goes_on(small_disk: Path, warm: Any) -> None:
+    """There is room for the start of the run and none for its end."""
+    arguments = (*DEMO, "data.max_eval_examples=400", "training.max_steps=2", f"results_dir={small_disk}")
+    (small_disk / "filler").write_bytes(bytes(32 * 1024))
+    said = complaint(warm(*arguments))
+    assert "cannot be written to: No space left on device" in said
+    assert not list(small_disk.glob("runs/*/result.json"))
+    assert not list(small_disk.glob("runs/*/.*"))  # no half a file either
+    (small_disk / "filler").unlink()
+    assert warm(*arguments).stdout.startswith("done: ")
+
+
+def test_a_read_only_results_folder(small_disk: Path, warm: Any) -> None:
+    assert warm(*DEMO, f"results_dir={small_disk}").returncode == 0
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    before = content(small_disk)
+    assert "the results folder cannot be written to" in complaint(warm(*DEMO, f"results_dir={small_disk}", "seed=2"))
+    assert "Read-only file system" in complaint(warm(*DEMO, f"results_dir={small_disk}", "-m", "seed=2,3"))
+    done = warm(*DEMO, f"results_dir={small_disk}")
+    assert (done.returncode, done.stdout) == (0, "done before: tiny_bert demo_rte vanilla seed 1\n")
+    for verb in ("status", "table"):
+        script = [sys.executable, "-m", "hype_bench.cli", verb, "--results-dir", str(small_disk)]
+        assert subprocess.run(script, capture_output=True).returncode == 0
+    assert content(small_disk) == before
+
+
+def test_a_broken_result_is_named_and_kept(command: Any, warm: Any, tmp_path: Path) -> None:
+    """Each is set aside under a name of its own; a record without scores is as broken as half a file."""
+    assert warm(*DEMO).returncode == 0
+    (result,) = tmp_path.glob("results/runs/*/result.json")
+    whole = json.loads(result.read_text())
+    pieces = [b"", b'{"status": "done"', b"[]", b"\xff\xfe\x00", b'{"status": "done"}']
+    for number, garbage in enumerate(pieces, 1):
+        result.write_bytes(garbage)
+        if number == 1:
+            status = command("status", program="hype_bench.cli").stdout
+            assert "1 broken" in status
+            assert "result.json is broken" in status
+        ended = warm(*DEMO)
+        assert ended.returncode == 0
+        kept = "result.broken.json" if number == 1 else f"result.broken-{number}.json"
+        assert ended.stdout.splitlines() == [
+            f"warning: {result.relative_to(tmp_path)} is broken; it is kept as {kept}, and the run is done again",
+            "done: tiny_bert demo_rte vanilla seed 1",
+        ]
+        assert (result.parent / kept).read_bytes() == garbage
+        assert json.loads(result.read_text())["scores"] == whole["scores"]
+    assert (result.parent / "result.broken.json").read_bytes() == pieces[0]

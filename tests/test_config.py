@@ -1,0 +1,173 @@
+"""Every choice under conf/ composes and is checked; the recipe fills what the user leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from hype_bench.config import Config, RunConfig, UserError, fill_training, resolve
+from hype_bench.main import CONF
+from hype_bench.methods.registry import build, discover
+from hype_bench.training.optimizer import learning_rate_factor, total_steps, warmup_steps
+
+OWN_FILES = ("task.train_file=a.csv", "task.validation_file=b.csv", "task.text_columns=[a]")
+GROUPS = ("model", "task", "method", "recipe", "tracker")
+CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+MODELS = {name for group, name in CHOICES if group == "model"}
+TASKS = {name for group, name in CHOICES if group == "task"}
+
+
+@pytest.fixture(autouse=True)
+def _hydra() -> Iterator[None]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def resolved(*overrides: str) -> RunConfig:
+    return resolve(compose("config", list(overrides)))
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES)
+def test_every_choice_composes(group: str, name: str) -> None:
+    run = resolved(f"{group}={name}", *(OWN_FILES if name == "custom" else ()))
+    chosen: dict[str, Any] = {
+        "model": run.model.name,
+        "task": run.task.name,
+        "method": next(iter(run.methods)),
+        "recipe": run.recipe,
+        "tracker": run.tracker.name,
+    }
+    assert chosen[group] == name
+    assert build(run.methods)
+
+
+@pytest.mark.parametrize("recipe", ["paper", "code_readme"])
+def test_every_recipe_fills_every_model_and_task(recipe: str) -> None:
+    config = OmegaConf.to_object(compose("config", [f"recipe={recipe}"]))
+    assert isinstance(config, Config)
+    for family in ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2", "some_other", None):
+        for task in sorted(TASKS):
+            config.model.family, config.task.name = family, task
+            training = fill_training(config)
+            assert training.batch_size >= 16
+            assert (training.epochs is None) != (training.max_steps is None)
+            assert (training.warmup_ratio is None) != (training.warmup_steps is None)
+
+
+def test_all_that_was_promised_is_there() -> None:
+    glue = {"cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "mnli_mm", "qnli", "rte", "wnli"}
+    assert glue | {"snli", "sick", "scitail", "custom"} <= TASKS
+    assert {"demo_rte", "demo_cola", "demo_mrpc", "demo_stsb"} <= TASKS
+    bert = {"bert_large", "bert_base", "roberta_large", "roberta_base", "electra_large", "xlnet_large", "minilm"}
+    assert bert <= MODELS
+    deberta = ("base", "large", "v2_xlarge", "v2_xxlarge")
+    assert {f"deberta_{size}{start}" for size in deberta for start in ("", "_mnli")} <= MODELS
+    assert {f"tiny_{f}" for f in ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")} <= MODELS
+    assert {name for group, name in CHOICES if group == "method"} == set(discover())
+
+
+def test_default() -> None:
+    run = resolved()
+    assert (run.model.address, run.task.name, list(run.methods)) == ("google-bert/bert-large-cased", "rte", ["vanilla"])
+    assert (run.seed, run.recipe, run.tracker.name, run.data.max_length) == (1, "paper", "wandb", 128)
+
+
+PAPER = {"weight_decay": 0.1, "adam_betas": (0.9, 0.99), "adam_epsilon": 1e-5, "max_grad_norm": 1.0, "dropout": 0.1}
+BERT = {"batch_size": 16, "epochs": 3, "max_steps": None, "warmup_ratio": 0.1, "warmup_steps": None}
+XLNET = {"batch_size": 32, "epochs": None, "warmup_ratio": None}
+DEBERTA = BERT | {"epochs": 6, "warmup_ratio": None, "warmup_steps": 100}
+TABLE_11 = [
+    *((model, task, BERT) for model in ("bert_large", "roberta_large") for task in ("mrpc", "rte", "stsb", "cola")),
+    ("electra_large", "mrpc", BERT | {"batch_size": 32}),
+    ("electra_large", "rte", BERT | {"batch_size": 32, "epochs": 10}),
+    ("electra_large", "stsb", BERT | {"batch_size": 32, "epochs": 10}),
+    ("electra_large", "cola", BERT | {"batch_size": 32}),
+    ("xlnet_large", "mrpc", XLNET | {"max_steps": 800, "warmup_steps": 200}),
+    ("xlnet_large", "rte", XLNET | {"max_steps": 800, "warmup_steps": 200}),
+    ("xlnet_large", "stsb", XLNET | {"max_steps": 3000, "warmup_steps": 500}),
+    ("xlnet_large", "cola", XLNET | {"batch_size": 64, "max_steps": 1200, "warmup_steps": 120}),
+    *((model, "rte", DEBERTA) for model in sorted(MODELS) if model.startswith("deberta")),
+    *((model, "sst2", BERT) for model in ("bert_large", "roberta_large")),
+]
+
+
+@pytest.mark.parametrize(("model", "task", "expected"), TABLE_11)
+def test_recipe_of_the_paper(model: str, task: str, expected: dict[str, Any]) -> None:
+    training = resolved(f"model={model}", f"task={task}").training
+    assert {name: getattr(training, name) for name in PAPER | expected} == PAPER | expected
+    assert training.optimizer == "adamw"
+    assert 1e-5 <= training.learning_rate <= 4e-5
+
+
+def test_recipe_of_the_readme() -> None:
+    """methods.md 1.4: epsilon, beta2 and decay of the released command; steps per family as in the paper."""
+    training = resolved("recipe=code_readme", "model=electra_large").training
+    assert (training.adam_epsilon, training.adam_betas, training.weight_decay) == (1e-6, (0.9, 0.999), 0.01)
+    assert (training.optimizer, training.learning_rate, training.epochs) == ("adamw_hf", 2e-5, 10)
+
+
+def test_the_user_wins() -> None:
+    chosen = {"learning_rate": 0.5, "batch_size": 7, "weight_decay": 0.3, "adam_epsilon": 0.25, "dropout": 0.4}
+    for model in ("minilm", "electra_large", "xlnet_large"):
+        training = resolved(f"model={model}", *(f"training.{name}={value}" for name, value in chosen.items())).training
+        assert {name: getattr(training, name) for name in chosen} == chosen
+    assert resolved("model=minilm").training.learning_rate == 5e-5
+    assert resolved("training.adam_betas=[0.8,0.7]").training.adam_betas == (0.8, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "silenced", "value"),
+    [
+        ("bert_large", "max_steps", "epochs", 5),
+        ("xlnet_large", "epochs", "max_steps", 2.5),
+        ("bert_large", "warmup_steps", "warmup_ratio", 0),
+        ("xlnet_large", "warmup_ratio", "warmup_steps", 0.0),
+        ("deberta_base", "warmup_ratio", "warmup_steps", 0.06),
+    ],
+)
+def test_one_of_a_pair_silences_the_other(model: str, given: str, silenced: str, value: float) -> None:
+    training = resolved(f"model={model}", f"training.{given}={value}").training
+    assert getattr(training, given) == value
+    assert getattr(training, silenced) is None
+
+
+def test_steps_and_warm_up_equal_the_released_codes(parity: Any) -> None:
+    tasks = parity("lr_schedule")["tasks"]
+    assert len(tasks) >= 8
+    for name, facts in tasks.items():
+        training = resolved(f"training.batch_size={facts['batch']}", f"training.epochs={facts['epochs']}").training
+        total = total_steps(facts["train_examples"], training)
+        warmup = warmup_steps(total, training)
+        assert (total, warmup) == (facts["total_steps"], facts["warmup_steps"]), name
+        for update, factor in facts["lr_factor_at"].items():
+            assert learning_rate_factor(int(update), total, warmup) == pytest.approx(factor, abs=1e-15), (name, update)
+
+
+def test_noise_scale_feeds_every_method_with_a_scale() -> None:
+    run = resolved("method=[hype_n,hype_u]", "noise_scale=0.25")
+    assert [values["scale"] for values in run.methods.values()] == [0.25, 0.25]
+    assert resolved("method=hype_n", "noise_scale=0.25", "method.hype_n.scale=0.5").methods["hype_n"]["scale"] == 0.5
+
+
+def test_methods_keep_their_order() -> None:
+    assert list(resolved("method=[hype_n,vanilla]").methods) == ["hype_n", "vanilla"]
+    assert list(resolved("method=[vanilla,hype_n]").methods) == ["vanilla", "hype_n"]
+
+
+def test_limits_are_named_as_they_are() -> None:
+    with pytest.raises(UserError, match=r"seed must be at least 0 and below 4294967296, not 4294967296"):
+        resolved("seed=4294967296")
+    assert resolved("seed=4294967295").seed == 4294967295
+    assert resolved("training.dropout=0", "training.warmup_ratio=1").training.warmup_ratio == 1
+
+
+def test_data_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HYPE_BENCH_DATA", str(tmp_path))
+    assert resolved().data.root == str(tmp_path)
+    monkeypatch.delenv("HYPE_BENCH_DATA")
+    assert resolved().data.root is None
