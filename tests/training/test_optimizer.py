@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -62,6 +64,18 @@ def test_steps_against_a_naive_loop(form: str, scale: float) -> None:
     for weight, start, past, decay in zip(weights, starts, history, decays, strict=True):
         expected = torch.tensor(naive(form, start, past, decay), dtype=torch.float64)
         torch.testing.assert_close(weight.detach(), expected, atol=1e-13, rtol=0)
+
+
+def test_three_steps_of_the_optimizer_of_transformers_4(parity: Callable[[str], Any]) -> None:
+    """Recorded from a clone of transformers 4.x's AdamW in float32; with small epsilon, decay after the update."""
+    p, q = (torch.nn.Parameter(torch.tensor(v, dtype=torch.float64)) for v in ([0.5, -1.0, 2.0, 0.25], [1.0, 1.0]))
+    settings = replace(SETTINGS, optimizer="adamw_hf", learning_rate=0.01, adam_betas=(0.9, 0.999), adam_epsilon=1e-6)
+    optimizer = make_optimizer([{"params": [p], "weight_decay": 0.1}, {"params": [q], "weight_decay": 0.0}], settings)
+    for step in parity("child_tuning")["none_mode_is_plain_AdamW"]:
+        p.grad, q.grad = (torch.tensor(step[key], dtype=torch.float64) for key in ("grad_p", "grad_q"))
+        optimizer.step()
+        for weight, key in ((p, "p"), (q, "q")):
+            torch.testing.assert_close(weight.detach(), torch.tensor(step[key], dtype=torch.float64), atol=2e-7, rtol=0)
 
 
 def test_small_gradients_take_half_the_first_step_with_the_papers_form() -> None:
