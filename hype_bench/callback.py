@@ -59,10 +59,10 @@ def _report(ended: list[Ended], results: Path) -> int:
     skipped = sum(job.skipped for job in ended)
     diverged = sum(job.state == DIVERGED for job in ended)
     now = len(ended) - skipped - len(failures)
-    print(
-        f"{len(ended)} {'run' if len(ended) == 1 else 'runs'}: {now} done now, {skipped} done before, {len(failures)} failed"
-        + f" ({diverged} diverged)" * bool(diverged)
+    counts = f"{now} done now, {skipped} done before, {len(failures)} failed" + f" ({diverged} diverged)" * bool(
+        diverged
     )
+    print(f"{len(ended)} {'run' if len(ended) == 1 else 'runs'}: {counts}")
     for job in failures:
         print(scrub(f"  failed: {job.title}: {job.reason}"))
     return len(failures)

@@ -1,4 +1,4 @@
-"""kill -9 at any moment, a second sweep in the same folder, Ctrl-C: the same command finishes exactly what is missing."""
+"""kill -9 at any moment, two sweeps in one folder, Ctrl-C: the same command finishes exactly what is missing."""
 
 from __future__ import annotations
 

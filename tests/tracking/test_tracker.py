@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -119,7 +120,9 @@ def test_mode(monkeypatch: pytest.MonkeyPatch, asked: str | None, key: str | Non
     if asked:
         monkeypatch.setenv("WANDB_MODE", asked)
     monkeypatch.setattr("wandb.login", lambda **how: key is not None and how["prompt"] is False)
-    monkeypatch.setattr(tracking, "_reachable", lambda url: reachable)
+    settings = SimpleNamespace(base_url="https://api.wandb.ai")  # the real setup would leave traces in this process
+    monkeypatch.setattr("wandb.setup", lambda: SimpleNamespace(settings=settings))
+    monkeypatch.setattr(tracking, "_reachable", lambda url: reachable and url == settings.base_url)
     tracking._mode.cache_clear()
     assert tracking._mode() == mode
     tracking._mode.cache_clear()
