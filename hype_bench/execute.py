@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ class _Job:
     checkpoint: Checkpoint
     methods: list[Method]
     parts: dict[str, Any]
+    began: float
 
     @property
     def folder(self) -> RunFolder:
@@ -54,8 +56,8 @@ class _Job:
     def title(self) -> str:
         return "{model} {task} {method} seed {seed}".format_map(self.label)
 
-    def ended(self, state: str, reason: str = "", skipped: bool = False) -> Ended:
-        return Ended(state, self.title, self.folder.path.name, reason, skipped)
+    def ended(self, state: str, reason: str = "", skipped: bool = False, found: str = "") -> Ended:
+        return Ended(state, self.title, self.folder.path.name, reason, skipped, found)
 
 
 def execute(composed: DictConfig, display: Display) -> Ended:
@@ -82,6 +84,7 @@ def _prepare(composed: DictConfig) -> _Job:
     from hype_bench.tasks.data import load
     from hype_bench.training.device import choose_device
 
+    began = time.perf_counter()
     OmegaConf.set_readonly(composed, False)
     composed.model.family = family_of(OmegaConf.to_object(composed.model))  # type: ignore[arg-type]
     run = resolve(composed)
@@ -90,7 +93,7 @@ def _prepare(composed: DictConfig) -> _Job:
     checkpoint = locate(run.model)
     data = load(run.task, run.data)
     values = {name: asdict(method) for name, method in zip(run.methods, methods, strict=True)}  # type: ignore[call-overload]
-    return _Job(run, data, checkpoint, methods, identity(run, checkpoint.identity, data.fingerprint, values))
+    return _Job(run, data, checkpoint, methods, identity(run, checkpoint.identity, data.fingerprint, values), began)
 
 
 def _done_before(job: _Job) -> Ended | None:
@@ -103,17 +106,18 @@ def _done_before(job: _Job) -> Ended | None:
     reason = str(found.get("reason", ""))
     if found["status"] == DONE and job.run.training.save == "last" and not (job.folder.path / "model").is_dir():
         reason = f"its weights were not kept; to have them, move {job.folder.path} away and run it again"
-    return job.ended(str(found["status"]), reason, skipped=True)
+    return job.ended(str(found["status"]), reason, skipped=True, found=record.in_words(found))
 
 
 def _run(job: _Job, display: Display) -> Ended:
+    from hype_bench.models.quiet import quiet
     from hype_bench.tracking.tracker import start
     from hype_bench.training.loop import DivergedError, Outcome, fine_tune
 
     run, folder = job.run, job.folder
     request = {"label": job.label, "parts": job.parts, "config": run.as_dict(), "started": record.now()}
     if set_aside := folder.begin(request):
-        display.say(f"warning: {set_aside}")
+        display.warn(set_aside)
     outcome = Outcome(warnings=list(job.data.warnings))
     tracker = start(run, folder.path.name, job.label, outcome.warnings)
     display.start_run(job.title)
@@ -126,7 +130,9 @@ def _run(job: _Job, display: Display) -> Ended:
     try:
         try:
             save_to = folder.path / "model" if run.training.save == "last" else None
-            fine_tune(run, job.data, job.checkpoint, job.methods, outcome, on_log, save_to)
+            outcome.seconds["prepare"] = time.perf_counter() - job.began
+            with quiet():
+                fine_tune(run, job.data, job.checkpoint, job.methods, outcome, on_log, save_to)
             folder.write("predictions.csv", record.predictions(outcome))
         except DivergedError as error:
             state, reason = DIVERGED, str(error)
@@ -139,8 +145,8 @@ def _run(job: _Job, display: Display) -> Ended:
         return _failed(job, error)
     tracker.finish(result["scores"], state)
     for warning in outcome.warnings:
-        display.say(f"warning: {job.title}: {warning}")
-    return job.ended(state, reason)
+        display.warn(f"{job.checkpoint.name} {run.task.name}: {warning}")
+    return job.ended(state, reason, found=record.in_words(result))
 
 
 def _failed(job: _Job, error: Exception) -> Ended:

@@ -84,7 +84,7 @@ def _job_of_sweep(composed: DictConfig) -> None:
 
 def _line(ended: Ended) -> str:
     how = f"{ended.state} before" if ended.skipped else ended.state
-    return f"{how}: {ended.title}" + (f": {ended.reason}" if ended.reason else "")
+    return ": ".join(part for part in (how, ended.title, ended.found, ended.reason) if part)
 
 
 def _one_line(error: Exception) -> str:

@@ -55,7 +55,8 @@ class NoiseSource:
     """Random tensors of a technique's own, as a function of (seed, forward pass, site) and of nothing else.
 
     Data order and head are thus the same for every technique, and a forward pass that gradient checkpointing runs
-    again draws what it drew before (:meth:`Context.checkpointed`). :meth:`next_forward` is called once for every run of the model.
+    again draws what it drew before (:meth:`Context.checkpointed`). :meth:`next_forward` is called once for every run
+    of the model.
     """
 
     def __init__(self, seed: int, name: str) -> None:

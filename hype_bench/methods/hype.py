@@ -71,10 +71,12 @@ def selected_layers(layers: str | list[int], depth: int) -> list[int]:
     if isinstance(layers, str):
         side, _, count = layers.partition(":")
         if side not in ("lowest", "highest") or not count.isdigit() or not 1 <= int(count) <= depth:
-            raise UserError(f"layers must be all, lowest:k, highest:k (k from 1 to {depth}) or a list, not {layers!r}")
+            raise UserError(
+                f"HyPe's layers must be all, lowest:k, highest:k (k from 1 to {depth}) or a list, not {layers!r}"
+            )
         return list(range(depth))[: int(count)] if side == "lowest" else list(range(depth))[-int(count) :]
     if not layers or not all(0 <= index < depth for index in layers):
-        raise UserError(f"layers must name some of 0 to {depth - 1}, not {layers}")
+        raise UserError(f"HyPe's layers must name some of 0 to {depth - 1}, not {layers}")
     return sorted(set(layers))
 
 

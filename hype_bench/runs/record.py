@@ -43,6 +43,14 @@ def result(request: dict[str, Any], outcome: Outcome, dropped: dict[str, int], s
     }
 
 
+def in_words(record: dict[str, Any]) -> str:
+    """``accuracy 65.34 in 41 s``: the headline score x 100 and the seconds of all phases; empty if it diverged."""
+    metric = record["label"]["metric"]
+    if metric not in record["scores"]:
+        return ""
+    return f"{metric} {100 * float(record['scores'][metric]):.2f} in {sum(record['seconds'].values()):.0f} s"
+
+
 def _scores(outcome: Outcome) -> dict[str, float]:
     """Metric -> value; the first split gives the cell of a table, the others carry their name in front."""
     scores: dict[str, float] = {}

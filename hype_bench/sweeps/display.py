@@ -29,6 +29,7 @@ class Display:
         self.sweep: Any = None
         self.run: Any = None
         self.jobs = self.ended = 0
+        self.warned: set[str] = set()
 
     def start_sweep(self, jobs: int) -> None:
         self.jobs, self.ended = jobs, 0
@@ -64,6 +65,12 @@ class Display:
             self.progress.console.print(scrub(line), markup=False, highlight=False, soft_wrap=True)
         else:
             print(scrub(line), flush=True)
+
+    def warn(self, sentence: str) -> None:
+        """Says a warning once, however many runs of the sweep have it."""
+        if sentence not in self.warned:
+            self.warned.add(sentence)
+            self.say(f"warning: {sentence}")
 
     def stop(self) -> None:
         if self.progress:

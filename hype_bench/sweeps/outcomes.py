@@ -17,13 +17,15 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How one job ended. ``state`` as in ``runs.status``; ``skipped``: its record was there before."""
+    """How one job ended. ``state`` as in ``runs.status``; ``skipped``: its record was there before; ``found``: the
+    headline score and the time it took, in words."""
 
     state: str
     title: str
     identity: str = ""
     reason: str = ""
     skipped: bool = False
+    found: str = ""
 
 
 def note(sweep: Path, job: int, ended: Ended) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -43,7 +44,7 @@ Row = dict[str, float]  # one point: update, loss, learning_rate, or update and 
 
 
 class DivergedError(RuntimeError):
-    """The training loss is no longer finite."""
+    """The training loss, or what the last weights make of the dev set, is not finite."""
 
 
 @dataclass
@@ -137,7 +138,10 @@ def fine_tune(
     clock.end("train")
 
     for name, tokens in evaluation.items():
-        outcome.evaluations[name] = evaluate(model, tokens, collate, run.task.metric, autocast)
+        found = evaluate(model, tokens, collate, run.task.metric, autocast)
+        if not np.isfinite(found.logits).all():
+            raise DivergedError(f"the last weights give outputs on {name} that are not finite")
+        outcome.evaluations[name] = found
     clock.end("evaluate")
 
     plain()

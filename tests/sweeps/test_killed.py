@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -106,7 +107,7 @@ def test_two_sweeps_at_once(warm: Any, tmp_path: Path, undisturbed: tuple[str, d
         thread.join()
     assert [sweep.returncode for sweep in ended] == [0, 0], [sweep.stdout + sweep.stderr for sweep in ended]
     trained = [line for sweep in ended for line in sweep.stdout.splitlines() if "] done: " in line]
-    assert sorted(line.rsplit(maxsplit=1)[1] for line in trained) == ["1", "2", "3", "4"]
+    assert sorted(re.findall(r" seed (\d+)", "\n".join(trained))) == ["1", "2", "3", "4"]
     for sweep in ended:
         assert undisturbed[0] in sweep.stdout
         assert ", 0 failed" in sweep.stdout

@@ -10,8 +10,8 @@ from statistics import stdev
 
 import pytest
 
-from hype_bench.tables.notes import Note
 from hype_bench.tables.cells import Cell, Row
+from hype_bench.tables.notes import Note
 from hype_bench.tables.table import Table
 from hype_bench.tables.text import CAPTION, FORMATS, to_csv, to_latex, to_markdown, to_text
 

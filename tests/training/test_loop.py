@@ -156,6 +156,18 @@ def test_a_loss_that_is_not_finite_stops_the_run() -> None:
     assert not outcome.evaluations
 
 
+class LateNaN(Method):
+    """Spoils the weights with the last step, when no training loss will show it any more."""
+
+    def prepare(self, model: Any, context: Context) -> Moments:
+        return Moments(finish=lambda: model.classifier.bias.data.fill_(float("nan")))
+
+
+def test_weights_that_end_as_nan_are_diverged_not_scored() -> None:
+    with pytest.raises(DivergedError, match="outputs on validation"):
+        run("model=tiny_bert", methods=[LateNaN()])
+
+
 @pytest.mark.parametrize("family", ["bert", "xlnet"])
 def test_the_saved_folder_is_the_model_that_was_scored(family: str, tmp_path: Path) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
