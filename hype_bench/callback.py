@@ -57,11 +57,9 @@ def _report(ended: list[Ended], results: Path) -> int:
     print(to_text(build_tables(read_run(RunFolder.of(results, name)) for name in names)))
     failures = [job for job in ended if job.state not in (DONE, DIVERGED)]
     skipped = sum(job.skipped for job in ended)
-    diverged = sum(job.state == DIVERGED for job in ended)
-    now = len(ended) - skipped - len(failures)
-    counts = f"{now} done now, {skipped} done before, {len(failures)} failed" + f" ({diverged} diverged)" * bool(
-        diverged
-    )
+    counts = f"{len(ended) - skipped - len(failures)} done now, {skipped} done before, {len(failures)} failed"
+    if diverged := sum(job.state == DIVERGED for job in ended):
+        counts += f" ({diverged} diverged)"
     print(f"{len(ended)} {'run' if len(ended) == 1 else 'runs'}: {counts}")
     for job in failures:
         print(scrub(f"  failed: {job.title}: {job.reason}"))
