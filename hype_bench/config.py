@@ -13,55 +13,44 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-
-class UserError(ValueError):
-    """Something the user can put right; its message is one readable line."""
-
+from hype_bench.options import UserError as UserError
+from hype_bench.options import check_fields, choice, number
 
 REGRESSION_METRICS = ("pearson", "spearman", "pearson_spearman")
 METRICS = ("accuracy", "f1", "accuracy_f1", "matthews", *REGRESSION_METRICS)
-
-
-def _number(default: Any = None, **limits: float) -> Any:
-    """A numeric field with limits: ``above``/``below`` exclude their end, ``least``/``most`` include it."""
-    return field(default=default, metadata={"limits": limits})
-
-
-def _choice(default: Any, *names: str) -> Any:
-    return field(default=default, metadata={"choices": names})
 
 
 @dataclass
 class TrainingConfig:
     """How the weights are updated. ``None``: as the recipe says for this model family and task."""
 
-    learning_rate: float | None = _number(above=0, most=1)
-    batch_size: int | None = _number(least=1)
-    epochs: float | None = _number(above=0)
-    max_steps: int | None = _number(least=1)
-    warmup_ratio: float | None = _number(least=0, most=1)
-    warmup_steps: int | None = _number(least=0)
-    weight_decay: float | None = _number(least=0, most=1)
-    adam_betas: list[float] | None = _number(least=0, below=1)
-    adam_epsilon: float | None = _number(above=0, most=1)
-    max_grad_norm: float | None = _number(above=0)
-    dropout: float | None = _number(least=0, below=1)
-    optimizer: str | None = _choice(None, "adamw", "adamw_hf")
-    precision: str = _choice("fp32", "fp32", "tf32", "bf16", "fp16")
-    gradient_accumulation_steps: int = _number(1, least=1)
+    learning_rate: float | None = number(above=0, most=1)
+    batch_size: int | None = number(least=1)
+    epochs: float | None = number(above=0)
+    max_steps: int | None = number(least=1)
+    warmup_ratio: float | None = number(least=0, most=1)
+    warmup_steps: int | None = number(least=0)
+    weight_decay: float | None = number(least=0, most=1)
+    adam_betas: list[float] | None = number(least=0, below=1)
+    adam_epsilon: float | None = number(above=0, most=1)
+    max_grad_norm: float | None = number(above=0)
+    dropout: float | None = number(least=0, below=1)
+    optimizer: str | None = choice(None, "adamw", "adamw_hf")
+    precision: str = choice("fp32", "fp32", "tf32", "bf16", "fp16")
+    gradient_accumulation_steps: int = number(1, least=1)
     gradient_checkpointing: bool = False
-    packing: str = _choice("auto", "auto", "on", "off")
-    evaluate_every: int = _number(0, least=0)
-    save: str = _choice("none", "none", "last")
+    packing: str = choice("auto", "auto", "on", "off")
+    evaluate_every: int = number(0, least=0)
+    save: str = choice("none", "none", "last")
 
 
 @dataclass
 class DataConfig:
     root: str | None = None
-    max_length: int = _number(128, least=2)
-    max_train_examples: int | None = _number(least=1)
-    max_eval_examples: int | None = _number(least=1)
-    subset_seed: int = _number(0, least=0)
+    max_length: int = number(128, least=2)
+    max_train_examples: int | None = number(least=1)
+    max_eval_examples: int | None = number(least=1)
+    subset_seed: int = number(0, least=0)
 
 
 @dataclass
@@ -83,7 +72,7 @@ class TaskConfig:
     text_columns: list[str] = MISSING
     label_column: str = "label"
     labels: list[str] | None = None
-    metric: str = _choice(MISSING, *METRICS)
+    metric: str = choice(MISSING, *METRICS)
     train_split: str = "train"
     evaluation_splits: list[str] = MISSING
     generated: bool = False
@@ -117,7 +106,7 @@ class RecipeConfig:
 
 @dataclass
 class TrackerConfig:
-    name: str = _choice(MISSING, "wandb", "none")
+    name: str = choice(MISSING, "wandb", "none")
     project: str = "hype_bench"
     entity: str | None = None
 
@@ -131,8 +120,8 @@ class Config:
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    seed: int = _number(1, least=0, below=2**32)
-    noise_scale: float = _number(1e-5, least=0)
+    seed: int = number(1, least=0, below=2**32)
+    noise_scale: float = number(1e-5, least=0)
     device: str = "auto"
     results_dir: str = "results"
     experiment: str = "default"
@@ -199,9 +188,9 @@ def resolve(composed: DictConfig) -> RunConfig:
         raise UserError(f"{missing[0]} must be given, as in {missing[0]}=...")
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
-    _check_fields("", config)
+    check_fields("", config)
     for name in ("model", "task", "recipe", "tracker", "data", "training"):
-        _check_fields(f"{name}.", getattr(config, name))
+        check_fields(f"{name}.", getattr(config, name))
     _check_task(config.task)
     if not config.method:
         raise UserError("method must name at least one technique, as in method=vanilla")
@@ -249,7 +238,7 @@ def fill_training(config: Config) -> TrainingSettings:
             if given.keys() & set(pair):
                 filled.update(dict.fromkeys(pair))
         filled.update(given)
-    _check_fields("training.", TrainingConfig(**filled))
+    check_fields("training.", TrainingConfig(**filled))
     unset = [f.name for f in fields(TrainingSettings) if filled.get(f.name) is None]
     left_open = [n for n in unset if not any(n in p and any(filled.get(o) is not None for o in p) for p in _EITHER)]
     if left_open:
@@ -266,32 +255,3 @@ def _check_task(task: TaskConfig) -> None:
         raise UserError(f"task.text_columns must name one or two columns, not {list(task.text_columns)}")
     if not task.evaluation_splits:
         raise UserError("task.evaluation_splits must name at least one split")
-
-
-def _check_fields(prefix: str, part: Any) -> None:
-    for name in sorted(vars(part).keys() - {f.name for f in fields(part)}):  # added with +name=value
-        raise UserError(f"there is no key {prefix + name!r}")
-    for f in fields(part):
-        value = getattr(part, f.name)
-        choices = f.metadata.get("choices")
-        if choices and value is not None and value not in choices:
-            raise UserError(f"{prefix}{f.name} must be one of {', '.join(choices)}, not {value!r}")
-        limits = f.metadata.get("limits")
-        for number in value if isinstance(value, (list, tuple)) else [value]:
-            if limits and number is not None and not within(number, limits):
-                raise UserError(f"{prefix}{f.name} must be {in_words(limits)}, not {number}")
-
-
-def within(number: float, limits: Mapping[str, float]) -> bool:
-    return (
-        number > limits.get("above", float("-inf"))
-        and number < limits.get("below", float("inf"))
-        and (number >= limits["least"] if "least" in limits else True)
-        and (number <= limits["most"] if "most" in limits else True)
-    )
-
-
-def in_words(limits: Mapping[str, float]) -> str:
-    """``{"above": 0, "most": 1}`` -> ``above 0 and at most 1``."""
-    words = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
-    return " and ".join(f"{words[kind]} {limits[kind]}" for kind in words if kind in limits)

@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from hype_bench.options import check_fields
+
 Batch = dict[str, Any]  # keyword arguments of the model's forward call, "labels" among them
 Forward = Callable[[Batch], Any]  # a batch -> the model's output (.logits); runs the model once
 Loss = Callable[[Batch, Forward], Tensor]  # a batch -> the scalar mean loss to be differentiated
@@ -165,6 +167,9 @@ class Method:
     """Base of every technique. Subclasses are frozen dataclasses whose fields are the hyper-parameters."""
 
     sets_dropout: ClassVar[bool] = False  # whether the technique decides on the hidden dropout
+
+    def __post_init__(self) -> None:
+        check_fields("", self)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         """Acts once, before the optimizer exists, and returns the later moments. Undo goes to ``context.cleanup``."""

@@ -1,4 +1,4 @@
-"""What techniques share that decide on the hidden dropout."""
+"""For techniques that decide on the hidden dropout."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from collections.abc import Callable
 from transformers import PreTrainedModel
 
 from hype_bench.models.layers import hidden_dropouts
-
-
-def check_dropout(dropout: float | None) -> None:
-    if dropout is not None and not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be at least 0 and below 1, not {dropout}")
 
 
 def set_hidden_dropout(model: PreTrainedModel, p: float) -> Callable[[], None]:

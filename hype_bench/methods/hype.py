@@ -15,12 +15,11 @@ from transformers import PreTrainedModel
 
 from hype_bench.config import UserError
 from hype_bench.methods.base import Context, Method, Moments, NoiseSource
-from hype_bench.methods.dropout import check_dropout, set_hidden_dropout
+from hype_bench.methods.dropout import set_hidden_dropout
 from hype_bench.methods.registry import register
 from hype_bench.models.layers import attention_block, encoder_layers
+from hype_bench.options import choice, number
 
-SUPPORTS = ("symmetric", "official_code")
-POSITIONS = ("between", "within", "both")
 _SWALLOWED = 0.5  # below this fraction of changed entries the user is warned
 
 
@@ -96,20 +95,12 @@ class HyPe(Method):
     """
 
     sets_dropout = True
-    distribution: str = "normal"
-    scale: float = 1e-5
-    support: str = "symmetric"
+    distribution: str = choice("normal", "normal", "uniform")
+    scale: float = number(1e-5, least=0)
+    support: str = choice("symmetric", "symmetric", "official_code")
     layers: str | list[int] = "all"
-    position: str = "between"
-    dropout: float | None = 0.0
-
-    def __post_init__(self) -> None:
-        check_dropout(self.dropout)
-        if self.scale < 0:
-            raise ValueError(f"scale must be at least 0, not {self.scale}")
-        for name, known in (("support", SUPPORTS), ("position", POSITIONS), ("distribution", ("normal", "uniform"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+    position: str = choice("between", "between", "within", "both")
+    dropout: float | None = number(0.0, least=0, below=1)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         if self.dropout is not None:

@@ -10,8 +10,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.methods.base import Context, Method, Moments
 from hype_bench.methods.registry import register
-
-SCOPES = ("backbone", "all")
+from hype_bench.options import choice, number
 
 
 def perturb_weight(weight: Tensor, draw: Tensor, strength: float) -> Tensor:
@@ -38,14 +37,8 @@ class NoisyTune(Method):
             Tensors of one entry are left alone, as in HyPe's code: their std is NaN.
     """
 
-    strength: float = 0.15
-    scope: str = "backbone"
-
-    def __post_init__(self) -> None:
-        if self.strength < 0:
-            raise ValueError(f"strength must be at least 0, not {self.strength}")
-        if self.scope not in SCOPES:
-            raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {self.scope!r}")
+    strength: float = number(0.15, least=0)
+    scope: str = choice("backbone", "backbone", "all")
 
     @torch.no_grad()
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:

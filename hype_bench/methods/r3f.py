@@ -13,8 +13,7 @@ from transformers import PreTrainedModel
 from hype_bench.methods.base import Batch, Context, Forward, Loss, Method, Moments, NoiseSource, with_logits
 from hype_bench.methods.r_drop import consistency
 from hype_bench.methods.registry import register
-
-DISTRIBUTIONS = ("normal", "uniform")
+from hype_bench.options import choice, number
 
 
 def embedding_noise(embedded: Tensor, draw: Tensor, scale: float, distribution: str) -> Tensor:
@@ -44,16 +43,9 @@ class R3F(Method):
         weight: lambda; 1.0 in the released code, {0.1, 0.5, 1.0} in HyPe's Table 15.
     """
 
-    scale: float = 1e-5
-    distribution: str = "uniform"
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("scale", "weight"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
-        if self.distribution not in DISTRIBUTIONS:
-            raise ValueError(f"distribution must be one of {', '.join(DISTRIBUTIONS)}, not {self.distribution!r}")
+    scale: float = number(1e-5, least=0)
+    distribution: str = choice("uniform", "normal", "uniform")
+    weight: float = number(1.0, least=0)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         source = context.noise("r3f")

@@ -10,8 +10,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.methods.base import Batch, Context, Forward, Loss, Method, Moments, with_logits
 from hype_bench.methods.registry import register
-
-VARIANTS = ("paper", "official_hf")
+from hype_bench.options import choice, number
 
 
 def symmetric_kl(first: Tensor, second: Tensor) -> Tensor:
@@ -50,14 +49,8 @@ class RDrop(Method):
             which drops the second cross-entropy by mistake, is not offered.
     """
 
-    alpha: float = 1.0
-    variant: str = "paper"
-
-    def __post_init__(self) -> None:
-        if self.alpha < 0:
-            raise ValueError(f"alpha must be at least 0, not {self.alpha}")
-        if self.variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {self.variant!r}")
+    alpha: float = number(1.0, least=0)
+    variant: str = choice("paper", "paper", "official_hf")
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:

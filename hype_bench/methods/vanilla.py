@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from hype_bench.methods.base import Context, Method, Moments
-from hype_bench.methods.dropout import check_dropout, set_hidden_dropout
+from hype_bench.methods.dropout import set_hidden_dropout
 from hype_bench.methods.registry import register
+from hype_bench.options import number
 
 
 @register("vanilla")
@@ -27,10 +28,7 @@ class NoDropout(Method):
     """
 
     sets_dropout = True
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_dropout(self.dropout)
+    dropout: float = number(0.0, least=0, below=1)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         context.cleanup.callback(set_hidden_dropout(model, self.dropout))

@@ -12,7 +12,7 @@ def family_of(model: ModelConfig) -> str | None:
         return model.family
     from transformers import AutoConfig  # seconds: only where a checkpoint has to be asked
 
-    from hype_bench.models.quiet import readable
+    from hype_bench.models.readable import readable
 
     checkpoint = locate(model)
     with readable(checkpoint):

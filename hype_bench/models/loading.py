@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from hype_bench.config import UserError
 from hype_bench.models.checkpoint import Checkpoint
-from hype_bench.models.quiet import readable
+from hype_bench.models.readable import readable
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:

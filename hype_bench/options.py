@@ -1,0 +1,49 @@
+"""Options of configurations and techniques: numbers with limits, names from a list, and complaints about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field, fields
+from typing import Any
+
+
+class UserError(ValueError):
+    """Something the user can put right; its message is one readable line."""
+
+
+def number(default: Any = None, **limits: float) -> Any:
+    """A numeric field with limits: ``above``/``below`` exclude their end, ``least``/``most`` include it."""
+    return field(default=default, metadata={"limits": limits})
+
+
+def choice(default: Any, *names: str) -> Any:
+    return field(default=default, metadata={"choices": names})
+
+
+def check_fields(prefix: str, part: Any) -> None:
+    for name in sorted(vars(part).keys() - {f.name for f in fields(part)}):  # added with +name=value
+        raise UserError(f"there is no key {prefix + name!r}")
+    for f in fields(part):
+        value = getattr(part, f.name)
+        choices = f.metadata.get("choices")
+        if choices and value is not None and value not in choices:
+            raise UserError(f"{prefix}{f.name} must be one of {', '.join(choices)}, not {value!r}")
+        limits = f.metadata.get("limits")
+        for single in value if isinstance(value, (list, tuple)) else [value]:
+            if limits and single is not None and not within(single, limits):
+                raise UserError(f"{prefix}{f.name} must be {in_words(limits)}, not {single}")
+
+
+def within(number: float, limits: Mapping[str, float]) -> bool:
+    return (
+        number > limits.get("above", float("-inf"))
+        and number < limits.get("below", float("inf"))
+        and (number >= limits["least"] if "least" in limits else True)
+        and (number <= limits["most"] if "most" in limits else True)
+    )
+
+
+def in_words(limits: Mapping[str, float]) -> str:
+    """``{"above": 0, "most": 1}`` -> ``above 0 and at most 1``."""
+    words = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
+    return " and ".join(f"{words[kind]} {limits[kind]}" for kind in words if kind in limits)
