@@ -26,7 +26,9 @@ os.environ |= {
     "WANDB_MODE": "offline",
     "HYPE_BENCH_CACHE": os.environ.get("HYPE_BENCH_TEST_CACHE", str(Path(tempfile.gettempdir()) / "hype_bench_tests")),
 }
-DATA_ROOT = os.environ.pop("HYPE_BENCH_DATA", None)
+if "HYPE_BENCH_DATA" in os.environ:  # under a name that pytest's workers inherit and run.py does not read
+    os.environ["HYPE_BENCH_TEST_DATA"] = os.environ.pop("HYPE_BENCH_DATA")
+DATA_ROOT = os.environ.get("HYPE_BENCH_TEST_DATA")
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
