@@ -51,8 +51,8 @@ def keep_memory() -> None:
     cost a tenth of a CPU update. Does nothing elsewhere."""
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
-        trim_threshold, mmap_threshold = -1, -3
-        mallopt(mmap_threshold, 32 << 20)
+        trim_threshold, most_mmaps = -1, -4
+        mallopt(most_mmaps, 0)  # or a gradient of the embedding table is mapped and unmapped at every update
         mallopt(trim_threshold, 2**31 - 1)
 
 
