@@ -93,6 +93,11 @@ class ModelConfig:
     training: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def is_named_choice(self) -> bool:
+        """Whether the user took the choice's own checkpoint, and with it its name and family."""
+        return self.name_or_path in (None, self.checkpoint)
+
+    @property
     def address(self) -> str:
         return self.name_or_path or self.checkpoint
 

@@ -76,6 +76,10 @@ class NoiseSource:
         """N(0, 1) in the shape, dtype and device of ``like``."""
         return torch.empty_like(like).normal_(generator=self.generator(site, like.device))
 
+    def draw(self, like: Tensor, site: str, distribution: str) -> Tensor:
+        """:meth:`normal` or :meth:`uniform`, by name."""
+        return self.normal(like, site) if distribution == "normal" else self.uniform(like, site)
+
     def uniform(self, like: Tensor, site: str) -> Tensor:
         """U[0, 1) in the shape, dtype and device of ``like``."""
         return torch.empty_like(like).uniform_(generator=self.generator(site, like.device))
@@ -119,11 +123,11 @@ class Context:
     def checkpointed(self) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
         """``context_fn`` of ``torch.utils.checkpoint``: what is run again in the backward pass sees the state of its
         own forward pass, also when the objective has made another pass meanwhile."""
-        then = self.hidden_noise, [source.forward for source in self.sources]
+        then = self._state()
 
         @contextlib.contextmanager
         def as_it_was() -> Iterator[None]:
-            now = self.hidden_noise, [source.forward for source in self.sources]
+            now = self._state()
             self._restore(*then)
             try:
                 yield
@@ -131,6 +135,9 @@ class Context:
                 self._restore(*now)
 
         return contextlib.nullcontext(), as_it_was()
+
+    def _state(self) -> tuple[bool, list[int]]:
+        return self.hidden_noise, [source.forward for source in self.sources]
 
     def _restore(self, hidden_noise: bool, forwards: list[int]) -> None:
         self.hidden_noise = hidden_noise

@@ -142,10 +142,9 @@ class _Noise:
         return module.training and self.context.hidden_noise
 
     def add(self, hidden: Tensor) -> Tensor:
-        draw = self.source.normal if self.method.distribution == "normal" else self.source.uniform
-        noised = perturb(
-            hidden, draw(hidden, self.site), self.method.scale, self.method.distribution, self.method.support
-        )
+        method = self.method
+        draw = self.source.draw(hidden, self.site, method.distribution)
+        noised = perturb(hidden, draw, method.scale, method.distribution, method.support)
         if not self.measured:
             self.measured = True
             self.measure(hidden.detach(), noised.detach())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hype_bench.methods.base import Batch, Context, Forward, Loss, Method, Moments, NoiseSource, with_logits
+from hype_bench.methods.hype import perturb
 from hype_bench.methods.r_drop import consistency
 from hype_bench.methods.registry import register
 from hype_bench.options import choice, number
@@ -25,7 +26,7 @@ def embedding_noise(embedded: Tensor, draw: Tensor, scale: float, distribution: 
 
     Reference: Aghajanyan et al. 2021, "Better Fine-Tuning by Reducing Representational Collapse", arXiv:2008.03156
     """
-    return embedded.detach() + scale * (draw if distribution == "normal" else 2 * draw - 1)
+    return perturb(embedded.detach(), draw, scale, distribution)
 
 
 @register("r3f")
@@ -67,8 +68,8 @@ class R3F(Method):
     @contextlib.contextmanager
     def noised(self, embedding: nn.Module, source: NoiseSource) -> Iterator[None]:
         def add(module: nn.Module, args: Any, embedded: Tensor) -> Tensor:
-            draw = source.normal if self.distribution == "normal" else source.uniform
-            return embedding_noise(embedded, draw(embedded, "embedding"), self.scale, self.distribution)
+            draw = source.draw(embedded, "embedding", self.distribution)
+            return embedding_noise(embedded, draw, self.scale, self.distribution)
 
         handle = embedding.register_forward_hook(add)
         try:

@@ -8,7 +8,7 @@ from hype_bench.models.checkpoint import locate
 
 def family_of(model: ModelConfig) -> str | None:
     """The recipe's family: as the named choice says, or read from the user's own checkpoint."""
-    if model.name_or_path in (None, model.checkpoint):
+    if model.is_named_choice:
         return model.family
     from transformers import AutoConfig  # seconds: only where a checkpoint has to be asked
 

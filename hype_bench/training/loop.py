@@ -24,7 +24,6 @@ from hype_bench.models.dropout import install_bulk_dropout
 from hype_bench.models.loading import load_classifier, load_tokenizer
 from hype_bench.models.packing import NAME as PACKED
 from hype_bench.models.packing import attach_packing, can_pack, first_position
-from hype_bench.models.quiet import quiet
 from hype_bench.tasks.data import TaskData
 from hype_bench.training.batches import Collator, split_evenly, training_order
 from hype_bench.training.device import choose_device, describe, peak_memory, set_up
@@ -146,9 +145,8 @@ def fine_tune(
 
     plain()
     if save_to is not None:
-        with quiet():
-            model.save_pretrained(save_to)
-            tokenizer.save_pretrained(save_to)
+        model.save_pretrained(save_to)
+        tokenizer.save_pretrained(save_to)
     outcome.peak_memory = peak_memory(device)
 
 
