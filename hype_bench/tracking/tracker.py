@@ -11,8 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from hype_bench.config import RunConfig
-
-FAILED = "failed"
+from hype_bench.runs.status import FAILED
 
 
 class Tracker(Protocol):
