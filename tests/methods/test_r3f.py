@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from hype_bench.config import ModelConfig
-from hype_bench.methods.base import Context, Method, NoiseSource, compose, task_loss
+from hype_bench.methods.base import NoiseSource, task_loss
 from hype_bench.methods.hype import HyPe
 from hype_bench.methods.r3f import R3F, embedding_noise
 from hype_bench.models.checkpoint import locate
@@ -27,55 +26,30 @@ def still_model(family: str, outputs: int) -> Any:
     return model.double().train()
 
 
-def loss_and_passes(model: Any, methods: list[Method], labels: Tensor) -> tuple[Tensor, list[Tensor]]:
-    passes: list[Tensor] = []
-
-    def forward(batch: Any) -> Any:
-        output = model(input_ids=batch["input_ids"])
-        passes.append(output.logits.detach())
-        return output
-
-    def objective(batch: Any, run: Any) -> Tensor:
-        logits = run(batch).logits
-        if labels.is_floating_point():
-            return torch.nn.functional.mse_loss(logits.squeeze(-1), labels)
-        return torch.nn.functional.cross_entropy(logits, labels)
-
-    moments = compose(methods, model, Context(seed=4))
-    loss = moments.loss({"input_ids": IDS, "labels": labels}, forward, objective)
-    moments.finish()
-    return loss, passes
-
-
-def divergence(first: list[float], second: list[float]) -> float:
-    p, q = ([math.exp(v) / sum(map(math.exp, row)) for v in row] for row in (first, second))
-    return sum(a * math.log(a / b) + b * math.log(b / a) for a, b in zip(p, q, strict=True))
-
-
 @pytest.mark.parametrize("distribution", ["normal", "uniform"])
 @pytest.mark.parametrize("family", ["bert", "xlnet", "deberta"])
-def test_loss_is_the_formula(family: str, distribution: str) -> None:
+def test_loss_is_the_formula(family: str, distribution: str, loss_and_passes: Any, divergence: Any) -> None:
     model, labels = still_model(family, 3), torch.tensor([0, 2, 1])
-    plain, _ = loss_and_passes(model, [], labels)
-    loss, (clean, noised) = loss_and_passes(model, [R3F(0.5, distribution, 0.7)], labels)
+    plain, _ = loss_and_passes(model, [], IDS, labels)
+    loss, (clean, noised) = loss_and_passes(model, [R3F(0.5, distribution, 0.7)], IDS, labels)
     assert not torch.equal(clean, noised)
     total = sum(divergence(a, b) for a, b in zip(clean.tolist(), noised.tolist(), strict=True))
     assert loss.item() == pytest.approx(plain.item() + 0.7 * total / 3, abs=1e-12)
 
 
-def test_regression_takes_the_mean_squared_difference() -> None:
+def test_regression_takes_the_mean_squared_difference(loss_and_passes: Any) -> None:
     model, labels = still_model("bert", 1), torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64)
-    plain, _ = loss_and_passes(model, [], labels)
-    loss, (clean, noised) = loss_and_passes(model, [R3F(0.5, "normal", 2.0)], labels)
+    plain, _ = loss_and_passes(model, [], IDS, labels)
+    loss, (clean, noised) = loss_and_passes(model, [R3F(0.5, "normal", 2.0)], IDS, labels)
     assert loss.item() == pytest.approx(plain.item() + 2 * float(((clean - noised) ** 2).mean()), abs=1e-12)
 
 
-def test_the_noised_pass_does_not_reach_the_embedding_table() -> None:
+def test_the_noised_pass_does_not_reach_the_embedding_table(loss_and_passes: Any) -> None:
     model, labels = still_model("bert", 2), torch.tensor([0, 1, 1])
     gradients = []
     for methods in ([], [R3F(0.5, "normal", 0.0)]):
         model.zero_grad()
-        loss_and_passes(model, methods, labels)[0].backward()
+        loss_and_passes(model, methods, IDS, labels)[0].backward()
         gradients.append(model.get_input_embeddings().weight.grad.clone())
     torch.testing.assert_close(gradients[0], gradients[1], atol=1e-14, rtol=0)
     table = torch.nn.Embedding(20, 4).double()
@@ -84,20 +58,20 @@ def test_the_noised_pass_does_not_reach_the_embedding_table() -> None:
 
 
 @pytest.mark.parametrize("order", ["hype first", "r3f first"])
-def test_with_hype_only_the_noised_pass_is_perturbed(order: str) -> None:
+def test_with_hype_only_the_noised_pass_is_perturbed(order: str, loss_and_passes: Any) -> None:
     """Appendix D.2 of the HyPe paper, whichever of the two is named first."""
     model, labels = still_model("bert", 2), torch.tensor([0, 1, 1])
-    _, (plain,) = loss_and_passes(model, [], labels)
+    _, (plain,) = loss_and_passes(model, [], IDS, labels)
     hype, r3f = HyPe(scale=0.5), R3F(scale=0.0)
-    _, (clean, noised) = loss_and_passes(model, [hype, r3f] if order == "hype first" else [r3f, hype], labels)
+    _, (clean, noised) = loss_and_passes(model, [hype, r3f] if order == "hype first" else [r3f, hype], IDS, labels)
     assert torch.equal(clean, plain)
     assert not torch.equal(noised, plain)
 
 
-def test_scale_zero_adds_nothing_to_the_loss() -> None:
+def test_scale_zero_adds_nothing_to_the_loss(loss_and_passes: Any) -> None:
     model, labels = still_model("bert", 2), torch.tensor([0, 1, 1])
-    assert loss_and_passes(model, [R3F(scale=0.0)], labels)[0].item() == pytest.approx(
-        loss_and_passes(model, [], labels)[0].item(), abs=1e-15
+    assert loss_and_passes(model, [R3F(scale=0.0)], IDS, labels)[0].item() == pytest.approx(
+        loss_and_passes(model, [], IDS, labels)[0].item(), abs=1e-15
     )
 
 

@@ -1,0 +1,52 @@
+"""One update of an objective, pass by pass, and a divergence written out: for techniques that make several passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hype_bench.methods.base import Context, Method, compose
+
+Passes = tuple[Tensor, list[Tensor]]
+
+
+@pytest.fixture
+def loss_and_passes() -> Callable[..., Passes]:
+    """(model, methods, ids, labels) -> the loss of one update, and the logits of every pass it made."""
+
+    def run(model: Any, methods: list[Method], ids: Tensor, labels: Tensor) -> Passes:
+        passes: list[Tensor] = []
+
+        def forward(batch: Any) -> Any:
+            output = model(input_ids=batch["input_ids"])
+            passes.append(output.logits.detach())
+            return output
+
+        def objective(batch: Any, inner: Any) -> Tensor:
+            logits = inner(batch).logits
+            if labels.is_floating_point():
+                return torch.nn.functional.mse_loss(logits.squeeze(-1), labels)
+            return torch.nn.functional.cross_entropy(logits, labels)
+
+        moments = compose(methods, model, Context(seed=4))
+        loss = moments.loss({"input_ids": ids, "labels": labels}, forward, objective)
+        moments.finish()
+        return loss, passes
+
+    return run
+
+
+@pytest.fixture
+def divergence() -> Callable[[list[float], list[float]], float]:
+    """``KL(p || q) + KL(q || p)`` of two rows of logits, sum by sum."""
+
+    def written_out(first: list[float], second: list[float]) -> float:
+        p, q = ([math.exp(v) / sum(map(math.exp, row)) for v in row] for row in (first, second))
+        return sum(a * math.log(a / b) + b * math.log(b / a) for a, b in zip(p, q, strict=True))
+
+    return written_out
