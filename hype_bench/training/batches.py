@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hype_bench.models.packing import make_layout
+from hype_bench.models.attention import Layout
 from hype_bench.training.tokens import Tokens
 
 Indices = NDArray[np.int64]
@@ -50,7 +50,6 @@ class Collator:
         packed: one row for the whole batch (see ``models.packing``) instead of padding to its longest.
         first_position: the position number of a sequence's first token (packed rows only).
         pad_token, pad_left: as the tokenizer has them.
-        most_in_group: how many sequences attention takes together (packed rows only).
     """
 
     packed: bool
@@ -58,7 +57,6 @@ class Collator:
     first_position: int = 0
     pad_token: int = 0
     pad_left: bool = False
-    most_in_group: int = 4
 
     def __call__(self, tokens: Tokens, indices: Indices) -> dict[str, Any]:
         labels = torch.from_numpy(tokens.labels[indices])
@@ -73,7 +71,7 @@ class Collator:
         batch: dict[str, Any] = {
             "input_ids": _long(tokens.ids[rows])[None],
             "position_ids": _long(positions + self.first_position)[None],
-            "packing": make_layout(lengths, self.most_in_group),
+            "packing": Layout.of(lengths),
         }
         if tokens.types is not None:
             batch["token_type_ids"] = _long(tokens.types[rows])[None]

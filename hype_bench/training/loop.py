@@ -180,7 +180,6 @@ def _collator(model: PreTrainedModel, tokenizer: Any, device: torch.device) -> C
         first_position=first_position(model) if packed else 0,
         pad_token=tokenizer.pad_token_id or 0,
         pad_left=tokenizer.padding_side == "left",
-        most_in_group=4 if device.type == "cpu" else 1 << 30,  # a GPU would rather pad than be called often
     )
 
 

@@ -10,9 +10,11 @@ import torch
 
 from hype_bench.config import ModelConfig
 from hype_bench.methods.base import task_loss
+from hype_bench.models import packing
+from hype_bench.models.attention import attend_each, attend_padded
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier, load_tokenizer
-from hype_bench.models.packing import attach_packing, can_pack, first_position, make_layout
+from hype_bench.models.packing import attach_packing, can_pack, first_position
 from hype_bench.tasks.data import Split
 from hype_bench.training.batches import Collator
 from hype_bench.training.tokens import Tokens, tokenise
@@ -41,10 +43,10 @@ def tokens_of(family: str, outputs: int = 3, max_length: int = 40) -> Tokens:
     return tokenise(Split("t", (SENTENCES, SENTENCES[::-1]), labels), load_tokenizer(tiny(family)), max_length)
 
 
-def collator(model: Any, packed: bool, most_in_group: int = 4, pad_left: bool = False) -> Collator:
+def collator(model: Any, packed: bool, pad_left: bool = False) -> Collator:
     first = first_position(model) if packed else 0
     pad = int(model.config.pad_token_id or 0)
-    return Collator(packed, torch.device("cpu"), first, pad, pad_left, most_in_group)
+    return Collator(packed, torch.device("cpu"), first, pad, pad_left)
 
 
 def run(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
@@ -69,16 +71,17 @@ def assert_same(one: Any, other: Any) -> None:
 
 
 @pytest.mark.parametrize("outputs", [3, 1])
-@pytest.mark.parametrize("most_in_group", [1, 2, 4, 1 << 30])
+@pytest.mark.parametrize("attend", [attend_each, attend_padded])
 @pytest.mark.parametrize("family", PACKABLE)
-def test_packed_equals_padded(family: str, most_in_group: int, outputs: int) -> None:
-    """Odd lengths, truncation at 40 tokens, sentences without a word, a batch that no group size divides."""
+def test_packed_equals_padded(family: str, attend: Any, outputs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Odd lengths, truncation at 40 tokens, sentences without a word; attention as on a CPU and as on a GPU."""
+    monkeypatch.setattr(packing, "attend_each", attend)
     model, tokens = classifier(family, outputs), tokens_of(family, outputs)
     assert tokens.lengths.max() == 40
     indices = np.array([3, 0, 6, 1, 5, 2, 4])
     padded = run(model, collator(model, packed=False)(tokens, indices))
     detach = attach_packing(model)
-    packed = run(model, collator(model, True, most_in_group)(tokens, indices))
+    packed = run(model, collator(model, packed=True)(tokens, indices))
     assert_same(packed, padded)
     detach()
     assert_same(run(model, collator(model, packed=False)(tokens, indices)), padded)
@@ -121,15 +124,3 @@ def test_a_padded_batch_still_works_while_packing_is_attached(family: str) -> No
     before = run(model, collator(model, packed=False)(tokens, indices))
     attach_packing(model)
     assert_same(run(model, collator(model, packed=False)(tokens, indices)), before)
-
-
-def test_layout_of_a_row() -> None:
-    layout = make_layout([3, 1, 2], most_in_group=2)
-    assert layout.starts.tolist() == [0, 3, 4]
-    assert [(group.sequences, group.length) for group in layout.groups] == [(2, 2), (1, 3)]
-    assert layout.gather.tolist() == [3, 3, 4, 5, 0, 1, 2]  # the sequence of one token fills its pad with itself
-    assert layout.gather[layout.scatter].tolist() == [0, 1, 2, 3, 4, 5]
-    bias = layout.groups[0].bias
-    assert bias is not None
-    assert bias.flatten(1).tolist() == [[0.0, float("-inf")], [0.0, 0.0]]
-    assert layout.groups[1].bias is None

@@ -1,0 +1,87 @@
+"""Attention within the sequences of a packed row, against a loop over rows written out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from hype_bench.models.attention import Layout, attend_each, attend_padded
+from hype_bench.models.dropout import keep_mask
+
+LENGTHS = [3, 1, 7, 2, 7]
+HEADS, WIDTH, SCALING = 2, 5, 0.4
+
+
+def inputs(dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    """Query, key and value as an encoder gives them: views of (tokens, heads, width)."""
+    torch.manual_seed(0)
+    return [torch.randn(sum(LENGTHS), HEADS, WIDTH, dtype=dtype).transpose(0, 1).requires_grad_() for _ in range(3)]
+
+
+def written_out(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None = None) -> Tensor:
+    """Token by token; ``keep`` as it is drawn: sequence by sequence, head by head, row by row."""
+    rows, drawn, start = [], 0, 0
+    for length in LENGTHS:
+        for head in range(HEADS):
+            for i in range(start, start + length):
+                score = torch.stack([SCALING * (q[head, i] * k[head, j]).sum() for j in range(start, start + length)])
+                weight = score.exp() / score.exp().sum()
+                if keep is not None:
+                    weight = weight * keep[drawn : drawn + length]
+                drawn += length
+                rows.append(sum(w * v[head, start + j] for j, w in enumerate(weight)))
+        start += length
+    output, numbers = torch.empty_like(q), iter(rows)
+    start = 0
+    for length in LENGTHS:
+        for head in range(HEADS):
+            for i in range(start, start + length):
+                output[head, i] = next(numbers)  # type: ignore[assignment]
+        start += length
+    return output
+
+
+def gradients(output: Tensor, qkv: list[Tensor]) -> list[Tensor]:
+    upstream = torch.cos(torch.arange(output.numel(), dtype=output.dtype)).view(output.shape)
+    return list(torch.autograd.grad(output, qkv, upstream))
+
+
+@pytest.mark.parametrize("attend", [attend_each, attend_padded])
+def test_output_and_gradients(attend: object) -> None:
+    qkv = inputs()
+    output, expected = attend(*qkv, Layout.of(LENGTHS), 0.0, SCALING), written_out(*qkv)  # type: ignore[operator]
+    torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
+    for found, wanted in zip(gradients(output, qkv), gradients(expected, qkv), strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_dropout_on_the_probabilities(p: float) -> None:
+    qkv = inputs()
+    torch.manual_seed(7)
+    output = attend_each(*qkv, Layout.of(LENGTHS), p, SCALING)
+    torch.manual_seed(7)
+    keep = keep_mask(qkv[0], (HEADS * sum(n * n for n in LENGTHS),), p)
+    expected = written_out(*qkv, keep)
+    torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
+    for found, wanted in zip(gradients(output, qkv), gradients(expected, qkv), strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
+
+
+def test_bfloat16_under_autocast() -> None:
+    """As in a run with ``training.precision=bf16``: finite, of that type, and close to the exact result."""
+    exact, rough = inputs(torch.float32), inputs(torch.float32)
+    expected = attend_each(*exact, Layout.of(LENGTHS), 0.0, SCALING)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = attend_each(*(x.bfloat16() for x in rough), Layout.of(LENGTHS), 0.0, SCALING)
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output.float(), expected, atol=0.03, rtol=0.03)
+    for found, wanted in zip(gradients(output, rough), gradients(expected, exact), strict=True):
+        torch.testing.assert_close(found, wanted, atol=0.05, rtol=0.05)
+
+
+def test_layout_of_a_row() -> None:
+    layout = Layout.of([3, 1, 2])
+    assert layout.starts.tolist() == [0, 3, 4]
+    assert layout.inside.tolist() == [[True] * 3, [True, False, False], [True, True, False]]
