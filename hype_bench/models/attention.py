@@ -60,8 +60,9 @@ def attend_padded(query: Tensor, key: Tensor, value: Tensor, layout: Layout, dro
         return padded.unflatten(1, (batch, longest)).transpose(0, 1)
 
     q, k, v, mask = pad(query), pad(key), pad(value), layout.inside[:, None, None, :]
-    attended: Tensor = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scaling)
-    return attended.transpose(0, 1).flatten(1, 2).index_select(1, slots)
+    attended = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scaling)
+    rows: Tensor = attended.transpose(0, 1).flatten(1, 2)
+    return rows.index_select(1, slots)
 
 
 class _Attention(torch.autograd.Function):

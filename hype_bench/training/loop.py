@@ -29,6 +29,7 @@ from hype_bench.training.batches import Collator, split_evenly, training_order
 from hype_bench.training.device import choose_device, describe, peak_memory, set_up
 from hype_bench.training.evaluation import Evaluation, evaluate
 from hype_bench.training.optimizer import (
+    clip_gradients,
     make_optimizer,
     make_schedule,
     parameter_groups,
@@ -113,7 +114,7 @@ def fine_tune(
         pieces = [collate(train, piece) for piece in split_evenly(indices, settings.gradient_accumulation_steps)]
         loss_sum += moments.gradients(pieces, backward)
         scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(trainable, settings.max_grad_norm)
+        clip_gradients(trainable, settings.max_grad_norm)
         moments.after_backward()
         scaler.step(optimizer)
         scaler.update()

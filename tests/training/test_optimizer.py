@@ -14,6 +14,7 @@ from hype_bench.config import ModelConfig, TrainingSettings
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier
 from hype_bench.training.optimizer import (
+    clip_gradients,
     learning_rate_factor,
     make_optimizer,
     make_schedule,
@@ -122,3 +123,19 @@ def test_steps_and_warm_up_where_they_are_given() -> None:
     assert total_steps(100, replace(SETTINGS, epochs=0.5)) == 4  # ceil(0.5 * 7)
     assert learning_rate_factor(0, 10, 0) == 1.0
     assert learning_rate_factor(10, 10, 0) == 0.0
+
+
+@pytest.mark.parametrize("most", [0.5, 1e3])
+def test_clipping_is_torchs(most: float) -> None:
+    torch.manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in ((300, 7), (5,), ())]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    for p, q in zip(ours, theirs, strict=True):
+        p.grad = torch.randn_like(p)
+        q.grad = p.grad.clone()
+    ours.append(torch.nn.Parameter(torch.ones(2)))  # without a gradient
+    clip_gradients(ours, most)
+    torch.nn.utils.clip_grad_norm_(theirs, most)
+    for p, q in zip(ours, theirs, strict=False):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-6, atol=0)
+    assert ours[-1].grad is None
