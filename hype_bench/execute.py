@@ -31,7 +31,7 @@ class _Job:
     run: RunConfig
     data: TaskData
     checkpoint: Checkpoint
-    methods: list[Method]
+    methods: dict[str, Method]
     parts: dict[str, Any]
     began: float
 
@@ -92,7 +92,7 @@ def _prepare(composed: DictConfig) -> _Job:
     choose_device(run.device, run.training.precision)
     checkpoint = locate(run.model)
     data = load(run.task, run.data)
-    values = {name: asdict(method) for name, method in zip(run.methods, methods, strict=True)}  # type: ignore[call-overload]
+    values = {name: asdict(method) for name, method in methods.items()}  # type: ignore[call-overload]
     return _Job(run, data, checkpoint, methods, identity(run, checkpoint.identity, data.fingerprint, values), began)
 
 
@@ -132,7 +132,7 @@ def _run(job: _Job, display: Display) -> Ended:
             save_to = folder.path / "model" if run.training.save == "last" else None
             outcome.seconds["prepare"] = time.perf_counter() - job.began
             with quiet():
-                fine_tune(run, job.data, job.checkpoint, job.methods, outcome, on_log, save_to)
+                fine_tune(run, job.data, job.checkpoint, job.methods, outcome, on_log, display.show_progress, save_to)
             folder.write("predictions.csv", record.predictions(outcome))
         except DivergedError as error:
             state, reason = DIVERGED, str(error)

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.options import check_fields
+from hype_bench.methods.card import Card
+from hype_bench.methods.context import Batch, Context
+from hype_bench.options import UserError, check_fields
 
-Batch = dict[str, Any]  # keyword arguments of the model's forward call, "labels" among them
 Forward = Callable[[Batch], Any]  # a batch -> the model's output (.logits); runs the model once
 Loss = Callable[[Batch, Forward], Tensor]  # a batch -> the scalar mean loss to be differentiated
 Gradients = Callable[[list[Batch]], Tensor]  # the pieces of one update -> its loss; leaves gradients in .grad
@@ -40,113 +40,31 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), labels)
 
 
-def with_logits(objective: Loss, batch: Batch, forward: Forward) -> tuple[Tensor, Tensor]:
-    """The loss of an objective and the logits of the first pass it made, (batch, outputs)."""
-    passes: list[Tensor] = []
+def objective(batch: Batch, forward: Forward) -> Tensor:
+    """:func:`task_loss` of one pass: the innermost :data:`Loss`, which techniques stand around."""
+    return task_loss(forward(batch).logits, batch["labels"])
+
+
+def forward_of(model: Any) -> Forward:
+    """Runs the model on a batch without showing it the labels."""
+    return lambda batch: model(**{name: value for name, value in batch.items() if name != "labels"})
+
+
+def with_output(loss: Loss, batch: Batch, forward: Forward) -> tuple[Tensor, Any]:
+    """The loss of an objective and the model's output in the first pass it made."""
+    passes: list[Any] = []
 
     def recording(inputs: Batch) -> Any:
-        output = forward(inputs)
-        passes.append(output.logits)
-        return output
+        passes.append(forward(inputs))
+        return passes[-1]
 
-    loss = objective(batch, recording)
-    return loss, passes[0]
+    return loss(batch, recording), passes[0]
 
 
-class NoiseSource:
-    """Random tensors of a technique's own, as a function of (seed, forward pass, site) and of nothing else.
-
-    Data order and head are thus the same for every technique, and a forward pass that gradient checkpointing runs
-    again draws what it drew before (:meth:`Context.checkpointed`). :meth:`next_forward` is called once for every run
-    of the model.
-    """
-
-    def __init__(self, seed: int, name: str) -> None:
-        self.key = f"{seed}/{name}"
-        self.forward = 0
-
-    def next_forward(self, *_: object) -> None:
-        self.forward += 1
-
-    def generator(self, site: str, device: torch.device) -> torch.Generator:
-        digest = hashlib.blake2b(f"{self.key}/{self.forward}/{site}".encode(), digest_size=8).digest()
-        return torch.Generator(device).manual_seed(int.from_bytes(digest, "little", signed=True))
-
-    def normal(self, like: Tensor, site: str) -> Tensor:
-        """N(0, 1) in the shape, dtype and device of ``like``."""
-        return torch.empty_like(like).normal_(generator=self.generator(site, like.device))
-
-    def draw(self, like: Tensor, site: str, distribution: str) -> Tensor:
-        """:meth:`normal` or :meth:`uniform`, by name."""
-        return self.normal(like, site) if distribution == "normal" else self.uniform(like, site)
-
-    def uniform(self, like: Tensor, site: str) -> Tensor:
-        """U[0, 1) in the shape, dtype and device of ``like``."""
-        return torch.empty_like(like).uniform_(generator=self.generator(site, like.device))
-
-
-@dataclass
-class Context:
-    """What a technique may know of the run it acts on, and where it leaves what the record should say.
-
-    Attributes:
-        seed: the run's seed; randomness comes from :meth:`noise`, never from torch's own generator.
-        precision: fp32, tf32, bf16 or fp16.
-        facts: numbers for the record, such as a measured fraction.
-        warnings: sentences for the record and the user; each is said once.
-        cleanup: what undoes the technique; run in reverse order when the run ends.
-        sources: every noise source handed out.
-        hidden_noise: whether noise on hidden states acts now, see :meth:`without_hidden_noise`.
-    """
-
-    seed: int = 0
-    precision: str = "fp32"
-    facts: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    cleanup: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    hidden_noise: bool = True
-    sources: list[NoiseSource] = field(default_factory=list)
-
-    def noise(self, name: str) -> NoiseSource:
-        self.sources.append(NoiseSource(self.seed, name))
-        return self.sources[-1]
-
-    @contextlib.contextmanager
-    def without_hidden_noise(self) -> Iterator[None]:
-        """Silences techniques that add noise to hidden states, for a pass that another technique wants clean."""
-        before, self.hidden_noise = self.hidden_noise, False
-        try:
-            yield
-        finally:
-            self.hidden_noise = before
-
-    def checkpointed(self) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
-        """``context_fn`` of ``torch.utils.checkpoint``: what is run again in the backward pass sees the state of its
-        own forward pass, also when the objective has made another pass meanwhile."""
-        then = self._state()
-
-        @contextlib.contextmanager
-        def as_it_was() -> Iterator[None]:
-            now = self._state()
-            self._restore(*then)
-            try:
-                yield
-            finally:
-                self._restore(*now)
-
-        return contextlib.nullcontext(), as_it_was()
-
-    def _state(self) -> tuple[bool, list[int]]:
-        return self.hidden_noise, [source.forward for source in self.sources]
-
-    def _restore(self, hidden_noise: bool, forwards: list[int]) -> None:
-        self.hidden_noise = hidden_noise
-        for source, forward in zip(self.sources, forwards, strict=True):
-            source.forward = forward
-
-    def warn(self, sentence: str) -> None:
-        if sentence not in self.warnings:
-            self.warnings.append(sentence)
+def with_logits(loss: Loss, batch: Batch, forward: Forward) -> tuple[Tensor, Tensor]:
+    """The loss of an objective and the logits of the first pass it made, (batch, outputs)."""
+    value, output = with_output(loss, batch, forward)
+    return value, output.logits
 
 
 @dataclass(frozen=True)
@@ -157,43 +75,138 @@ class Moments:
     loss(batch, forward, next): around the objective; ``next(batch, forward)`` is what it wraps.
     gradients(pieces, next): around forward and backward of one update, which gradient accumulation cuts into
         pieces; ``next(pieces)`` leaves gradients in ``.grad``.
-    after_backward(): on gradients, after clipping and before the step.
-    after_step(): on weights, after the step.
+    before_step(optimizer): on gradients, after clipping and before the step.
+    after_step(optimizer): on weights, after the step.
     finish(): before the last weights are scored.
     """
 
     parameter_groups: Callable[[Groups], Groups] = lambda groups: groups
     loss: Callable[[Batch, Forward, Loss], Tensor] = lambda batch, forward, next: next(batch, forward)
     gradients: Callable[[list[Batch], Gradients], Tensor] = lambda pieces, next: next(pieces)
-    after_backward: Callable[[], None] = lambda: None
-    after_step: Callable[[], None] = lambda: None
+    before_step: Callable[[Optimizer], None] = lambda optimizer: None
+    after_step: Callable[[Optimizer], None] = lambda optimizer: None
     finish: Callable[[], None] = lambda: None
 
 
 class Method:
-    """Base of every technique. Subclasses are frozen dataclasses whose fields are the hyper-parameters."""
+    """Base of every technique. Subclasses are frozen dataclasses whose fields are the hyper-parameters.
 
-    sets_dropout: ClassVar[bool] = False  # whether the technique decides on the hidden dropout
+    Attributes:
+        card: what the documentation says of it.
+        neutral: options with which it does nothing: the run then equals vanilla bit for bit. None if there are none.
+        moves_weights: whether ``prepare`` changes weights, so that what is named after it meets the changed ones.
+        keeps_weights: whether ``prepare`` remembers or wraps the weights that it meets.
+    """
+
+    card: ClassVar[Card]
+    neutral: ClassVar[Mapping[str, Any] | None] = None
+    moves_weights: ClassVar[bool] = False
+    keeps_weights: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_fields("", self)
+
+    @property
+    def decides(self) -> frozenset[str]:
+        """What it decides on alone, in words: two techniques that decide on the same thing cannot be combined."""
+        return frozenset()
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         """Acts once, before the optimizer exists, and returns the later moments. Undo goes to ``context.cleanup``."""
         return Moments()
 
+    @contextlib.contextmanager
+    def attached(self, model: PreTrainedModel, **context: Any) -> Iterator[Attached]:
+        """For a training loop of one's own: the technique acts on the model within, and leaves it plain.
 
-def compose(methods: Iterable[Method], model: PreTrainedModel, context: Context) -> Moments:
+        Args:
+            context: what a :class:`Context` holds, above all ``seed``; some techniques need ``updates`` or ``batches``.
+        """
+        with attach({type(self).__name__: self}, model, **context) as attached:
+            yield attached
+
+
+class Attached:
+    """Techniques on a model in a training loop of one's own.
+
+    ``loss`` gives what to differentiate in place of the task's loss; ``backward`` differentiates it and, with a
+    technique that makes several passes over an update (SAM, FreeLB), is the only way to do so.
+    """
+
+    def __init__(self, model: PreTrainedModel, moments: Moments, context: Context) -> None:
+        self.model, self.moments, self.context = model, moments, context
+        self.parameter_groups, self.before_step = moments.parameter_groups, moments.before_step
+        self.after_step = moments.after_step
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The scalar loss of a batch of keyword arguments of the model, ``labels`` among them."""
+        return self.moments.loss(batch, forward_of(self.model), objective)
+
+    def backward(self, batch: Batch) -> Tensor:
+        """Leaves the gradients of one update in ``.grad``; returns its loss."""
+
+        def once(pieces: list[Batch]) -> Tensor:
+            loss = self.loss(pieces[0])
+            loss.backward()
+            return loss.detach()
+
+        return self.moments.gradients([batch], once)
+
+
+@contextlib.contextmanager
+def attach(methods: Mapping[str, Method], model: PreTrainedModel, **context: Any) -> Iterator[Attached]:
+    """:meth:`Method.attached` for several techniques, by name, the first named outermost."""
+    shared = Context(**context)
+    moments = compose(methods, model, shared)
+    try:
+        yield Attached(model, moments, shared)
+    except BaseException:
+        shared.cleanup.close()
+        raise
+    moments.finish()
+
+
+def check_together(methods: Mapping[str, Method]) -> None:
+    """Raises:
+    UserError: two techniques decide on the same thing; it says on what.
+    """
+    owners: dict[str, str] = {}
+    for name, method in methods.items():
+        for what in sorted(method.decides):
+            if what in owners:
+                raise UserError(f"{owners[what]} and {name} cannot be combined: each decides on {what}")
+            owners[what] = name
+
+
+def orders_that_matter(methods: Mapping[str, Method]) -> list[str]:
+    """A sentence for every technique that moves weights beside one that keeps or moves them too."""
+    names = list(methods)
+    return [
+        f"the order of {first} and {second} matters: {first} acts first, {second} on the weights that it leaves"
+        for place, first in enumerate(names)
+        for second in names[place + 1 :]
+        if (methods[first].moves_weights and (methods[second].keeps_weights or methods[second].moves_weights))
+        or (methods[first].keeps_weights and methods[second].moves_weights)
+    ]  # fmt: skip
+
+
+def compose(methods: Mapping[str, Method], model: PreTrainedModel, context: Context) -> Moments:
     """Prepares the techniques in order and joins their moments; the first named is outermost.
 
     ``finish`` runs in reverse order, and then everything in ``context.cleanup``: a plain model is left.
+
+    Raises:
+        UserError: two techniques that cannot be combined, or an option that does not fit the model.
     """
-    prepared = [method.prepare(model, context) for method in methods]
+    check_together(methods)
+    for sentence in orders_that_matter(methods):
+        context.warn(sentence)
+    prepared = [method.prepare(model, context) for method in methods.values()]
     return Moments(
         parameter_groups=_pipe([moments.parameter_groups for moments in prepared]),
         loss=_nest([moments.loss for moments in prepared]),
         gradients=_nest([moments.gradients for moments in prepared]),
-        after_backward=_each([moments.after_backward for moments in prepared]),
+        before_step=_each([moments.before_step for moments in prepared]),
         after_step=_each([moments.after_step for moments in prepared]),
         finish=_each([*(moments.finish for moments in prepared[::-1]), context.cleanup.close]),
     )
@@ -203,10 +216,10 @@ def _pipe(stages: list[Callable[[Groups], Groups]]) -> Callable[[Groups], Groups
     return lambda groups: functools.reduce(lambda value, stage: stage(value), stages, groups)
 
 
-def _each(actions: list[Callable[[], None]]) -> Callable[[], None]:
-    def run() -> None:
+def _each(actions: list[Callable[..., None]]) -> Callable[..., None]:
+    def run(*given: Any) -> None:
         for action in actions:
-            action()
+            action(*given)
 
     return run
 

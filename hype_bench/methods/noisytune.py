@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Context, Method, Moments
+from hype_bench.methods.base import Method, Moments
+from hype_bench.methods.card import Card
+from hype_bench.methods.context import Context
 from hype_bench.methods.registry import register
 from hype_bench.options import choice, number
 
@@ -37,6 +41,24 @@ class NoisyTune(Method):
             Tensors of one entry are left alone, as in HyPe's code: their std is NaN.
     """
 
+    card = Card(
+        title="NoisyTune",
+        summary="uniform noise on the pre-trained weights, once, before fine-tuning",
+        equation=r"W \leftarrow W + U(-\tfrac{\lambda}{2}, \tfrac{\lambda}{2}) \cdot \mathrm{std}(W)",
+        citation=(
+            "Wu, Wu, Qi, Huang and Xie 2022, *NoisyTune: A Little Noise Can Help You Finetune Pretrained Language "
+            "Models Better*, ACL 2022, https://aclanthology.org/2022.acl-short.76; no official repository"
+        ),
+        differences=(
+            "The paper perturbs the pre-trained parameters; HyPe's code perturbs the fresh head too (`scope=all`). The "
+            "std is torch's unbiased one over the whole tensor, as in every copy of the published snippet. The snippet "
+            "turns a tensor of one entry into NaN (its std is undefined); HyPe's code, and this one, leave it alone."
+        ),
+        cost="nothing in training",
+        helps="The paper reports small gains on GLUE; HyPe's Table 15 searches lambda over {0.1, 0.15, 0.2}.",
+    )
+    neutral: ClassVar[Mapping[str, Any]] = {"strength": 0.0}
+    moves_weights = True
     strength: float = number(0.15, least=0)
     scope: str = choice("backbone", "backbone", "all")
 

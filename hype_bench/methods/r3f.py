@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Batch, Context, Forward, Loss, Method, Moments, NoiseSource, with_logits
+from hype_bench.methods.base import Forward, Loss, Method, Moments, with_logits
+from hype_bench.methods.context import Batch, Context, NoiseSource
 from hype_bench.methods.hype import perturb
 from hype_bench.methods.r_drop import consistency
 from hype_bench.methods.registry import register
@@ -49,9 +50,7 @@ class R3F(Method):
     weight: float = number(1.0, least=0)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
-        source = context.noise("r3f")
-        handle = model.register_forward_pre_hook(source.next_forward)
-        context.cleanup.callback(handle.remove)
+        source = context.noise("r3f", model)
         embedding = model.get_input_embeddings()
 
         def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:

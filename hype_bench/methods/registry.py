@@ -13,8 +13,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 import hype_bench.methods
-from hype_bench.config import UserError
-from hype_bench.methods.base import Method
+from hype_bench.methods.base import Method, check_together
+from hype_bench.options import UserError
 
 T = TypeVar("T", bound=type[Method])
 _REGISTERED: dict[str, tuple[type[Method], dict[str, Any]]] = {}
@@ -38,17 +38,15 @@ def discover() -> dict[str, tuple[type[Method], dict[str, Any]]]:
     return dict(sorted(_REGISTERED.items()))
 
 
-def build(chosen: Mapping[str, Mapping[str, Any]]) -> list[Method]:
+def build(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Method]:
     """Techniques from ``{name: {field: value}}``, in the order given.
 
     Raises:
         UserError: an unknown name or field, a value of the wrong type or out of range, or two techniques that
-            both decide on the hidden dropout.
+            decide on the same thing.
     """
-    methods = [_build_one(name, values) for name, values in chosen.items()]
-    owners = [name for name, method in zip(chosen, methods, strict=True) if method.sets_dropout]
-    if len(owners) > 1:
-        raise UserError(f"{' and '.join(owners)} cannot be combined: each decides on the hidden dropout")
+    methods = {name: _build_one(name, values) for name, values in chosen.items()}
+    check_together(methods)
     return methods
 
 

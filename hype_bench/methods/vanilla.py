@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Context, Method, Moments
+from hype_bench.methods.base import Method, Moments
+from hype_bench.methods.card import Card
+from hype_bench.methods.context import Context
 from hype_bench.methods.dropout import set_hidden_dropout
 from hype_bench.methods.registry import register
 from hype_bench.options import number
@@ -16,6 +20,20 @@ from hype_bench.options import number
 @dataclass(frozen=True)
 class Vanilla(Method):
     """Fine-tuning with cross-entropy (or mean squared error) and nothing else; dropout as in the recipe."""
+
+    card = Card(
+        title="Vanilla fine-tuning",
+        summary="plain fine-tuning, dropout as in the recipe",
+        equation=r"\min_\theta \; \frac{1}{N} \sum_i \ell(f_\theta(x_i), y_i)",
+        citation=(
+            "Devlin, Chang, Lee and Toutanova 2019, *BERT: Pre-training of Deep Bidirectional Transformers for "
+            "Language Understanding*, NAACL 2019, https://aclanthology.org/N19-1423"
+        ),
+        differences="None: cross-entropy, or mean squared error for a regression, is all there is.",
+        cost="one pass an update",
+        helps="The row that every other row is compared with.",
+    )
+    neutral: ClassVar[Mapping[str, Any]] = {}
 
 
 @register("no_dropout")
@@ -27,8 +45,23 @@ class NoDropout(Method):
     without this control, the effect of the noise and of the missing dropout cannot be told apart.
     """
 
-    sets_dropout = True
+    card = Card(
+        title="No dropout",
+        summary="vanilla with hidden dropout 0: the control that the HyPe paper lacks",
+        equation=r"p_{\text{hidden}} = 0",
+        citation="No paper of its own: a control for every technique that switches dropout off.",
+        differences=(
+            "Hidden dropout is what `--dropout_rate` of the released HyPe code sets: attention probabilities keep "
+            "theirs in BERT, RoBERTa, ELECTRA and DeBERTa; in XLNet one value drives both."
+        ),
+        cost="one pass an update, a little less than vanilla",
+        helps="Tells the effect of a technique from the effect of the dropout that it takes away.",
+    )
     dropout: float = number(0.0, least=0, below=1)
+
+    @property
+    def decides(self) -> frozenset[str]:
+        return frozenset({"the hidden dropout"})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         context.cleanup.callback(set_hidden_dropout(model, self.dropout))

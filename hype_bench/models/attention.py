@@ -57,7 +57,7 @@ def attend_padded(query: Tensor, key: Tensor, value: Tensor, layout: Layout, dro
 
     def pad(x: Tensor) -> Tensor:
         padded = x.new_zeros(len(x), batch * longest, x.shape[-1]).index_copy(1, slots, x)
-        return padded.unflatten(1, (batch, longest)).transpose(0, 1)
+        return padded.view(len(x), batch, longest, x.shape[-1]).transpose(0, 1)
 
     q, k, v, mask = pad(query), pad(key), pad(value), layout.inside[:, None, None, :]
     attended = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scaling)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from hype_bench.config import ModelConfig, UserError
+from hype_bench.config import ModelConfig
+from hype_bench.options import UserError
 from hype_bench.tasks.hub import go_offline_if_unreachable
 
 

@@ -17,18 +17,19 @@ from torch import Tensor, nn
 _LEVELS = 1 << 16
 
 
-def keep_mask(like: Tensor, shape: Sequence[int], p: float) -> Tensor | None:
+def keep_mask(like: Tensor, shape: Sequence[int], p: float, seed: int | None = None) -> Tensor | None:
     """0 with probability ``p`` (to 2^-17), else the inverse of the probability to stay; None if nothing is dropped.
 
     Args:
         like: gives dtype and device (the CPU).
+        seed: of the mask; without one it comes from torch's generator.
     """
     dropped = round(p * _LEVELS)
     if dropped == 0:
         return None
     if dropped == _LEVELS:
         return like.new_zeros(shape)
-    seed = int(torch.empty((), dtype=torch.int64).random_())
+    seed = int(torch.empty((), dtype=torch.int64).random_()) if seed is None else seed % 2**64
     words = np.random.SFC64(seed).random_raw(math.ceil(math.prod(shape) / 4))
     bits = torch.from_numpy(words.view(np.int16))[: math.prod(shape)].view(shape)
     keep = like.new_empty(shape)

@@ -7,7 +7,7 @@ import re
 from torch import nn
 from transformers import PreTrainedModel
 
-from hype_bench.config import UserError
+from hype_bench.options import UserError
 
 _STACKS = ("encoder.layer", "layer", "encoder.layers", "layers", "transformer.layer")
 _NOT_HIDDEN = re.compile(r"(attention\.self\.dropout|sequence_summary\..*|^pooler\.dropout)$")

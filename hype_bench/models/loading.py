@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from hype_bench.config import UserError
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.readable import readable
+from hype_bench.options import UserError
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:

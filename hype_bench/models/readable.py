@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from hype_bench.config import UserError
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.quiet import quiet
+from hype_bench.options import UserError
 
 
 @contextlib.contextmanager

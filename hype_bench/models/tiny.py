@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from hype_bench.config import UserError
 from hype_bench.models.cache import cache_folder
+from hype_bench.options import UserError
 from hype_bench.tasks import demo
 
 _VERSION = 1

@@ -49,6 +49,11 @@ class Display:
             note = f"loss {row['loss']:.4f}  {rate:.1f} updates/s"
             self.progress.update(self.run, completed=row["update"], total=total, note=note)
 
+    def show_progress(self, what: str, done: int, total: int | None) -> None:
+        """How far something is that a run does before its first update."""
+        if self.progress and self.run is not None:
+            self.progress.update(self.run, completed=done, total=total, note=what)
+
     def end_run(self, line: str) -> None:
         """Takes the run's bar away, moves the sweep's on, and leaves a line."""
         self.ended += 1

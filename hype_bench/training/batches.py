@@ -50,6 +50,7 @@ class Collator:
         packed: one row for the whole batch (see ``models.packing``) instead of padding to its longest.
         first_position: the position number of a sequence's first token (packed rows only).
         pad_token, pad_left: as the tokenizer has them.
+        ranks: for every token number, its row in the model's table, if that is not the number (``models.vocabulary``).
     """
 
     packed: bool
@@ -57,6 +58,7 @@ class Collator:
     first_position: int = 0
     pad_token: int = 0
     pad_left: bool = False
+    ranks: NDArray[np.int64] | None = None
 
     def __call__(self, tokens: Tokens, indices: Indices) -> dict[str, Any]:
         labels = torch.from_numpy(tokens.labels[indices])
@@ -69,7 +71,7 @@ class Collator:
         rows = _rows(tokens.bounds, indices)
         positions = np.fromiter(chain.from_iterable(map(range, lengths)), dtype=np.int64, count=len(rows))
         batch: dict[str, Any] = {
-            "input_ids": _long(tokens.ids[rows])[None],
+            "input_ids": _long(self._ids(tokens, rows))[None],
             "position_ids": _long(positions + self.first_position)[None],
             "packing": Layout.of(lengths),
         }
@@ -83,10 +85,13 @@ class Collator:
         if self.pad_left:
             inside = inside[:, ::-1]
         rows = _rows(tokens.bounds, indices)
-        batch = {"input_ids": _fill(inside, tokens.ids[rows], self.pad_token), "attention_mask": _long(inside)}
+        batch = {"input_ids": _fill(inside, self._ids(tokens, rows), self.pad_token), "attention_mask": _long(inside)}
         if tokens.types is not None:  # XLNet's tokenizer gives padding a segment of its own
             batch["token_type_ids"] = _fill(inside, tokens.types[rows], 3 if self.pad_left else 0)
         return batch
+
+    def _ids(self, tokens: Tokens, rows: NDArray[np.int64]) -> NDArray[Any]:
+        return tokens.ids[rows] if self.ranks is None else self.ranks[tokens.ids[rows]]
 
 
 def _rows(bounds: NDArray[np.int64], indices: Indices) -> NDArray[np.int64]:

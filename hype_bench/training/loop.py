@@ -6,9 +6,11 @@ Read :func:`fine_tune` from top to bottom: it is the whole of training. Techniqu
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from hype_bench.config import RunConfig, UserError
-from hype_bench.methods.base import Batch, Context, Method, Moments, compose, task_loss
+from hype_bench.methods.base import Method, Moments, compose, forward_of, objective
+from hype_bench.methods.context import Batch, Context
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.dropout import install_bulk_dropout
 from hype_bench.models.loading import load_classifier, load_tokenizer
 from hype_bench.models.packing import NAME as PACKED
 from hype_bench.models.packing import attach_packing, can_pack, first_position
+from hype_bench.models.vocabulary import keep_used_rows
 from hype_bench.tasks.data import TaskData
 from hype_bench.training.batches import Collator, split_evenly, training_order
 from hype_bench.training.device import choose_device, describe, peak_memory, set_up
@@ -37,7 +41,7 @@ from hype_bench.training.optimizer import (
     warmup_steps,
 )
 from hype_bench.training.seeds import derive
-from hype_bench.training.tokens import tokenise
+from hype_bench.training.tokens import Tokens, tokenise
 
 LOG_EVERY = 10  # updates between two points of the loss curve
 Row = dict[str, float]  # one point: update, loss, learning_rate, or update and scores
@@ -66,15 +70,17 @@ def fine_tune(
     run: RunConfig,
     data: TaskData,
     checkpoint: Checkpoint,
-    methods: list[Method],
+    methods: Mapping[str, Method],
     outcome: Outcome,
     on_log: Callable[[Row, int], None] = lambda row, total: None,
+    on_progress: Callable[[str, int, int | None], None] = lambda what, done, total: None,
     save_to: Path | None = None,
 ) -> None:
     """Trains and scores; fills ``outcome`` as it goes, so that what was found before a failure is not lost.
 
     Args:
         on_log: called with every point of the curve and the number of updates in all.
+        on_progress: called by what takes long before the first update: what it is, how much is done, how much there is.
         save_to: where a plain ``from_pretrained`` folder is written at the end, if anywhere.
 
     Raises:
@@ -93,14 +99,27 @@ def fine_tune(
 
     model = load_classifier(checkpoint, data.outputs, settings.dropout, derive(run.seed, "head"))
     model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
-    context = Context(run.seed, settings.precision, outcome.facts, outcome.warnings)
+    total = total_steps(len(train), settings)
+    warmup = warmup_steps(total, settings)
+    context = Context(
+        seed=run.seed,
+        precision=settings.precision,
+        updates=total,
+        warmup=warmup,
+        examples=len(train),
+        progress=on_progress,
+        facts=outcome.facts,
+        warnings=outcome.warnings,
+    )
     plain = _speed_up(model, run, context)
     collate = _collator(model, tokenizer, device)
+    context.batches = partial(_one_pass, collate, train, settings.batch_size, derive(run.seed, "pass"))
     moments = compose(methods, model, context)
-    total = total_steps(len(train), settings)
+    vocabulary = keep_used_rows(model, np.concatenate([tokens.ids for tokens in (train, *evaluation.values())]))
+    collate = replace(collate, ranks=vocabulary.ranks)
     groups = moments.parameter_groups(parameter_groups(model, settings.learning_rate, settings.weight_decay))
     optimizer = make_optimizer(groups, settings)
-    schedule = make_schedule(optimizer, total, warmup_steps(total, settings))
+    schedule = make_schedule(optimizer, total, warmup)
     trainable = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
     autocast = _autocast(device, settings.precision)
@@ -114,12 +133,13 @@ def fine_tune(
         pieces = [collate(train, piece) for piece in split_evenly(indices, settings.gradient_accumulation_steps)]
         loss_sum += moments.gradients(pieces, backward)
         scaler.unscale_(optimizer)
-        clip_gradients(trainable, settings.max_grad_norm)
-        moments.after_backward()
-        scaler.step(optimizer)
+        norm = clip_gradients(trainable, settings.max_grad_norm)
+        if not scaler.is_enabled() or math.isfinite(norm):  # fp16 skips an update whose gradients overflowed
+            moments.before_step(optimizer)
+            scaler.step(optimizer)
+            moments.after_step(optimizer)
         scaler.update()
         optimizer.zero_grad()
-        moments.after_step()
         outcome.updates += 1
         outcome.tokens += int(train.lengths[indices].sum())
         if outcome.updates % LOG_EVERY == 0 or outcome.updates == total:
@@ -144,6 +164,7 @@ def fine_tune(
         outcome.evaluations[name] = found
     clock.end("evaluate")
 
+    vocabulary.restore()
     plain()
     if save_to is not None:
         model.save_pretrained(save_to)
@@ -184,6 +205,13 @@ def _collator(model: PreTrainedModel, tokenizer: Any, device: torch.device) -> C
     )
 
 
+def _one_pass(collate: Collator, train: Tokens, batch_size: int, seed: int, size: int | None) -> Iterator[Batch]:
+    """The training data once, shuffled: what :attr:`Context.batches` gives."""
+    size = size or batch_size
+    for indices in training_order(len(train), size, math.ceil(len(train) / size), seed):
+        yield collate(train, indices)
+
+
 def _autocast(device: torch.device, precision: str) -> torch.autocast:
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
@@ -194,11 +222,7 @@ def _backward(
 ) -> Callable[[list[Batch]], Tensor]:
     """Forward and backward of one update: gradients of the mean loss over all its pieces, and that loss."""
 
-    def forward(batch: Batch) -> Any:
-        return model(**{name: value for name, value in batch.items() if name != "labels"})
-
-    def objective(batch: Batch, forward: Callable[[Batch], Any]) -> Tensor:
-        return task_loss(forward(batch).logits, batch["labels"])
+    forward = forward_of(model)
 
     def backward(pieces: list[Batch]) -> Tensor:
         examples = sum(len(piece["labels"]) for piece in pieces)

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.methods.base import Context, Method, compose
+from hype_bench.methods.base import Method, compose
+from hype_bench.methods.context import Context
 
 Passes = tuple[Tensor, list[Tensor]]
 
@@ -33,7 +34,7 @@ def loss_and_passes() -> Callable[..., Passes]:
                 return torch.nn.functional.mse_loss(logits.squeeze(-1), labels)
             return torch.nn.functional.cross_entropy(logits, labels)
 
-        moments = compose(methods, model, Context(seed=4))
+        moments = compose({str(place): method for place, method in enumerate(methods)}, model, Context(seed=4))
         loss = moments.loss({"input_ids": ids, "labels": labels}, forward, objective)
         moments.finish()
         return loss, passes

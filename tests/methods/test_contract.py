@@ -12,7 +12,8 @@ import yaml
 
 from hype_bench.config import ModelConfig
 from hype_bench.main import CONF
-from hype_bench.methods.base import Context, Method, Moments, compose, task_loss
+from hype_bench.methods.base import Method, Moments, compose, task_loss
+from hype_bench.methods.context import Context
 from hype_bench.methods.registry import build, discover
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier
@@ -48,10 +49,10 @@ def updates(model: Any, moments: Moments, batch: dict[str, Any], count: int, lr:
 
     for _ in range(count):
         yield float(moments.gradients([batch], backward))
-        moments.after_backward()
+        moments.before_step(optimizer)
         optimizer.step()
+        moments.after_step(optimizer)
         optimizer.zero_grad()
-        moments.after_step()
 
 
 @pytest.mark.parametrize("outputs", [3, 1], ids=["classification", "regression"])
@@ -124,11 +125,11 @@ def test_moments_nest_in_the_order_named() -> None:
                 return result
 
             context.cleanup.callback(say, "undo")
-            return Moments(loss=loss, after_step=lambda: say("step"), finish=lambda: say("finish"))
+            return Moments(loss=loss, after_step=lambda optimizer: say("step"), finish=lambda: say("finish"))
 
-    moments = compose([Named("a"), Named("b")], tiny("bert", 2), Context())
+    moments = compose({"a": Named("a"), "b": Named("b")}, tiny("bert", 2), Context())
     moments.loss({}, None, lambda batch, forward: torch.zeros(()))  # type: ignore[arg-type]
-    moments.after_step()
+    moments.after_step(None)  # type: ignore[arg-type]
     moments.finish()
     assert said == ["enter a", "enter b", "leave b", "leave a", "step a", "step b",
                     "finish b", "finish a", "undo b", "undo a"]  # fmt: skip

@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from hype_bench.config import ModelConfig, UserError
-from hype_bench.methods.base import Context, Moments, NoiseSource, compose
+from hype_bench.methods.base import Moments, compose
+from hype_bench.methods.context import Context, NoiseSource
 from hype_bench.methods.hype import HyPe, changed_fraction, perturb, selected_layers
 from hype_bench.methods.registry import build
 from hype_bench.models.checkpoint import locate
@@ -46,8 +47,9 @@ class CosineSource(NoiseSource):
 def attach(model: Any, method: HyPe, source: NoiseSource | None = None) -> tuple[Moments, Context]:
     context = Context(seed=1)
     if source is not None:
-        context.noise = lambda name: source  # type: ignore[method-assign]
-    return compose([method], model, context), context
+        context.noise = lambda *_: source  # type: ignore[method-assign]
+        context.until_finish(model.register_forward_pre_hook(source.next_forward))
+    return compose({"hype": method}, model, context), context
 
 
 def parity_model(case: dict[str, Any], family: str) -> Any:
@@ -234,7 +236,7 @@ def test_fraction_that_survives_a_precision(parity: Callable[[str], Any]) -> Non
 def test_warns_once_where_the_precision_swallows_the_noise() -> None:
     model = tiny("bert").train()
     context = Context(seed=1, precision="bf16")
-    moments = compose([HyPe(scale=1e-5)], model, context)
+    moments = compose({"hype": HyPe(scale=1e-5)}, model, context)
     for _ in range(2):
         model(input_ids=IDS)
     moments.finish()

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from hype_bench.config import ModelConfig
-from hype_bench.methods.base import Context, NoiseSource, compose
+from hype_bench.methods.base import compose
+from hype_bench.methods.context import Context, NoiseSource
 from hype_bench.methods.noisytune import NoisyTune, perturb_weight
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier
@@ -43,7 +44,7 @@ def test_what_moves(scope: str) -> None:
     model = classifier()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     state = torch.get_rng_state()
-    compose([NoisyTune(scope=scope)], model, Context(seed=1)).finish()
+    compose({"noisytune": NoisyTune(scope=scope)}, model, Context(seed=1)).finish()
     assert torch.equal(torch.get_rng_state(), state)
     for name, parameter in model.named_parameters():
         in_scope = scope == "all" or name.startswith("bert.")
@@ -57,7 +58,7 @@ def test_what_moves(scope: str) -> None:
 def test_strength_zero_is_vanilla_bit_for_bit() -> None:
     model = classifier()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    compose([NoisyTune(strength=0.0, scope="all")], model, Context(seed=1)).finish()
+    compose({"noisytune": NoisyTune(strength=0.0, scope="all")}, model, Context(seed=1)).finish()
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from hype_bench.config import ModelConfig
-from hype_bench.methods.base import Context, compose
+from hype_bench.methods.base import compose
+from hype_bench.methods.context import Context
 from hype_bench.methods.hype import HyPe
 from hype_bench.methods.r_drop import RDrop, consistency, symmetric_kl
 from hype_bench.models.checkpoint import locate
@@ -22,7 +23,7 @@ def losses(method: RDrop, logits: list[Tensor], labels: Tensor) -> Tensor:
     """The loss of one update in which the two passes give these logits, in float64."""
     passes = iter(logits)
     model: Any = None
-    moments = compose([method], model, Context())
+    moments = compose({"r_drop": method}, model, Context())
 
     def objective(batch: Any, forward: Any) -> Tensor:
         z = forward(batch).logits

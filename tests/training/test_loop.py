@@ -13,7 +13,8 @@ from hydra import compose, initialize_config_dir
 
 from hype_bench.config import RunConfig, UserError, resolve
 from hype_bench.main import CONF
-from hype_bench.methods.base import Context, Loss, Method, Moments
+from hype_bench.methods.base import Loss, Method, Moments
+from hype_bench.methods.context import Context
 from hype_bench.methods.registry import build
 from hype_bench.models.checkpoint import locate
 from hype_bench.tasks.data import load
@@ -35,7 +36,7 @@ def configure(*overrides: str) -> RunConfig:
 def run(*overrides: str, methods: list[Method] | None = None, save_to: Path | None = None) -> Outcome:
     config, outcome = configure(*overrides), Outcome()
     data = load(config.task, config.data)
-    techniques = build(config.methods) if methods is None else methods
+    techniques = build(config.methods) if methods is None else {type(m).__name__: m for m in methods}
     fine_tune(config, data, locate(config.model), techniques, outcome, save_to=save_to)
     return outcome
 
@@ -85,7 +86,7 @@ def test_seeds_are_paired_over_methods() -> None:
     seen = []
     for name in ("vanilla", "no_dropout", "hype_n", "hype_u"):
         spy = Spy()
-        run("model=tiny_bert", methods=[*build({name: {}}), spy])
+        run("model=tiny_bert", methods=[*build({name: {}}).values(), spy])
         seen.append((spy.head, spy.labels))
     for head, labels in seen[1:]:
         assert torch.equal(head, seen[0][0])
@@ -151,7 +152,7 @@ def test_a_loss_that_is_not_finite_stops_the_run() -> None:
     config = configure("model=tiny_bert", "training.max_steps=500")
     data = load(config.task, config.data)
     with pytest.raises(DivergedError, match="no longer finite"):
-        fine_tune(config, data, locate(config.model), [Poison()], outcome)
+        fine_tune(config, data, locate(config.model), {"poison": Poison()}, outcome)
     assert outcome.updates <= 10
     assert not outcome.evaluations
 

@@ -1,0 +1,187 @@
+"""What a technique may know of the run it acts on: its randomness, its length, its data, the pass that is on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hype_bench.models.dropout import keep_mask
+from hype_bench.options import UserError
+
+Batch = dict[str, Any]  # keyword arguments of the model's forward call, "labels" among them
+
+
+def seed_of(key: str) -> int:
+    """A 64-bit seed from any text."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+class NoiseSource:
+    """Random tensors of a technique's own, as a function of (seed, forward pass, site) and of nothing else.
+
+    Data order and head are thus the same for every technique, and a forward pass that gradient checkpointing runs
+    again draws what it drew before (:meth:`Context.checkpointed`). :meth:`next_forward` is called once for every run
+    of the model.
+    """
+
+    def __init__(self, seed: int, name: str) -> None:
+        self.key = f"{seed}/{name}"
+        self.forward = 0
+
+    def next_forward(self, *_: object) -> None:
+        self.forward += 1
+
+    def seed(self, site: str) -> int:
+        return seed_of(f"{self.key}/{self.forward}/{site}")
+
+    def generator(self, site: str, device: torch.device) -> torch.Generator:
+        return torch.Generator(device).manual_seed(self.seed(site))
+
+    def normal(self, like: Tensor, site: str) -> Tensor:
+        """N(0, 1) in the shape, dtype and device of ``like``."""
+        return torch.empty_like(like).normal_(generator=self.generator(site, like.device))
+
+    def uniform(self, like: Tensor, site: str) -> Tensor:
+        """U[0, 1) in the shape, dtype and device of ``like``."""
+        return torch.empty_like(like).uniform_(generator=self.generator(site, like.device))
+
+    def draw(self, like: Tensor, site: str, distribution: str) -> Tensor:
+        """:meth:`normal` or :meth:`uniform`, by name."""
+        return self.normal(like, site) if distribution == "normal" else self.uniform(like, site)
+
+    def keep(self, like: Tensor, p: float, site: str) -> Tensor | None:
+        """1/p with probability ``p``, else 0, independently for every entry; None if every entry stays.
+
+        On a CPU ``p`` is taken to the nearest multiple of 2^-16 and scaled by its own inverse, see ``keep_mask``.
+        """
+        if p == 1:
+            return None
+        if like.device.type == "cpu":
+            return keep_mask(like, like.shape, 1 - p, self.seed(site))
+        return torch.empty_like(like).bernoulli_(p, generator=self.generator(site, like.device)).div_(p)
+
+
+@dataclass
+class Context:
+    """What a technique may know of the run it acts on, and where it leaves what the record should say.
+
+    Attributes:
+        seed: the run's seed; randomness comes from :meth:`noise`, never from torch's own generator.
+        precision: fp32, tf32, bf16 or fp16.
+        updates: how many the run will have, if that is known; ``warmup`` of them raise the learning rate.
+        examples: of the training data.
+        batches: one shuffled pass over the training data, in batches of the given size, or of the run's own.
+        progress: shows how far a long preparation is: what, how much is done, how much there is.
+        facts: numbers for the record, such as a measured fraction.
+        warnings: sentences for the record and the user; each is said once.
+        cleanup: what undoes the technique; run in reverse order when the run ends.
+        sources: every noise source handed out.
+        present: what the pass that is on is like, see :meth:`during`.
+    """
+
+    seed: int = 0
+    precision: str = "fp32"
+    updates: int | None = None
+    warmup: int = 0
+    examples: int | None = None
+    batches: Callable[[int | None], Iterable[Batch]] | None = None
+    progress: Callable[[str, int, int | None], None] = lambda what, done, total: None
+    facts: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    cleanup: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    sources: list[NoiseSource] = field(default_factory=list)
+    present: dict[str, Any] = field(default_factory=dict)
+
+    def noise(self, name: str, model: nn.Module | None = None) -> NoiseSource:
+        """A source of the technique's own; with ``model``, every forward pass of it draws afresh."""
+        source = NoiseSource(self.seed, name)
+        self.sources.append(source)
+        if model is not None:
+            self.until_finish(model.register_forward_pre_hook(source.next_forward))
+        return source
+
+    def until_finish(self, handle: torch.utils.hooks.RemovableHandle) -> None:
+        """Takes a hook off when the run ends."""
+        self.cleanup.callback(handle.remove)
+
+    def needs(self, technique: str, what: str) -> Any:
+        """``updates`` or ``batches``, for a technique that cannot do without.
+
+        Raises:
+            UserError: whoever set up this context did not say.
+        """
+        value = getattr(self, what)
+        if value is None:
+            raise UserError(f"{technique} needs to know the run's {what}: give {what}=... where it is attached")
+        return value
+
+    @contextlib.contextmanager
+    def during(self, **present: Any) -> Iterator[None]:
+        """Within, :attr:`present` has these values, also when gradient checkpointing runs the pass again later."""
+        before = dict(self.present)
+        self.present.update(present)
+        try:
+            yield
+        finally:
+            self.present = before
+
+    def without_hidden_noise(self) -> contextlib.AbstractContextManager[None]:
+        """Silences techniques that add noise to hidden states, for a pass that another technique wants clean."""
+        return self.during(hidden_noise=False)
+
+    def checkpointed(self) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+        """``context_fn`` of ``torch.utils.checkpoint``: what is run again in the backward pass sees the state of its
+        own forward pass, also when the objective has made another pass meanwhile."""
+        then = self._state()
+
+        @contextlib.contextmanager
+        def as_it_was() -> Iterator[None]:
+            now = self._state()
+            self._restore(*then)
+            try:
+                yield
+            finally:
+                self._restore(*now)
+
+        return contextlib.nullcontext(), as_it_was()
+
+    def _state(self) -> tuple[dict[str, Any], list[int]]:
+        return dict(self.present), [source.forward for source in self.sources]
+
+    def _restore(self, present: dict[str, Any], forwards: list[int]) -> None:
+        self.present = dict(present)
+        for source, forward in zip(self.sources, forwards, strict=True):
+            source.forward = forward
+
+    def bookmark(self) -> Callable[[], None]:
+        """Returns what turns all randomness back to this point: the passes that follow draw the same dropout masks and
+        the same noise again."""
+        on_cpu, forwards = torch.get_rng_state(), self._state()[1]
+        on_gpu = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+
+        def rewind() -> None:
+            torch.set_rng_state(on_cpu)
+            if on_gpu is not None:
+                torch.cuda.set_rng_state(on_gpu)
+            self._restore(self.present, forwards)
+
+        return rewind
+
+    @contextlib.contextmanager
+    def own_randomness(self, name: str) -> Iterator[None]:
+        """Within, torch's own generators start from a seed of the technique's; afterwards they are as before. For
+        library code that takes no generator."""
+        devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed_of(f"{self.seed}/{name}"))
+            yield
+
+    def warn(self, sentence: str) -> None:
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
