@@ -21,7 +21,7 @@ from hype_bench.config import Config, UserError
 from hype_bench.execute import execute
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, FAILED
-from hype_bench.sweeps.arguments import flags_first
+from hype_bench.sweeps.arguments import check_flags, flags_first
 from hype_bench.sweeps.display import display
 from hype_bench.sweeps.outcomes import Ended, keep_traceback, note
 
@@ -37,6 +37,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed over many lines
     sys.argv[1:] = flags_first(sys.argv[1:])
     try:
+        check_flags(sys.argv[1:])
         _hydra_main()
     except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:  # while composing
         _complain(_one_line(error), 2)

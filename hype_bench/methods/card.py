@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
 class Card:
-    """A technique in a few sentences of Markdown.
+    """A technique in a few sentences of Markdown; how lines are broken does not count.
 
     Attributes:
         title: as the field calls it.
@@ -27,3 +27,7 @@ class Card:
     differences: str
     cost: str
     helps: str
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, " ".join(getattr(self, field.name).split()))

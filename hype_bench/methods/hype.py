@@ -17,9 +17,8 @@ from transformers import PreTrainedModel
 from hype_bench.methods.base import Method, Moments
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Context, NoiseSource
-from hype_bench.methods.dropout import set_hidden_dropout
 from hype_bench.methods.registry import register
-from hype_bench.models.layers import attention_block, encoder_layers
+from hype_bench.models.layers import attention_block, encoder_layers, hidden_dropouts, set_dropout
 from hype_bench.options import UserError, choice, number
 
 _SWALLOWED = 0.5  # below this fraction of changed entries the user is warned
@@ -99,24 +98,26 @@ class HyPe(Method):
     card = Card(
         title="HyPe-N, HyPe-U",
         summary="noise on the hidden representations between the layers, in training",
-        equation=r"h^{i+1} = g_i(h^i + \varepsilon), \; \varepsilon \sim N(0, \sigma^2) \text{ or } U(-\sigma, \sigma)",
-        citation=(
-            "Yuan, Yuan, Tan, Huang and Huang 2023, *HyPe: Better Pre-trained Language Model Fine-tuning with Hidden "
-            "Representation Perturbation*, ACL 2023, https://aclanthology.org/2023.acl-long.182; code: "
-            "Yuanhy1997/HyPe, commit 196efd5"
-        ),
-        differences=(
-            "The paper's uniform law is U(-sigma, sigma); the released code adds sigma * U[0, 1), which has mean "
-            "sigma / 2 and half the spread (`support=official_code`). The released code keeps noise and dropout apart: "
-            "without its flag `--dropout_rate 0.0` dropout stays on (`dropout=null`). Its layer subsets and its noise "
-            "within the layers exist for BERT (and RoBERTa) only; here for every family. Noise of 1e-5 survives in "
-            "float32 only: a run in bf16, fp16 or tf32 warns with the fraction of entries that still change."
-        ),
+        equation=r"""
+            h^{i+1} = g_i(h^i + \varepsilon), \; \varepsilon \sim N(0, \sigma^2) \text{ or } U(-\sigma, \sigma)
+            """,
+        citation="""
+            Yuan, Yuan, Tan, Huang and Huang 2023, *HyPe: Better Pre-trained Language Model Fine-tuning with Hidden
+            Representation Perturbation*, ACL 2023, https://aclanthology.org/2023.acl-long.182; code: Yuanhy1997/HyPe,
+            commit 196efd5
+            """,
+        differences="""
+            The paper's uniform law is U(-sigma, sigma); the released code adds sigma * U[0, 1), which has mean sigma /
+            2 and half the spread (`support=official_code`). The released code keeps noise and dropout apart: without
+            its flag `--dropout_rate 0.0` dropout stays on (`dropout=null`). Its layer subsets and its noise within the
+            layers exist for BERT (and RoBERTa) only; here for every family. Noise of 1e-5 survives in float32 only: a
+            run in bf16, fp16 or tf32 warns with the fraction of entries that still change.
+            """,
         cost="one pass an update; one noise tensor a layer",
-        helps=(
-            "The paper reports gains over vanilla on small GLUE tasks and in low-resource settings. Every such number "
-            "but one compares no dropout with dropout 0.1: run `no_dropout` beside it."
-        ),
+        helps="""
+            The paper reports gains over vanilla on small GLUE tasks and in low-resource settings. Every such number but
+            one compares no dropout with dropout 0.1: run `no_dropout` beside it.
+            """,
     )
     neutral: ClassVar[Mapping[str, Any]] = {"scale": 0.0, "dropout": None}
     distribution: str = choice("normal", "normal", "uniform")
@@ -133,7 +134,7 @@ class HyPe(Method):
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         if self.dropout is not None:
-            context.cleanup.callback(set_hidden_dropout(model, self.dropout))
+            context.cleanup.callback(set_dropout(hidden_dropouts(model).values(), self.dropout))
         stack = encoder_layers(model)
         chosen = selected_layers(self.layers, len(stack))
         if self.scale == 0:

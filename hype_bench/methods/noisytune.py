@@ -45,15 +45,15 @@ class NoisyTune(Method):
         title="NoisyTune",
         summary="uniform noise on the pre-trained weights, once, before fine-tuning",
         equation=r"W \leftarrow W + U(-\tfrac{\lambda}{2}, \tfrac{\lambda}{2}) \cdot \mathrm{std}(W)",
-        citation=(
-            "Wu, Wu, Qi, Huang and Xie 2022, *NoisyTune: A Little Noise Can Help You Finetune Pretrained Language "
-            "Models Better*, ACL 2022, https://aclanthology.org/2022.acl-short.76; no official repository"
-        ),
-        differences=(
-            "The paper perturbs the pre-trained parameters; HyPe's code perturbs the fresh head too (`scope=all`). The "
-            "std is torch's unbiased one over the whole tensor, as in every copy of the published snippet. The snippet "
-            "turns a tensor of one entry into NaN (its std is undefined); HyPe's code, and this one, leave it alone."
-        ),
+        citation="""
+            Wu, Wu, Qi, Huang and Xie 2022, *NoisyTune: A Little Noise Can Help You Finetune Pretrained Language Models
+            Better*, ACL 2022, https://aclanthology.org/2022.acl-short.76; no official repository
+            """,
+        differences="""
+            The paper perturbs the pre-trained parameters; HyPe's code perturbs the fresh head too (`scope=all`). The
+            std is torch's unbiased one over the whole tensor, as in every copy of the published snippet. The snippet
+            turns a tensor of one entry into NaN (its std is undefined); HyPe's code, and this one, leave it alone.
+            """,
         cost="nothing in training",
         helps="The paper reports small gains on GLUE; HyPe's Table 15 searches lambda over {0.1, 0.15, 0.2}.",
     )

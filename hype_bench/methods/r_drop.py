@@ -54,21 +54,20 @@ class RDrop(Method):
     card = Card(
         title="R-Drop",
         summary="two passes with their own dropout, drawn towards one another",
-        equation=(
-            r"\ell_1 + \ell_2 + \frac{\alpha}{2} \left[ \mathrm{KL}(p_1 \,\|\, p_2) "
-            r"+ \mathrm{KL}(p_2 \,\|\, p_1) \right]"
-        ),
-        citation=(
-            "Liang, Wu, Li, Wang, Meng, Qin, Chen, Zhang and Liu 2021, *R-Drop: Regularized Dropout for Neural "
-            "Networks*, NeurIPS 2021, https://arxiv.org/abs/2106.14448; code: dropreg/R-Drop, commit 9dcc830"
-        ),
-        differences=(
-            "The paper's objective is per sample, and so is the released fairseq criterion. The released Hugging Face "
-            "code sums the KL over the batch while the cross-entropy is a mean: its weight grows with the batch "
-            "size (`variant=official_hf`; alpha is 0.5 there for BERT, times 1/2). Its RoBERTa class drops the second "
-            "cross-entropy by mistake and is not offered. Regression: mean squared difference with weight alpha "
-            "(Appendix A.4)."
-        ),
+        equation=r"""
+            \ell_1 + \ell_2 + \frac{\alpha}{2} \left[ \mathrm{KL}(p_1 \,\|\, p_2) + \mathrm{KL}(p_2 \,\|\, p_1) \right]
+            """,
+        citation="""
+            Liang, Wu, Li, Wang, Meng, Qin, Chen, Zhang and Liu 2021, *R-Drop: Regularized Dropout for Neural Networks*,
+            NeurIPS 2021, https://arxiv.org/abs/2106.14448; code: dropreg/R-Drop, commit 9dcc830
+            """,
+        differences="""
+            The paper's objective is per sample, and so is the released fairseq criterion. The released Hugging Face
+            code sums the KL over the batch while the cross-entropy is a mean: its weight grows with the batch size
+            (`variant=official_hf`; alpha is 0.5 there for BERT, times 1/2). Its RoBERTa class drops the second
+            cross-entropy by mistake and is not offered. Regression: mean squared difference with weight alpha (Appendix
+            A.4).
+            """,
         cost="two passes an update",
         helps="Reported on GLUE, translation and more; without dropout or another randomness it does nothing.",
     )

@@ -64,8 +64,9 @@ def _build_one(name: str, values: Mapping[str, Any]) -> Method:
             raise UserError(f"method.{name} has no option {key!r}{hint}")
         if not _fits(value, hints[key]):
             raise UserError(f"method.{name}.{key} must be {_in_words(hints[key])}, not {value!r}")
+    named = {key: str(value).lower() for key, value in values.items() if hints[key] is str and isinstance(value, bool)}
     try:
-        method = cls(**{**values, **fixed})
+        method = cls(**{**values, **named, **fixed})  # a name may be "true", which YAML reads as a truth value
     except ValueError as error:
         raise UserError(f"method.{name}.{error}") from error
     return method
@@ -77,7 +78,7 @@ def _fits(value: object, hint: Any) -> bool:
     if typing.get_origin(hint) is list:
         return isinstance(value, list) and all(_fits(v, typing.get_args(hint)[0]) for v in value)
     if isinstance(value, bool):
-        return hint is bool
+        return hint is bool or hint is str
     return isinstance(value, (int, float) if hint is float else hint)
 
 

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from hype_bench.methods.base import Method, Moments
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Context
-from hype_bench.methods.dropout import set_hidden_dropout
 from hype_bench.methods.registry import register
+from hype_bench.models.layers import hidden_dropouts, set_dropout
 from hype_bench.options import number
 
 
@@ -25,10 +25,10 @@ class Vanilla(Method):
         title="Vanilla fine-tuning",
         summary="plain fine-tuning, dropout as in the recipe",
         equation=r"\min_\theta \; \frac{1}{N} \sum_i \ell(f_\theta(x_i), y_i)",
-        citation=(
-            "Devlin, Chang, Lee and Toutanova 2019, *BERT: Pre-training of Deep Bidirectional Transformers for "
-            "Language Understanding*, NAACL 2019, https://aclanthology.org/N19-1423"
-        ),
+        citation="""
+            Devlin, Chang, Lee and Toutanova 2019, *BERT: Pre-training of Deep Bidirectional Transformers for Language
+            Understanding*, NAACL 2019, https://aclanthology.org/N19-1423
+            """,
         differences="None: cross-entropy, or mean squared error for a regression, is all there is.",
         cost="one pass an update",
         helps="The row that every other row is compared with.",
@@ -43,6 +43,9 @@ class NoDropout(Method):
 
     Every HyPe number of the paper but one has hidden dropout 0 and every vanilla number 0.1 (section 4.2, Table 9):
     without this control, the effect of the noise and of the missing dropout cannot be told apart.
+
+    Args:
+        dropout: hidden dropout.
     """
 
     card = Card(
@@ -50,10 +53,10 @@ class NoDropout(Method):
         summary="vanilla with hidden dropout 0: the control that the HyPe paper lacks",
         equation=r"p_{\text{hidden}} = 0",
         citation="No paper of its own: a control for every technique that switches dropout off.",
-        differences=(
-            "Hidden dropout is what `--dropout_rate` of the released HyPe code sets: attention probabilities keep "
-            "theirs in BERT, RoBERTa, ELECTRA and DeBERTa; in XLNet one value drives both."
-        ),
+        differences="""
+            Hidden dropout is what `--dropout_rate` of the released HyPe code sets: attention probabilities keep theirs
+            in BERT, RoBERTa, ELECTRA and DeBERTa; in XLNet one value drives both.
+            """,
         cost="one pass an update, a little less than vanilla",
         helps="Tells the effect of a technique from the effect of the dropout that it takes away.",
     )
@@ -64,5 +67,5 @@ class NoDropout(Method):
         return frozenset({"the hidden dropout"})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
-        context.cleanup.callback(set_hidden_dropout(model, self.dropout))
+        context.cleanup.callback(set_dropout(hidden_dropouts(model).values(), self.dropout))
         return Moments()

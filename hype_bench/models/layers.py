@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -35,14 +36,65 @@ def attention_block(layer: nn.Module) -> nn.Module:
     raise UserError(f"a {type(layer).__name__} has no attention block that is known here")
 
 
+def output_projection(model: PreTrainedModel) -> nn.Linear:
+    """The head's last linear map, whose output are the logits."""
+    outside = [m for name, m in _outside_base(model) if isinstance(m, nn.Linear)]
+    if not outside or outside[-1].out_features != model.config.num_labels:
+        raise UserError(f"the output projection of a {type(model).__name__} was not found")
+    return outside[-1]
+
+
+def _outside_base(model: PreTrainedModel) -> list[tuple[str, nn.Module]]:
+    prefix = f"{model.base_model_prefix}."
+    return [(name, m) for name, m in model.named_modules() if not f"{name}.".startswith(prefix)]
+
+
+def pooler(model: PreTrainedModel) -> nn.Module | None:
+    """What stands between the encoder and the dropout before a one-layer head: BERT's or DeBERTa's pooler, XLNet's
+    summary; None for RoBERTa and ELECTRA, whose head has two layers of its own."""
+    for parent, name in ((model.base_model, "pooler"), (model, "pooler"), (model, "sequence_summary")):
+        if isinstance(found := getattr(parent, name, None), nn.Module):
+            return found
+    return None
+
+
+def depths(model: PreTrainedModel) -> dict[nn.Parameter, int]:
+    """How high each parameter stands: 0 for embeddings, 1 for the lowest layer, one more than layers for pooler and
+    head. What a stack shares between its layers (DeBERTa's relative positions) counts as embeddings."""
+    stack = encoder_layers(model)
+    known = {p: level for level, layer in enumerate(stack, start=1) for p in layer.parameters()}
+    above = pooler(model)
+    if above is not None:
+        known |= dict.fromkeys(above.parameters(), len(stack) + 1)
+    inside = set(model.base_model.parameters())
+    return {p: known.get(p, 0 if p in inside else len(stack) + 1) for p in model.parameters()}
+
+
+def is_layer_norm(module: nn.Module) -> bool:
+    return "LayerNorm" in type(module).__name__
+
+
 def hidden_dropouts(model: PreTrainedModel) -> dict[str, nn.Dropout]:
     """Every dropout that ``hidden_dropout_prob`` (XLNet: ``dropout``) drives, by name.
 
     Not the one on attention probabilities, except for XLNet, where one value drives both; not XLNet's
     ``summary_last_dropout`` (HyPe code, main.py; methods.md 1.3) and not DeBERTa's ``pooler_dropout``.
     """
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Dropout) and not _NOT_HIDDEN.search(name)
-    }
+    return {name: module for name, module in all_dropouts(model).items() if not _NOT_HIDDEN.search(name)}
+
+
+def all_dropouts(model: PreTrainedModel) -> dict[str, nn.Dropout]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
+
+
+def set_dropout(modules: Iterable[nn.Dropout], p: float) -> Callable[[], None]:
+    """Sets these dropouts to ``p``; returns what sets them back."""
+    before = [(module, module.p) for module in modules]
+    for module, _ in before:
+        module.p = p
+
+    def restore() -> None:
+        for module, old in before:
+            module.p = old
+
+    return restore

@@ -2,87 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from transformers import AutoModelForSequenceClassification
 
-from hype_bench.config import ModelConfig
 from hype_bench.main import CONF
-from hype_bench.methods.base import Method, Moments, compose, task_loss
+from hype_bench.methods.base import Method, Moments, compose
+from hype_bench.methods.card import Card
 from hype_bench.methods.context import Context
 from hype_bench.methods.registry import build, discover
-from hype_bench.models.checkpoint import locate
-from hype_bench.models.loading import load_classifier
+from tests.methods.tiny import (
+    FAMILIES,
+    UPDATES,
+    anatomy,
+    batch_of,
+    context_of,
+    fine_tuned,
+    logits_of,
+    technique,
+    tiny,
+    train,
+)
 
-FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
 NAMES = list(discover())
-
-
-def tiny(family: str, outputs: int) -> Any:
-    checkpoint = locate(ModelConfig(name=family, checkpoint=f"tiny:{family}", family=family))
-    return load_classifier(checkpoint, outputs, 0.1, head_seed=0)
-
-
-def batch_of(outputs: int) -> dict[str, Any]:
-    ids = torch.randint(5, 60, (8, 7), generator=torch.Generator().manual_seed(1))
-    labels = torch.arange(8) % outputs if outputs > 1 else torch.arange(8) / 2
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
-
-
-def updates(model: Any, moments: Moments, batch: dict[str, Any], count: int, lr: float = 3e-3) -> Iterator[float]:
-    """A loop as short as one can be that knows of every moment."""
-    groups = moments.parameter_groups([{"params": [p for p in model.parameters() if p.requires_grad], "lr": lr}])
-    optimizer = torch.optim.AdamW(groups)
-    torch.manual_seed(5)
-
-    def forward(b: dict[str, Any]) -> Any:
-        return model(**{name: value for name, value in b.items() if name != "labels"})
-
-    def backward(pieces: list[dict[str, Any]]) -> torch.Tensor:
-        loss = moments.loss(pieces[0], forward, lambda b, f: task_loss(f(b).logits, b["labels"]))
-        loss.backward()
-        return loss.detach()
-
-    for _ in range(count):
-        yield float(moments.gradients([batch], backward))
-        moments.before_step(optimizer)
-        optimizer.step()
-        moments.after_step(optimizer)
-        optimizer.zero_grad()
+NEUTRAL = [name for name, (cls, _) in discover().items() if cls.neutral is not None]
 
 
 @pytest.mark.parametrize("outputs", [3, 1], ids=["classification", "regression"])
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", NAMES)
-def test_contract(name: str, family: str, outputs: int) -> None:
+def test_contract(name: str, family: str, outputs: int, tmp_path: Path) -> None:
     batch, losses, weights = batch_of(outputs), [], []
     for _ in range(2):
         model = tiny(family, outputs).train()
         before = anatomy(model)
-        moments = compose(build({name: {}}), model, Context(seed=3))
-        losses.append(list(updates(model, moments, batch, 12)))
+        moments = compose(technique(name, family), model, context_of(batch))
+        losses.append(list(train(model, moments, batch, UPDATES)))
         model.eval()
-        inputs = {key: value for key, value in batch.items() if key != "labels"}
-        first, second = (model(**inputs).logits.detach() for _ in range(2))
-        assert torch.equal(first, second), "evaluation is random"
+        assert torch.equal(logits_of(model, batch), logits_of(model, batch)), "evaluation is random"
         moments.finish()
-        assert anatomy(model) == before, "finish left something behind"
+        assert anatomy(model.train()) == before, "finish left something behind"
         weights.append({key: value.clone() for key, value in model.state_dict().items()})
     assert losses[0][-1] < losses[0][0], "training does not lower the loss"
     assert losses[0] == losses[1], "the same seed is not the same run"
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    model.eval().save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert torch.equal(logits_of(again, batch), logits_of(model, batch)), "what is saved is not what was trained"
 
 
-def anatomy(model: Any) -> list[tuple[Any, ...]]:
-    """Names and kinds of all modules, their hooks, their dropout."""
-    return [
-        (name, type(m).__name__, len(m._forward_hooks), len(m._forward_pre_hooks), getattr(m, "p", None))
-        for name, m in model.named_modules()
-    ]
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_without_strength_it_is_vanilla_bit_for_bit(name: str, family: str) -> None:
+    cls, _ = discover()[name]
+    batch = batch_of(3)
+    plain, expected = fine_tuned({}, family, batch, 5)
+    model, losses = fine_tuned(build({name: dict(cls.neutral or {})}), family, batch, 5)
+    assert losses == expected
+    for (key, one), other in zip(plain.state_dict().items(), model.state_dict().values(), strict=True):
+        assert torch.equal(one, other), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_frozen_stays_and_what_has_a_gradient_moves(name: str) -> None:
+    batch = batch_of(3)
+    model = tiny("bert").train()
+    moments = compose(technique(name), model, context_of(batch))
+    trained = {key for key, p in model.named_parameters() if p.requires_grad}
+    before = {key: p.detach().clone() for key, p in model.named_parameters()}
+    list(train(model, moments, batch, UPDATES))
+    for key, parameter in model.named_parameters():
+        assert key in trained or torch.equal(parameter, before[key]), f"{key} is frozen and moved"
+    matrices = {key: p for key, p in model.named_parameters() if key in trained and p.dim() > 1}
+    still_there = {key for key, p in matrices.items() if torch.equal(p, before[key])}
+    assert not still_there, f"{still_there} have a gradient and did not move"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,7 +89,6 @@ def test_yaml_says_what_the_dataclass_says(name: str) -> None:
     cls, fixed = discover()[name]
     assert is_dataclass(cls)
     assert issubclass(cls, Method)
-    assert cls.__doc__
     text = (CONF / "method" / f"{name}.yaml").read_text()
     assert text.startswith(f"# @package method.{name}\n")
     options = yaml.safe_load(text) or {}
@@ -105,6 +102,17 @@ def test_yaml_says_what_the_dataclass_says(name: str) -> None:
 
 def test_every_yaml_is_a_technique() -> None:
     assert sorted(path.stem for path in (CONF / "method").glob("*.yaml")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_technique_has_a_card_and_explains_its_options(name: str) -> None:
+    cls, fixed = discover()[name]
+    assert isinstance(cls.card, Card)
+    assert all(getattr(cls.card, field.name) for field in fields(Card))
+    assert not cls.card.summary.endswith(".")
+    explained = (cls.__doc__ or "").partition("Args:")[2]
+    for field in fields(cls):  # type: ignore[arg-type]
+        assert field.name in fixed or field.name in explained, field.name
 
 
 def test_moments_nest_in_the_order_named() -> None:

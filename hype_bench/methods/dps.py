@@ -1,0 +1,181 @@
+"""DPS: train everything for a while, then only what had the largest gradients; again and again (Zhang et al. 2022)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from hype_bench.methods.base import Gradients, Method, Moments
+from hype_bench.methods.card import Card
+from hype_bench.methods.context import Batch, Context, NoiseSource
+from hype_bench.methods.mixout import mix, replace_forward
+from hype_bench.methods.registry import register
+from hype_bench.models.layers import all_dropouts, set_dropout
+from hype_bench.options import choice, number
+
+_LONG = 2000  # updates from which the dense form keeps its dropout
+_COUNTED = 50  # updates of a stage from which the mixed form favours what was seldom chosen
+
+
+def in_second_stage(step: int, stage: int) -> bool:
+    """Whether update ``step`` (from 1) lies in a stage of restricted updates; stages of ``stage`` updates alternate."""
+    return math.ceil(step / stage) % 2 == 0
+
+
+def chosen(score: Tensor, p: float) -> Tensor:
+    """1 where the score is at least the ceil(n (1 - p))-th largest of its tensor, else 0; ties are kept.
+
+    Reference: Zhang et al. 2022, "Fine-Tuning Pre-Trained Language Models Effectively by Optimizing Subnetworks
+    Adaptively", arXiv:2211.01642
+    """
+    kept = max(1, math.ceil(score.numel() * (1 - p)))
+    threshold = score.flatten().kthvalue(score.numel() - kept + 1).values
+    return (score >= threshold).to(score.dtype)
+
+
+def frequency_penalised(score: Tensor, counts: Tensor, stage: int) -> Tensor:
+    """The mixed form's score: the mean over the passes in which an entry took part, less for those often chosen."""
+    counts = counts.clamp_min(1.0)
+    return score / counts * torch.exp(-counts / stage) if stage >= _COUNTED else score / counts
+
+
+@register("dps")
+@dataclass(frozen=True)
+class DPS(Method):
+    """Dynamic Parameter Selection on the weight of every linear map, pooler and head too. Hidden and attention dropout
+    are 0, except in dense runs of 2000 updates and more.
+
+    Args:
+        p: 1 - p of each weight's entries are trained in the second stages; 0.3 in the released command, which calls it
+            ``reserve_p`` although it is what is not reserved.
+        stage_ratio: the length of a stage as a part of all updates; 0.05 in the released command.
+        variant: ``dense``; or ``mix``, where the first stages read the weights through Mixout with p.
+    """
+
+    card = Card(
+        title="DPS",
+        summary="""
+            stages in which everything trains alternate with stages for the entries with the largest gradients
+            """,
+        equation=r"""
+            g \leftarrow g \odot \mathbb{1}[s \ge s_{(\lceil n (1 - p) \rceil)}], \quad s = \sum_{t \in \text{stage I}}
+            g_t^2
+            """,
+        citation="""
+            Zhang, Li, Li, Zhang, Zhu and Jin 2022, *Fine-Tuning Pre-Trained Language Models Effectively by Optimizing
+            Subnetworks Adaptively*, NeurIPS 2022, https://arxiv.org/abs/2211.01642; code: ZhangHaojie077/DPS, commit
+            b8e41a8
+            """,
+        differences="""
+            As the released code; the paper's text was not at hand. `reserve_p` there keeps 1 - p of the entries. Its
+            state lives in a class and is ordered by calls, so that a second model or gradient checkpointing breaks it;
+            here every weight has its own. Gradients are squared once an update, where the released code squares those
+            of every backward pass: the same without gradient accumulation. Masks act before clipping.
+            """,
+        cost="one pass an update; a score for every linear weight, in `mix` also counts and fixed copies",
+        helps="""
+            The paper reports gains over vanilla, Child-Tuning and Mixout on small GLUE tasks and out of domain.
+            """,
+    )
+    keeps_weights = True
+    p: float = number(0.3, least=0, below=1)
+    stage_ratio: float = number(0.05, above=0, most=1)
+    variant: str = choice("dense", "dense", "mix")
+
+    @property
+    def decides(self) -> frozenset[str]:
+        shared = {"the gradient mask", "the hidden dropout"}
+        return frozenset(shared | {"how linear maps are used", "the output projection"} if self._mixes else shared)
+
+    @property
+    def _mixes(self) -> bool:
+        return self.variant == "mix"
+
+    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+        updates: int = context.needs("dps", "updates")
+        if self._mixes or updates < _LONG:
+            context.cleanup.callback(set_dropout(all_dropouts(model).values(), 0.0))
+        stage = max(1, int(updates * self.stage_ratio))
+        source = context.noise("dps", model)
+        maps = [_Map(module, name, self.p, stage, self._mixes, source) for name, module in _linear(model)]
+        if self._mixes:
+            for one in maps:
+                replace_forward(one.module, one.forward, context)
+        step = 0
+
+        def gradients(pieces: list[Batch], inner: Gradients) -> Tensor:
+            nonlocal step
+            step += 1
+            for one in maps:
+                one.begin(step)
+            loss = inner(pieces)
+            for one in maps:
+                one.end()
+            return loss
+
+        return Moments(gradients=gradients)
+
+
+def _linear(model: PreTrainedModel) -> Iterator[tuple[str, nn.Linear]]:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            yield name, module
+
+
+class _Map:
+    """What DPS knows of one linear map: its score and, in the second stages, which entries are trained."""
+
+    def __init__(self, module: nn.Linear, name: str, p: float, stage: int, mixes: bool, source: NoiseSource) -> None:
+        self.module, self.name, self.p, self.stage, self.mixes, self.source = module, name, p, stage, mixes, source
+        self.score, self.counts = torch.zeros_like(module.weight), torch.zeros_like(module.weight[0])
+        self.target = module.weight.detach().clone() if mixes else None
+        self.pretrained = self.target
+        self.mask: Tensor | None = None
+        self.plain = module.forward
+
+    @torch.no_grad()
+    def begin(self, step: int) -> None:
+        if (step - 1) % self.stage:  # only the first update of a stage changes anything
+            return
+        if in_second_stage(step, self.stage):
+            score = frequency_penalised(self.score, self.counts, self.stage) if self.mixes else self.score
+            self.mask = chosen(score, self.p)
+            self.target = self.module.weight.detach().clone() if self.mixes else None
+        else:
+            self.mask, self.target = None, self.pretrained
+            self.score.zero_()
+            self.counts.zero_()
+
+    @torch.no_grad()
+    def end(self) -> None:
+        gradient = self.module.weight.grad
+        if gradient is None:
+            return
+        if self.mask is None:
+            self.score.addcmul_(gradient, gradient)
+        else:
+            gradient.mul_(self.mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mixout with p in the first stages, with the chosen entries in the second."""
+        if not self.module.training or self.p == 0:
+            return self.plain(x)
+        if self.mask is None:
+            keep = self.source.keep(self.counts, 1 - self.p, self.name)
+            assert keep is not None
+            self._count(keep)
+        else:
+            keep = self.mask / (1 - self.p)
+        target: Any = self.target
+        return F.linear(x, mix(self.module.weight, target, keep, "official"), self.module.bias)
+
+    def _count(self, keep: Tensor) -> None:
+        if torch.is_grad_enabled():
+            self.counts += (keep > 0).to(keep.dtype)

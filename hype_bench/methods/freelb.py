@@ -1,0 +1,144 @@
+"""FreeLB: adversarial noise on the word embeddings, its gradients used along the way (Zhu et al., ICLR 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from hype_bench.methods.base import Forward, Gradients, Loss, Method, Moments
+from hype_bench.methods.card import Card
+from hype_bench.methods.context import Batch, Context, NoiseSource
+from hype_bench.methods.registry import register
+from hype_bench.models.places import Places, PlacesNow
+from hype_bench.options import choice, number
+
+
+def first_delta(draw: Tensor, places: Places, magnitude: float, norm: str) -> Tensor:
+    """The perturbation to begin with: U(-1, 1) on real tokens, scaled to the size of the example.
+
+    Args:
+        draw: U[0, 1), of the embeddings' shape (batch, length, width) or a packed row.
+        magnitude: with ``norm="l2"`` divided by sqrt(tokens * width) of the example; with ``linf`` the bound itself.
+
+    Reference: Zhu et al. 2020, "FreeLB: Enhanced Adversarial Training for Natural Language Understanding",
+    arXiv:1909.11764
+    """
+    delta = (2 * draw - 1) * magnitude * places.real.unsqueeze(-1)
+    return delta / places.spread((places.lengths * draw.shape[-1]).sqrt()) if norm == "l2" else delta
+
+
+def ascend(
+    delta: Tensor, gradient: Tensor, places: Places, learning_rate: float, most_norm: float, norm: str
+) -> Tensor:
+    """One step up the loss: ``delta + learning_rate * g / ||g||``, then back into the ball if there is one.
+
+    Norms are an example's: Frobenius (``l2``), or the largest entry (``linf``). ``most_norm`` 0 means no ball.
+    """
+    if norm == "linf":
+        flat = gradient.abs().amax(-1).flatten()
+        largest = flat.new_zeros(places.examples).index_reduce(0, places.owners.flatten(), flat, "amax")
+        moved = delta + learning_rate * gradient / places.spread(largest.clamp_min(1e-8))
+        return moved.clamp(-most_norm, most_norm) if most_norm else moved
+    moved = delta + learning_rate * gradient / places.spread(places.norms(gradient).clamp_min(1e-8))
+    if not most_norm:
+        return moved
+    return moved * places.spread((most_norm / places.norms(moved).clamp_min(1e-8)).clamp(max=1.0))
+
+
+@register("freelb")
+@dataclass(frozen=True)
+class FreeLB(Method):
+    """K passes an update with a perturbation that climbs the loss in between; the mean of their gradients is taken.
+
+    All passes of an update have the same dropout masks. The loss of the update is the mean over its passes.
+
+    Args:
+        steps: K; 2 to 4 in the released commands.
+        learning_rate: of the ascent, 1e-1 for RTE (ALBERT), 4e-2 for CoLA, 3e-2 for MRPC.
+        init_magnitude: of the first perturbation; 0 for RTE and MRPC, 5e-2 for CoLA, 0.2 for STS-B, 0.6 for SST-2.
+        max_norm: the ball's radius; 0, the released value for most tasks, means none.
+        norm: of ball and ascent.
+        passes: ``paper``: K, as in the released Hugging Face code; ``fairseq``: one more, as in the released fairseq.
+    """
+
+    card = Card(
+        title="FreeLB",
+        summary="several passes an update with adversarial noise on the word embeddings, all their gradients used",
+        equation=r"""
+            g = \frac{1}{K} \sum_{t=0}^{K-1} \nabla_\theta \ell(f(e + \delta_t)), \quad \delta_{t+1} = \Pi_{\|\delta\|
+            \le \epsilon} \left( \delta_t + \alpha \frac{\nabla_\delta \ell}{\| \nabla_\delta \ell \|_F} \right)
+            """,
+        citation="""
+            Zhu, Cheng, Gan, Sun, Goldstein and Liu 2020, *FreeLB: Enhanced Adversarial Training for Natural Language
+            Understanding*, ICLR 2020, https://arxiv.org/abs/1909.11764; code: zhuchen03/FreeLB, commit eb23701
+            """,
+        differences="""
+            The released Hugging Face code makes K passes, as the paper does; the released fairseq code makes K + 1
+            (`passes=fairseq`). Both reuse one dropout mask, and so does this. The defaults are the released ones for
+            RTE with ALBERT; other tasks have others, given with the options.
+            """,
+        cost="K passes an update",
+        helps="The paper reports gains on GLUE, ARC and CommonsenseQA with RoBERTa and ALBERT.",
+    )
+    neutral: ClassVar[Mapping[str, Any]] = {"steps": 1, "init_magnitude": 0.0}
+    steps: int = number(3, least=1)
+    learning_rate: float = number(0.1, least=0)
+    init_magnitude: float = number(0.0, least=0)
+    max_norm: float = number(0.0, least=0)
+    norm: str = choice("l2", "l2", "linf")
+    passes: str = choice("paper", "paper", "fairseq")
+
+    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+        places = PlacesNow(model)
+        context.until_finish(model.register_forward_pre_hook(places.watch, with_kwargs=True))
+        climb = _Climb(self, context.noise("freelb", model), places, context)
+        context.until_finish(model.get_input_embeddings().register_forward_hook(climb.add))
+        passes = self.steps + (self.passes == "fairseq")
+
+        def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
+            with context.during(freelb=id(batch)):
+                return inner(batch, forward) / passes
+
+        def gradients(pieces: list[Batch], inner: Gradients) -> Tensor:
+            rewind = context.bookmark()
+            total = inner(pieces)
+            for _ in range(passes - 1):
+                climb.ascend()
+                rewind()
+                total = total + inner(pieces)
+            climb.forget()
+            return total
+
+        return Moments(loss=loss, gradients=gradients)
+
+
+class _Climb:
+    """The perturbations of one update: one for each piece that gradient accumulation cuts it into."""
+
+    def __init__(self, method: FreeLB, source: NoiseSource, places: PlacesNow, context: Context) -> None:
+        self.method, self.source, self.places, self.context = method, source, places, context
+        self.pieces: dict[int, tuple[Tensor, Places]] = {}
+
+    def add(self, table: nn.Module, args: Any, embedded: Tensor) -> Tensor | None:
+        piece = self.context.present.get("freelb")
+        if piece is None or not table.training:
+            return None
+        if piece not in self.pieces:
+            places, draw = self.places(), self.source.uniform(embedded.detach().float(), "delta")
+            delta = first_delta(draw, places, self.method.init_magnitude, self.method.norm)
+            self.pieces[piece] = delta.requires_grad_(), places
+        return embedded + self.pieces[piece][0].to(embedded.dtype)
+
+    def ascend(self) -> None:
+        method = self.method
+        for piece, (delta, places) in self.pieces.items():
+            assert delta.grad is not None
+            moved = ascend(delta.detach(), delta.grad, places, method.learning_rate, method.max_norm, method.norm)
+            self.pieces[piece] = moved.requires_grad_(), places
+
+    def forget(self) -> None:
+        self.pieces.clear()

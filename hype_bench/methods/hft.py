@@ -1,0 +1,84 @@
+"""HFT: half of the matrices of every layer stay as they are (Hui et al., ACL 2025)."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from hype_bench.methods.base import Method, Moments
+from hype_bench.methods.card import Card
+from hype_bench.methods.context import Context, seed_of
+from hype_bench.methods.freeze import DECIDES, train_only
+from hype_bench.methods.registry import register
+from hype_bench.models.layers import attention_block, encoder_layers, is_layer_norm
+
+Unit = list[nn.Parameter]  # what is frozen or trained together
+
+
+def matrices(block: nn.Module, exclude: nn.Module | None = None) -> list[Unit]:
+    """The matrices of a block, each with its bias; LayerNorm and XLNet's biases without a matrix are left out."""
+    inside = set(exclude.modules()) if exclude is not None else set()
+    units: list[Unit] = []
+    for module in block.modules():
+        if module in inside or is_layer_norm(module):
+            continue
+        own = dict(module.named_parameters(recurse=False))
+        if isinstance(module, nn.Linear):
+            units.append(list(own.values()))
+        else:  # XLNet keeps its attention matrices as (width, heads, head width)
+            units += [[p] for p in own.values() if p.dim() == 3 and p.shape[0] > 2]
+    return units
+
+
+def frozen_units(layers: list[nn.Module], draw: random.Random) -> list[Unit]:
+    """Half of each layer's attention matrices; of the feed-forward matrices the smaller half in a random half of the
+    layers and the larger half in the others (of two: one each); a random half of all LayerNorms."""
+    generous = set(draw.sample(range(len(layers)), len(layers) // 2))
+    frozen: list[Unit] = []
+    norms: list[Unit] = []
+    for index, layer in enumerate(layers):
+        attention = matrices(attention_block(layer))
+        forward = matrices(layer, exclude=attention_block(layer))
+        frozen += draw.sample(attention, len(attention) // 2)
+        half = len(forward) // 2 if index in generous else (len(forward) + 1) // 2
+        frozen += draw.sample(forward, half)
+        norms += [list(m.parameters()) for m in layer.modules() if is_layer_norm(m)]
+    return frozen + draw.sample(norms, len(norms) // 2)
+
+
+@register("hft")
+@dataclass(frozen=True)
+class HFT(Method):
+    """Half Fine-Tuning: a random half of the matrices and LayerNorms of the layers is frozen for the run; embeddings,
+    pooler and head are trained. The choice follows the run's seed."""
+
+    card = Card(
+        title="HFT",
+        summary="a random half of the matrices of every layer stays as it was pre-trained",
+        equation=r"\theta_{\text{chosen half}} \text{ fixed}",
+        citation="""
+            Hui, Zhang, Wang, Xu, Sun and Wu 2025, *HFT: Half Fine-Tuning for Large Language Models*, ACL 2025,
+            https://arxiv.org/abs/2404.18466; no official code found
+            """,
+        differences="""
+            Stated for language models with four attention and three feed-forward matrices a layer: two of four train,
+            and two of three in a random half of the layers, one in the others. Encoders like BERT have two feed-forward
+            matrices, for which the paper says nothing: one of them trains. A bias goes with its matrix. The paper draws
+            a new half for every round of continual training; a run is one round.
+            """,
+        cost="one pass an update; frozen weights have neither gradient nor optimizer state",
+        helps="The paper reports less forgetting and scores like full fine-tuning, at any share from 40 to 60 %.",
+    )
+
+    @property
+    def decides(self) -> frozenset[str]:
+        return DECIDES
+
+    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+        units = frozen_units(encoder_layers(model), random.Random(seed_of(f"{context.seed}/hft")))
+        frozen = {p for unit in units for p in unit}
+        train_only(model, context, lambda _, p: p not in frozen)
+        return Moments()

@@ -1,0 +1,100 @@
+"""LoRA: low-rank additions to frozen linear maps, by the peft library (Hu et al., ICLR 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from hype_bench.methods.base import Method, Moments
+from hype_bench.methods.card import Card
+from hype_bench.methods.context import Context
+from hype_bench.methods.freeze import DECIDES, train_only
+from hype_bench.methods.registry import register
+from hype_bench.models.layers import depths, encoder_layers, pooler
+from hype_bench.options import UserError, choice, number
+
+_QUERY_VALUE = ("query", "value", "query_proj", "value_proj", "in_proj")  # DeBERTa has query, key, value in one
+
+
+@register("lora")
+@dataclass(frozen=True)
+class LoRA(Method):
+    """Linear maps of the encoder's layers get ``B A x * alpha / rank``; they and the head train, the rest is frozen.
+
+    At the end the products are merged into the weights: a plain model is left.
+
+    Args:
+        rank: r; 8 in peft.
+        alpha: the scale's numerator; 8 in peft.
+        dropout: on what A reads.
+        target: ``query_value``, the paper's choice for most experiments, or ``all`` linear maps of the layers.
+        rank_stabilized: the scale is ``alpha / sqrt(rank)`` (rsLoRA).
+    """
+
+    card = Card(
+        title="LoRA",
+        summary="low-rank additions to frozen linear maps",
+        equation=r"h = W_0 x + \frac{\alpha}{r} B A x, \quad B_0 = 0",
+        citation="""
+            Hu, Shen, Wallis, Allen-Zhu, Li, Wang, Wang and Chen 2022, *LoRA: Low-Rank Adaptation of Large Language
+            Models*, ICLR 2022, https://arxiv.org/abs/2106.09685; through the peft library; rsLoRA: Kalajdzievski 2023,
+            https://arxiv.org/abs/2312.03732
+            """,
+        differences="""
+            The library's layers as they are, with its defaults. XLNet keeps its attention matrices outside linear
+            modules: `target=query_value` refuses it, `target=all` takes its feed-forward part. Learning rates are
+            around 1e-4 to 1e-3 where full fine-tuning takes 1e-5: set `training.learning_rate`.
+            """,
+        cost="one pass an update; gradients and optimizer state for about 1 % of the parameters",
+        helps="The paper reports full fine-tuning's scores on GLUE with RoBERTa and DeBERTa.",
+    )
+    keeps_weights = True
+    rank: int = number(8, least=1)
+    alpha: float = number(8.0, above=0)
+    dropout: float = number(0.0, least=0, below=1)
+    target: str = choice("query_value", "query_value", "all")
+    rank_stabilized: bool = False
+
+    @property
+    def decides(self) -> frozenset[str]:
+        return DECIDES | {"how linear maps are used"}
+
+    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+        from peft import LoraConfig  # seconds: only where it is used
+        from peft.tuners.lora import LoraModel
+
+        height, top = depths(model), len(encoder_layers(model)) + 1
+        above = pooler(model)
+        head = {p for p, h in height.items() if h == top} - (set(above.parameters()) if above is not None else set())
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]
+            lora_dropout=self.dropout,
+            use_rslora=self.rank_stabilized,
+            target_modules=self._targets(model),
+        )
+        with context.own_randomness("lora"):
+            tuner: Any = LoraModel(model, config, "default")
+        model.requires_grad_(True)  # the library freezes what this project's own rule is about to freeze
+
+        context.cleanup.callback(tuner.merge_and_unload)
+        train_only(model, context, lambda name, p: ".lora_" in name or p in head)
+        return Moments()
+
+    def _targets(self, model: PreTrainedModel) -> list[str]:
+        inside = {module for layer in encoder_layers(model) for module in layer.modules()}
+        names = [
+            name
+            for name, module in model.named_modules()
+            if module in inside
+            and isinstance(module, nn.Linear)
+            and (self.target == "all" or name.rpartition(".")[2] in _QUERY_VALUE)
+        ]
+        if not names:
+            raise UserError(
+                f"lora.target=query_value finds no linear map in a {model.config.model_type}; use lora.target=all"
+            )
+        return names

@@ -1,0 +1,81 @@
+"""NEFTune: uniform noise on the word embeddings, smaller for longer inputs (Jain et al., ICLR 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from hype_bench.methods.base import Method, Moments
+from hype_bench.methods.card import Card
+from hype_bench.methods.context import Context
+from hype_bench.methods.registry import register
+from hype_bench.models.places import Places, PlacesNow
+from hype_bench.options import choice, number
+
+
+def noise_bound(places: Places, width: int, alpha: float, length: str) -> Tensor:
+    """``alpha / sqrt(L d)`` at every place, with a last dimension of 1; 0 at padding with ``length="own"``.
+
+    Args:
+        width: d, of the embeddings.
+        length: ``padded``: L is the length of the padded batch, padding is noised too; ``own``: the example's own.
+
+    Reference: Jain et al. 2024, "NEFTune: Noisy Embeddings Improve Instruction Finetuning", arXiv:2310.05914
+    """
+    lengths = places.lengths if length == "own" else torch.full_like(places.lengths, places.padded_length)
+    bound = places.spread(alpha / (lengths * width).sqrt())
+    return bound * places.real.unsqueeze(-1) if length == "own" else bound
+
+
+@register("neftune")
+@dataclass(frozen=True)
+class NEFTune(Method):
+    """In training, ``embedding + U(-1, 1) alpha / sqrt(L d)`` on the looked-up word embeddings.
+
+    Args:
+        alpha: 5 in the paper's main runs, also 10 and 15.
+        length: which L, see :func:`noise_bound`.
+    """
+
+    card = Card(
+        title="NEFTune",
+        summary="uniform noise on the word embeddings, in training",
+        equation=r"e \leftarrow e + U(-1, 1) \cdot \frac{\alpha}{\sqrt{L d}}",
+        citation="""
+            Jain, Chiang, Wen, Kirchenbauer, Chu, Somepalli, Bartoldson, Kailkhura, Schwarzschild, Saha, Goldblum,
+            Geiping and Goldstein 2024, *NEFTune: Noisy Embeddings Improve Instruction Finetuning*, ICLR 2024,
+            https://arxiv.org/abs/2310.05914; code: neelsjain/NEFTune, commit 09d4909
+            """,
+        differences="""
+            Two released forms: the README's takes the padded length and noises padding (`length=padded`, the default,
+            which is also what the Hugging Face libraries do); the experiments' takes each example's own length and
+            leaves padding alone (`length=own`). In a packed row the padded length is the longest example's.
+            """,
+        cost="one pass an update; one noise tensor",
+        helps="""
+            Reported for instruction tuning of language models; for encoders on GLUE no published figure is known here.
+            """,
+    )
+    neutral: ClassVar[Mapping[str, Any]] = {"alpha": 0.0}
+    alpha: float = number(5.0, least=0)
+    length: str = choice("padded", "padded", "own")
+
+    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+        if self.alpha == 0:
+            return Moments()
+        source, places = context.noise("neftune", model), PlacesNow(model)
+        context.until_finish(model.register_forward_pre_hook(places.watch, with_kwargs=True))
+
+        def add(table: nn.Module, args: Any, embedded: Tensor) -> Tensor | None:
+            if not table.training:
+                return None
+            draw = 2 * source.uniform(embedded, "embedding") - 1
+            return embedded + draw * noise_bound(places(), embedded.shape[-1], self.alpha, self.length)
+
+        context.until_finish(model.get_input_embeddings().register_forward_hook(add))
+        return Moments()

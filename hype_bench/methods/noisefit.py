@@ -1,0 +1,189 @@
+"""NoiseFiT: noise in proportion to a layer's spread, outputs drawn to the clean ones (Khadangi et al. 2025)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from hype_bench.methods.base import Forward, Loss, Method, Moments, with_logits
+from hype_bench.methods.card import Card
+from hype_bench.methods.context import Batch, Context, NoiseSource
+from hype_bench.methods.registry import register
+from hype_bench.models.layers import encoder_layers
+from hype_bench.models.places import PlacesNow
+from hype_bench.options import UserError, choice, number
+
+_STABILISER = 1e-6
+_MOST = 5.0  # the largest factor that a token's variance gives
+_DRAWS = 10  # of noise, when layers are compared
+
+
+def adaptive_noise(hidden: Tensor, draw: Tensor, base_std: Tensor, real: Tensor) -> Tensor:
+    """``h + z s``: more where an entry is near its token's median, more for tokens of large variance.
+
+    ``s = base_std * MAD * exp(-0.1 |h - median| / MAD) * min(5, exp(variance / mean variance))``, median and MAD (the
+    median of the distances from it, at least 1e-6 ||h||) over the hidden dimension.
+
+    Args:
+        hidden: (.., .., width); ``draw``: N(0, 1) of its shape.
+        base_std: a scalar.
+        real: the first two dimensions; where there is no padding. The mean variance is over these places.
+
+    Reference: Khadangi et al. 2025, "Noise Augmented Fine Tuning", arXiv:2504.03302, as in its released code.
+    """
+    median = hidden.median(-1, keepdim=True).values
+    distance = (hidden - median).abs()
+    least = _STABILISER * hidden.norm(dim=-1, keepdim=True)
+    spread = torch.maximum(distance.median(-1, keepdim=True).values, least)
+    variance = hidden.var(-1, keepdim=True)
+    factor = (variance / (variance[real].mean() + _STABILISER)).exp().clamp(max=_MOST)
+    return hidden + draw * base_std * spread * (-0.1 * distance / (spread + _STABILISER)).exp() * factor
+
+
+def signal_to_noise(hidden: Tensor, noised: list[Tensor]) -> float:
+    """The mean absolute entry over the mean absolute change that noise makes to it, over several draws."""
+    change = torch.stack([(other - hidden).abs().mean() for other in noised]).mean()
+    return float(hidden.abs().mean() / (change + _STABILISER))
+
+
+def consistency(
+    clean: Tensor, first: Tensor, second: Tensor, weight: float, between: float, temperature: float
+) -> Tensor:
+    """``(1 - weight) * mean of KL(clean || noised) + between * KL(second || first)``, means over the batch.
+
+    Args:
+        clean, first, second: logits, (batch, classes); the clean ones are a fixed target.
+    """
+    p = F.log_softmax(clean.detach().float() / temperature, -1)
+    q1, q2 = F.log_softmax(first.float(), -1), F.log_softmax(second.float(), -1)
+    towards = F.kl_div(q1, p, reduction="batchmean", log_target=True)
+    towards = towards + F.kl_div(q2, p, reduction="batchmean", log_target=True)
+    apart = F.kl_div(q1, q2, reduction="batchmean", log_target=True)
+    return (1 - weight) * towards / 2 + between * apart
+
+
+@register("noisefit")
+@dataclass(frozen=True)
+class NoiseFiT(Method):
+    """A clean pass and two with adaptive noise on the outputs of some layers; adapted from language modelling.
+
+    The layers are chosen on the first batch, in evaluation mode, by the ratio of signal to noise.
+
+    Args:
+        noise_std: of the base noise, in units of the hidden states' spread; 0.1 in the released code.
+        layers: how many layers are noised; 3 in the released code.
+        selection: ``largest`` or ``lowest`` ratio.
+        weight: of the cross-entropy on the clean pass; 0.5. The rest goes to the noised passes' divergence from it.
+        between: of the divergence between the two noised passes; 0.1 in the first release, 0.05 in the second.
+        temperature: of the clean target.
+        base: ``paper``: the base noise is ``noise_std`` times the spread; ``official``: times ``noise_std`` again, as
+            the released training hook does.
+    """
+
+    card = Card(
+        title="NoiseFiT",
+        summary="two noised passes drawn to a clean one, noise in proportion to each layer's own spread",
+        equation=r"""
+            \alpha \, \ell(p) + \frac{1 - \alpha}{2} \sum_{i=1}^{2} \mathrm{KL}(p \,\|\, q_i) + \lambda_c \,
+            \mathrm{KL}(q_2 \,\|\, q_1)
+            """,
+        citation="""
+            Khadangi, Sartipi, Tchappi and Bahmani 2025, *Noise Augmented Fine Tuning for Mitigating Hallucinations in
+            Large Language Models*, https://arxiv.org/abs/2504.03302; code: akhadangi/NoiseFiT, commit 48c61c8
+            """,
+        differences="""
+            Made for language models with LoRA; here the divergences are between classes instead of tokens, and a
+            regression takes squared differences. In the released hook the base noise is multiplied by `noise_std` a
+            second time (`base=official`). The clean target is detached, as in its second version.
+            """,
+        cost="three passes an update, and some once to choose the layers",
+        helps="Reported against hallucination in language models; for classification nothing is published.",
+    )
+    neutral: ClassVar[Mapping[str, Any]] = {"weight": 1.0, "between": 0.0}
+    noise_std: float = number(0.1, least=0)
+    layers: int = number(3, least=1)
+    selection: str = choice("largest", "largest", "lowest")
+    weight: float = number(0.5, least=0, most=1)
+    between: float = number(0.1, least=0)
+    temperature: float = number(1.0, above=0)
+    base: str = choice("paper", "paper", "official")
+
+    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+        stack = encoder_layers(model)
+        if self.layers > len(stack):
+            raise UserError(f"noisefit.layers must be at most {len(stack)}, the layers of this encoder")
+        if self.weight == 1 and self.between == 0:
+            return Moments()
+        places, source, chosen = PlacesNow(model), context.noise("noisefit", model), list[int]()
+        context.until_finish(model.register_forward_pre_hook(places.watch, with_kwargs=True))
+        for index, layer in enumerate(stack):
+            add = partial(self._on_output, index, source, places, context)
+            context.until_finish(layer.register_forward_hook(add))
+
+        def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
+            if not chosen:
+                chosen.extend(self._choose(model, batch, forward, places, context))
+            task, clean = with_logits(inner, batch, forward)
+            with context.during(noisefit=frozenset(chosen)):
+                first, second = forward(batch).logits, forward(batch).logits
+            if batch["labels"].is_floating_point():
+                towards = F.mse_loss(first, clean.detach()) + F.mse_loss(second, clean.detach())
+                return self.weight * task + (1 - self.weight) * towards / 2 + self.between * F.mse_loss(first, second)
+            return self.weight * task + consistency(clean, first, second, self.weight, self.between, self.temperature)
+
+        return Moments(loss=loss)
+
+    def _on_output(
+        self,
+        index: int,
+        source: NoiseSource,
+        places: PlacesNow,
+        context: Context,
+        layer: nn.Module,
+        args: Any,
+        output: Any,
+    ) -> Any:
+        hidden = output[0] if isinstance(output, tuple) else output
+        if (states := context.present.get("noisefit_states")) is not None:
+            states[index] = hidden.detach()
+        if index not in context.present.get("noisefit", ()) or not layer.training:
+            return None
+        real = places().real
+        draw = source.normal(hidden, f"layer/{index}")
+        noised = adaptive_noise(hidden, draw, self._base_std(hidden, real, hooked=True), real)
+        return (noised, *output[1:]) if isinstance(output, tuple) else noised
+
+    def _base_std(self, hidden: Tensor, real: Tensor, hooked: bool) -> Tensor:
+        """The released code multiplies by ``noise_std`` again in the hook, but not where it chooses the layers."""
+        twice = self.noise_std if hooked and self.base == "official" else 1.0
+        spread: Tensor = hidden.detach()[real].std()
+        return spread * (twice * self.noise_std)
+
+    def _choose(
+        self, model: PreTrainedModel, batch: Batch, forward: Forward, places: PlacesNow, context: Context
+    ) -> list[int]:
+        """The layers with the largest or lowest signal-to-noise ratio on this batch."""
+        states: dict[int, Tensor] = {}
+        was_training = model.training
+        model.eval()
+        with torch.no_grad(), context.during(noisefit_states=states):
+            forward(batch)
+        model.train(was_training)
+        draws, real = NoiseSource(context.seed, "noisefit/choice"), places().real
+        ratios: dict[int, float] = {}
+        for index, hidden in states.items():
+            std = self._base_std(hidden, real, hooked=False)
+            noised = [
+                adaptive_noise(hidden, draws.normal(hidden, f"{index}/{k}"), std, real)[real] for k in range(_DRAWS)
+            ]
+            ratios[index] = signal_to_noise(hidden[real], noised)
+        chosen = sorted(ratios, key=ratios.__getitem__, reverse=self.selection == "largest")[: self.layers]
+        context.facts["noised_layers"] = sorted(chosen)
+        return chosen

@@ -1,0 +1,128 @@
+"""SAGE: weights to which the loss is little sensitive learn faster (Liang et al., ICLR 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from transformers import PreTrainedModel
+
+from hype_bench.methods.base import Groups, Method, Moments
+from hype_bench.methods.card import Card
+from hype_bench.methods.context import Context
+from hype_bench.methods.registry import register
+from hype_bench.models.layers import encoder_layers, is_layer_norm
+from hype_bench.options import number
+
+
+def sensitivity(weight: Tensor, gradient: Tensor) -> Tensor:
+    """``|w g|``: to first order, by how much the loss changes if the weight becomes 0."""
+    return (weight * gradient).abs()
+
+
+def learning_rate_factor(now: Tensor, average: Tensor, step: int, beta3: float, epsilon: float) -> Tensor:
+    """``|I - I_hat| / (I_hat + epsilon^2)`` for every weight.
+
+    Args:
+        now: its sensitivity I; ``average``: the running mean of I with ``now`` already in it.
+        step: number of the update, from 1: ``I_hat = average / (1 - beta3^step)``.
+        epsilon: the optimizer's.
+
+    Reference: Liang et al. 2022, "No Parameters Left Behind: Sensitivity Guided Adaptive Learning Rate for Training
+    Large Transformer Models", arXiv:2202.02664
+    """
+    corrected = average / (1 - beta3**step)
+    return (now - corrected).abs() / (corrected + epsilon**2)
+
+
+@register("sage")
+@dataclass(frozen=True)
+class SAGE(Method):
+    """The step of each weight of the encoder's linear maps is multiplied by how unsettled its sensitivity is.
+
+    Weight decay is apart from that step: it follows it, with the learning rate before the schedule.
+
+    Args:
+        beta3: of the running mean of sensitivities; 0.75 in the released code, useful from 0.6 to 0.9.
+    """
+
+    card = Card(
+        title="SAGE",
+        summary="weights to which the loss is little sensitive learn faster",
+        equation=r"""
+            \theta \leftarrow \theta - \eta \, \frac{|I - \hat I|}{\hat I + \epsilon^2} \odot \frac{\hat m}{\sqrt{\hat
+            v} + \epsilon}, \quad I = |\theta \odot g|, \quad \bar I \leftarrow \beta_3 \bar I + (1 - \beta_3) I
+            """,
+        citation="""
+            Liang, Jiang, Zuo, He, Liu, Gao, Chen and Zhao 2022, *No Parameters Left Behind: Sensitivity Guided Adaptive
+            Learning Rate for Training Large Transformer Models*, ICLR 2022, https://arxiv.org/abs/2202.02664; code:
+            cliang1453/SAGE, commit 87cefb1
+            """,
+        differences="""
+            As the released AdamW, whose running mean is bias-corrected: at the first update the factor is 0 and only
+            decay moves these weights. Its decay takes the learning rate before the schedule; so does this. The released
+            Adamax form, without that correction, is not offered. Its learning rates are 2 to 5 times the usual: set
+            `training.learning_rate`.
+            """,
+        cost="one pass an update; one running mean and one copy of the encoder's linear weights",
+        helps="The paper reports gains on GLUE with BERT and RoBERTa, and in translation.",
+    )
+    beta3: float = number(0.75, least=0, below=1)
+
+    @property
+    def decides(self) -> frozenset[str]:
+        return frozenset({"the optimizer's step", "the weight decay"})
+
+    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+        guided = _linear_weights(model)
+        average: dict[Tensor, Tensor] = {}
+        factor: dict[Tensor, Tensor] = {}
+        before: dict[Tensor, Tensor] = {}
+        steps = 0
+
+        def parameter_groups(groups: Groups) -> Groups:
+            """Decay apart for the guided weights; the others keep the optimizer's."""
+            return [part for group in groups for part in _split(group, guided)]
+
+        @torch.no_grad()
+        def before_step(optimizer: Optimizer) -> None:
+            nonlocal steps
+            steps += 1
+            for group in optimizer.param_groups:
+                for p in group["params"]:
+                    if p in guided and p.grad is not None:
+                        now = sensitivity(p, p.grad)
+                        average.setdefault(p, torch.zeros_like(p)).lerp_(now, 1 - self.beta3)
+                        factor[p] = learning_rate_factor(now, average[p], steps, self.beta3, group["eps"])
+                        before[p] = p.detach().clone()
+
+        @torch.no_grad()
+        def after_step(optimizer: Optimizer) -> None:
+            for group in optimizer.param_groups:
+                for p in group["params"]:
+                    if p in before:
+                        step = p - before[p]
+                        p.copy_(torch.addcmul(before[p], step, factor[p]))
+                        p.mul_(1 - group.get("initial_lr", group["lr"]) * group["decay_after"])
+            before.clear()
+
+        return Moments(parameter_groups=parameter_groups, before_step=before_step, after_step=after_step)
+
+
+def _linear_weights(model: PreTrainedModel) -> set[nn.Parameter]:
+    """Weights and biases of the layers, LayerNorm's left out."""
+    layers = encoder_layers(model)
+    norms = {p for layer in layers for m in layer.modules() if is_layer_norm(m) for p in m.parameters()}
+    return {p for layer in layers for p in layer.parameters()} - norms
+
+
+def _split(group: dict[str, object], guided: set[nn.Parameter]) -> Groups:
+    parameters: list[nn.Parameter] = group["params"]  # type: ignore[assignment]
+    inside = [p for p in parameters if p in guided]
+    outside = [p for p in parameters if p not in guided]
+    return [
+        {**group, "params": outside, "decay_after": 0.0},
+        {**group, "params": inside, "decay_after": group["weight_decay"], "weight_decay": 0.0},
+    ]

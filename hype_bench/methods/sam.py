@@ -1,0 +1,93 @@
+"""SAM and ASAM: the gradient is taken where the loss around the weights is highest (Foret et al., ICLR 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from hype_bench.methods.base import Gradients, Method, Moments
+from hype_bench.methods.card import Card
+from hype_bench.methods.context import Batch, Context
+from hype_bench.methods.registry import register
+from hype_bench.options import number
+
+
+def ascent(weights: list[Tensor], gradients: list[Tensor], rho: float, adaptive: bool = False) -> list[Tensor]:
+    """How far to climb: ``rho * g / ||g||``, the norm over all weights together.
+
+    Args:
+        adaptive: ASAM: ``rho * w^2 g / || |w| g ||``, elementwise, so that the step is free of the weights' scale.
+
+    Reference: Foret et al. 2021, "Sharpness-Aware Minimization for Efficiently Improving Generalization",
+    arXiv:2010.01412; Kwon et al. 2021, "ASAM", arXiv:2102.11600
+    """
+    scaled = torch._foreach_mul(gradients, torch._foreach_abs(weights)) if adaptive else gradients
+    norm = torch.stack(torch._foreach_norm(scaled)).norm()
+    climbed = torch._foreach_mul(gradients, rho / (norm + 1e-12))
+    if adaptive:
+        torch._foreach_mul_(climbed, torch._foreach_mul(weights, weights))
+    return list(climbed)
+
+
+@register("sam")
+@dataclass(frozen=True)
+class SAM(Method):
+    """Two passes an update: up to the highest loss nearby, and from there the gradient with which the weights move.
+
+    Both passes have the same dropout masks and the same noise of other techniques.
+
+    Args:
+        rho: how far; 0.05 in the released code. ASAM wants about ten times as much.
+        adaptive: ASAM, see :func:`ascent`.
+    """
+
+    card = Card(
+        title="SAM, ASAM",
+        summary="the gradient is taken where the loss around the weights is highest",
+        equation=r"""
+            g = \nabla_\theta \ell \left( \theta + \rho \frac{\nabla_\theta \ell}{\|\nabla_\theta \ell\|} \right)
+            """,
+        citation="""
+            Foret, Kleiner, Mobahi and Neyshabur 2021, *Sharpness-Aware Minimization for Efficiently Improving
+            Generalization*, ICLR 2021, https://arxiv.org/abs/2010.01412; Kwon, Kim, Park and Choi 2021, *ASAM*, ICML
+            2021, https://arxiv.org/abs/2102.11600; code followed: davda54/sam, commit 3c3afdb
+            """,
+        differences="""
+            Whether the two passes share their dropout masks is said nowhere; here they do, as in FreeLB, so that the
+            second gradient is that of the same function. Clipping acts on the second gradient.
+            """,
+        cost="two passes an update and one copy of the weights between them",
+        helps="Reported for vision models above all; for language models in later work.",
+    )
+    neutral: ClassVar[Mapping[str, Any]] = {"rho": 0.0}
+    rho: float = number(0.05, least=0)
+    adaptive: bool = False
+
+    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+        @torch.no_grad()
+        def climb() -> list[tuple[Tensor, Tensor]]:
+            """Moves the weights up, forgets their gradients; returns what brings them back exactly."""
+            moving = [p for p in model.parameters() if p.grad is not None]
+            steps = ascent(list(moving), [p.grad for p in moving if p.grad is not None], self.rho, self.adaptive)
+            before = [(p.data, p.data.clone()) for p in moving]
+            torch._foreach_add_(list(moving), steps)
+            for p in moving:
+                p.grad = None
+            return before
+
+        def gradients(pieces: list[Batch], inner: Gradients) -> Tensor:
+            rewind = context.bookmark()
+            loss = inner(pieces)
+            before = climb()
+            rewind()
+            inner(pieces)
+            for weight, old in before:
+                weight.copy_(old)
+            return loss
+
+        return Moments(gradients=gradients)

@@ -1,0 +1,55 @@
+"""Top-K tuning: only the highest layers and the head are trained (Houlsby et al., ICML 2019; HyPe, section 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel
+
+from hype_bench.methods.base import Method, Moments
+from hype_bench.methods.card import Card
+from hype_bench.methods.context import Context
+from hype_bench.methods.freeze import DECIDES, train_only
+from hype_bench.methods.registry import register
+from hype_bench.models.layers import depths, encoder_layers
+from hype_bench.options import UserError, number
+
+
+@register("top_k")
+@dataclass(frozen=True)
+class TopK(Method):
+    """Embeddings and the lower layers stay as they were pre-trained.
+
+    Args:
+        k: how many of the highest layers are trained; None takes the upper half. 0 trains pooler and head alone.
+    """
+
+    card = Card(
+        title="Top-K tuning",
+        summary="only the k highest layers, the pooler and the head are trained",
+        equation=r"\theta_{\text{embeddings}}, \theta_1, \dots, \theta_{L-k} \text{ fixed}",
+        citation="""
+            Houlsby, Giurgiu, Jastrzebski, Morrone, de Laroussilhe, Gesmundo, Attariyan and Gelly 2019,
+            *Parameter-Efficient Transfer Learning for NLP*, ICML 2019, https://arxiv.org/abs/1902.00751 (as a
+            baseline); HyPe, section 2. No official code
+            """,
+        differences="The grid of k behind HyPe's row was not found; the upper half is this project's default.",
+        cost="""
+            one pass an update; the backward pass ends at the lowest trained layer, and frozen weights have no state
+            """,
+        helps="As a baseline: what is there to gain from the lower layers.",
+    )
+    k: int | None = number(None, least=0)
+
+    @property
+    def decides(self) -> frozenset[str]:
+        return DECIDES
+
+    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+        layers = len(encoder_layers(model))
+        k = (layers + 1) // 2 if self.k is None else self.k
+        if k > layers:
+            raise UserError(f"top_k.k must be at most {layers}, the layers of this encoder, not {k}")
+        height = depths(model)
+        train_only(model, context, lambda _, parameter: height[parameter] > layers - k)
+        return Moments()

@@ -1,0 +1,119 @@
+"""Tiny models, batches and a training loop for tests of techniques; options that suit an encoder of three layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hype_bench.config import ModelConfig
+from hype_bench.methods.base import Method, Moments, compose, forward_of, objective
+from hype_bench.methods.context import Batch, Context
+from hype_bench.methods.registry import build
+from hype_bench.models.checkpoint import locate
+from hype_bench.models.loading import load_classifier
+
+FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
+UPDATES = 12
+
+# What the published defaults, made for 24 layers and hundreds of updates, would not show in a test.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "dps": {"stage_ratio": 0.25},
+    "ema": {"decay": 0.5},
+    "freelb": {"steps": 2, "init_magnitude": 0.1},
+    "mixout": {"p": 0.3},
+    "noisefit": {"layers": 2},
+    "recadam": {"t0": 3.0, "pull": 10.0},
+    "reinit": {"layers": 1},
+    "swa": {"start": 0.5},
+}
+XLNET_OPTIONS = {"lora": {"target": "all"}}
+
+
+def options(name: str, family: str) -> dict[str, Any]:
+    return OPTIONS.get(name, {}) | (XLNET_OPTIONS.get(name, {}) if family == "xlnet" else {})
+
+
+def technique(name: str, family: str = "bert") -> dict[str, Method]:
+    return build({name: options(name, family)})
+
+
+def tiny(family: str, outputs: int = 3) -> Any:
+    checkpoint = locate(ModelConfig(name=family, checkpoint=f"tiny:{family}", family=family))
+    return load_classifier(checkpoint, outputs, 0.1, head_seed=0)
+
+
+def still(model: Any) -> Any:
+    """The model without any dropout, in float64 and in training mode."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model.double().train()
+
+
+def batch_of(outputs: int, examples: int = 8, seed: int = 1) -> Batch:
+    ids = torch.randint(5, 60, (examples, 7), generator=torch.Generator().manual_seed(seed))
+    labels = torch.arange(examples) % outputs if outputs > 1 else torch.arange(examples) / 2
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+
+
+def cut(batch: Batch, size: int | None) -> list[Batch]:
+    """The batch in pieces of ``size`` examples."""
+    count = len(batch["labels"])
+    pieces = range(0, count, size or count)
+    return [{key: value[at : at + (size or count)] for key, value in batch.items()} for at in pieces]
+
+
+def context_of(batch: Batch, seed: int = 3, updates: int = UPDATES) -> Context:
+    """What the loop tells a technique: two updates of warm-up, and a batch that is all the training data."""
+    examples = len(batch["labels"])
+    return Context(seed=seed, updates=updates, warmup=2, examples=examples, batches=lambda size: cut(batch, size))
+
+
+def logits_of(model: Any, batch: Batch) -> Tensor:
+    output: Tensor = forward_of(model)(batch).logits.detach()
+    return output
+
+
+def train(model: Any, moments: Moments, batch: Batch, count: int, lr: float = 3e-3) -> Iterator[float]:
+    """A loop as short as one can be that knows of every moment; AdamW with a decay of 0.01."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = moments.parameter_groups([{"params": trained, "lr": lr, "weight_decay": 0.01}])
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr)
+    torch.manual_seed(5)
+
+    def backward(pieces: list[Batch]) -> Tensor:
+        loss = moments.loss(pieces[0], forward_of(model), objective)
+        loss.backward()
+        return loss.detach()
+
+    for _ in range(count):
+        yield float(moments.gradients([batch], backward))
+        moments.before_step(optimizer)
+        optimizer.step()
+        moments.after_step(optimizer)
+        optimizer.zero_grad()
+
+
+def fine_tuned(
+    methods: Mapping[str, Method], family: str, batch: Batch, count: int = UPDATES
+) -> tuple[Any, list[float]]:
+    """A model after some updates with these techniques, finished, and the losses on the way."""
+    outputs = 1 if batch["labels"].is_floating_point() else 3
+    model = tiny(family, outputs).train()
+    moments = compose(methods, model, context_of(batch, updates=count))
+    losses = list(train(model, moments, batch, count))
+    moments.finish()
+    return model, losses
+
+
+def anatomy(model: Any) -> list[tuple[Any, ...]]:
+    """Names and kinds of all modules, their hooks, their dropout, what is trained, and what was put on them."""
+    modules = [
+        (name, type(m).__name__, len(m._forward_hooks), len(m._forward_pre_hooks), getattr(m, "p", None),
+         "forward" in m.__dict__)
+        for name, m in model.named_modules()
+    ]  # fmt: skip
+    return modules + [(name, p.requires_grad) for name, p in model.named_parameters()]
