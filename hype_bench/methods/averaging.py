@@ -30,23 +30,24 @@ class Average:
     """The running mean of a model's trained parameters; the first that comes in is copied."""
 
     def __init__(self, model: PreTrainedModel, fold: Fold) -> None:
-        self.weights = [p for p in model.parameters() if p.requires_grad]
-        self.fold = fold
+        self.model, self.fold = model, fold
+        self.weights: list[Tensor] = []
         self.mean: list[Tensor] = []
         self.count = 0
 
     @torch.no_grad()
     def add(self) -> None:
         if not self.mean:
+            self.weights = [p for p in self.model.parameters() if p.requires_grad]
             self.mean = [p.detach().clone() for p in self.weights]
         else:
-            self.fold(self.mean, list(self.weights), self.count)
+            self.fold(self.mean, self.weights, self.count)
         self.count += 1
 
     @torch.no_grad()
     def take_over(self) -> None:
         """Puts the mean in the place of the weights, if there is one."""
-        for weight, mean in zip(self.weights, self.mean, strict=False):
+        for weight, mean in zip(self.weights, self.mean, strict=True):
             weight.copy_(mean)
 
 

@@ -95,13 +95,15 @@ class Method:
         card: what the documentation says of it.
         neutral: options with which it does nothing: the run then equals vanilla bit for bit. None if there are none.
         moves_weights: whether ``prepare`` changes weights, so that what is named after it meets the changed ones.
-        keeps_weights: whether ``prepare`` remembers or wraps the weights that it meets.
+        keeps_weights: whether ``prepare`` remembers the weights that it meets.
+        wraps_weights: whether it puts other modules in their place, so that nothing may move weights after it.
     """
 
     card: ClassVar[Card]
     neutral: ClassVar[Mapping[str, Any] | None] = None
     moves_weights: ClassVar[bool] = False
     keeps_weights: ClassVar[bool] = False
+    wraps_weights: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_fields("", self)
@@ -168,10 +170,14 @@ def attach(methods: Mapping[str, Method], model: PreTrainedModel, **context: Any
 
 def check_together(methods: Mapping[str, Method]) -> None:
     """Raises:
-    UserError: two techniques decide on the same thing; it says on what.
+    UserError: two techniques decide on the same thing, or stand in an order that cannot work; it says which and why.
     """
     owners: dict[str, str] = {}
+    wrapped = ""
     for name, method in methods.items():
+        if wrapped and method.moves_weights:
+            raise UserError(f"{name} must be named before {wrapped}, which wraps the weights that {name} moves")
+        wrapped = name if method.wraps_weights else wrapped
         for what in sorted(method.decides):
             if what in owners:
                 raise UserError(f"{owners[what]} and {name} cannot be combined: each decides on {what}")

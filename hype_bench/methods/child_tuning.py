@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Method, Moments, forward_of, objective
+from hype_bench.methods.base import Groups, Method, Moments, forward_of, objective
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context, NoiseSource
 from hype_bench.methods.registry import register
 from hype_bench.models.layers import encoder_layers
-from hype_bench.options import choice, number
+from hype_bench.options import UserError, choice, number
 
 CLIP = 1.0  # the largest norm of one tensor's gradient in the released Fisher pass
 
@@ -168,11 +168,16 @@ class ChildTuningD(Method):
         children = [p for layer in encoder_layers(model) for p in layer.parameters() if p.requires_grad]
         masks = child_network(self._fisher(model, children, context), self.reserve_p)
 
+        def parameter_groups(groups: Groups) -> Groups:
+            if not any(p.requires_grad for p in children):
+                raise UserError("child_tuning_d has nothing to mask: name what freezes its weights before it")
+            return groups
+
         def before_step(optimizer: Optimizer) -> None:
             pairs = [(p.grad, mask) for p, mask in zip(children, masks, strict=True) if p.grad is not None]
             torch._foreach_mul_([gradient for gradient, _ in pairs], [mask for _, mask in pairs])
 
-        return Moments(before_step=before_step)
+        return Moments(parameter_groups=parameter_groups, before_step=before_step)
 
     def _fisher(self, model: PreTrainedModel, parameters: list[nn.Parameter], context: Context) -> list[Tensor]:
         started, was_training = perf_counter(), model.training

@@ -51,7 +51,7 @@ class LoRA(Method):
         cost="one pass an update; gradients and optimizer state for about 1 % of the parameters",
         helps="The paper reports full fine-tuning's scores on GLUE with RoBERTa and DeBERTa.",
     )
-    keeps_weights = True
+    wraps_weights = True
     rank: int = number(8, least=1)
     alpha: float = number(8.0, above=0)
     dropout: float = number(0.0, least=0, below=1)

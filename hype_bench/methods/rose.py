@@ -17,7 +17,7 @@ from hype_bench.methods.context import Batch, Context
 from hype_bench.methods.r_drop import consistency
 from hype_bench.methods.registry import register
 from hype_bench.models.layers import encoder_layers, hidden_dropouts, set_dropout
-from hype_bench.options import choice, number
+from hype_bench.options import UserError, choice, number
 
 
 def within_quantiles(saliency: Tensor, lower: float, upper: float) -> Tensor:
@@ -107,14 +107,17 @@ class _Masked:
 
     def __init__(self, method: ROSE, model: PreTrainedModel, context: Context) -> None:
         self.method, self.model, self.context = method, model, context
-        layers = encoder_layers(model)
-        self.tensors = [p for layer in layers for n, p in layer.named_parameters() if "weight" in n and p.requires_grad]
+        self.tensors: list[Tensor] = []
         self.first: Tensor | None = None
         self.masks: dict[Tensor, Tensor] = {}
         self.before: dict[Tensor, Tensor] = {}
         self.step = 0
 
     def parameter_groups(self, groups: Groups) -> Groups:
+        weights = [p for layer in encoder_layers(self.model) for n, p in layer.named_parameters() if "weight" in n]
+        self.tensors = [p for p in weights if p.requires_grad]
+        if not self.tensors:
+            raise UserError("rose chooses among the weight tensors of the layers, and none of them is trained")
         return [{**group, "decay_after": group["weight_decay"], "weight_decay": 0.0} for group in groups]
 
     def loss(self, batch: Batch, forward: Forward, inner: Loss) -> Tensor:

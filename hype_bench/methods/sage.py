@@ -76,7 +76,7 @@ class SAGE(Method):
         return frozenset({"the optimizer's step", "the weight decay"})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
-        guided = _linear_weights(model)
+        guided: set[Tensor] = set()
         average: dict[Tensor, Tensor] = {}
         factor: dict[Tensor, Tensor] = {}
         before: dict[Tensor, Tensor] = {}
@@ -84,6 +84,7 @@ class SAGE(Method):
 
         def parameter_groups(groups: Groups) -> Groups:
             """Decay apart for the guided weights; the others keep the optimizer's."""
+            guided.update(_linear_weights(model))
             return [part for group in groups for part in _split(group, guided)]
 
         @torch.no_grad()
@@ -118,7 +119,7 @@ def _linear_weights(model: PreTrainedModel) -> set[nn.Parameter]:
     return {p for layer in layers for p in layer.parameters()} - norms
 
 
-def _split(group: dict[str, object], guided: set[nn.Parameter]) -> Groups:
+def _split(group: dict[str, object], guided: set[Tensor]) -> Groups:
     parameters: list[nn.Parameter] = group["params"]  # type: ignore[assignment]
     inside = [p for p in parameters if p in guided]
     outside = [p for p in parameters if p not in guided]
