@@ -1,0 +1,124 @@
+"""Every technique however an update is computed: packed or padded, in pieces, with activations computed again."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose as compose_config
+from hydra import initialize_config_dir
+from torch import Tensor
+
+from hype_bench.config import resolve
+from hype_bench.main import CONF
+from hype_bench.methods.base import Moments, compose, forward_of, objective
+from hype_bench.methods.context import Batch, NoiseSource
+from hype_bench.methods.registry import build, discover
+from hype_bench.models.attention import Layout
+from hype_bench.models.checkpoint import locate
+from hype_bench.models.packing import attach_packing
+from hype_bench.tasks.data import load
+from hype_bench.training.loop import Outcome, fine_tune
+from tests.methods.tiny import context_of, options, still, technique, tiny
+
+NAMES = list(discover())
+LENGTHS = [5, 9, 1, 7]
+IDS = torch.randint(5, 60, (sum(LENGTHS),), generator=torch.Generator().manual_seed(2))
+
+
+def run(name: str, family: str, *overrides: str) -> Outcome:
+    """Six updates of the real loop on a generated task."""
+    short = ["training.max_steps=6", "data.max_train_examples=48", "data.max_eval_examples=20"]
+    given = [f"model=tiny_{family}", "task=demo_rte", "tracker=none", "training.learning_rate=1e-3", *short, *overrides]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = resolve(compose_config("config", overrides=given))
+    outcome = Outcome()
+    data = load(config.task, config.data)
+    fine_tune(config, data, locate(config.model), technique(name, family), outcome)
+    return outcome
+
+
+def losses(outcome: Outcome) -> list[float]:
+    return [row["loss"] for row in outcome.curve]
+
+
+def logits(outcome: Outcome) -> Any:
+    return next(iter(outcome.evaluations.values())).logits
+
+
+@pytest.mark.parametrize("family", ["bert", "deberta"])
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_checkpointing_changes_nothing(name: str, family: str) -> None:
+    plain, saved = run(name, family), run(name, family, "training.gradient_checkpointing=true")
+    np.testing.assert_allclose(losses(plain), losses(saved), atol=2e-6)
+    np.testing.assert_allclose(logits(plain), logits(saved), atol=2e-5)
+
+
+@pytest.mark.parametrize("family", ["bert", "xlnet"])
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_accumulation_runs_and_repeats(name: str, family: str) -> None:
+    first, second = (run(name, family, "training.gradient_accumulation_steps=3") for _ in range(2))
+    assert all(map(math.isfinite, losses(first)))
+    assert losses(first) == losses(second)
+    assert np.array_equal(logits(first), logits(second))
+
+
+class SamePlaces(NoiseSource):
+    """Noise that depends on example, position and entry alone, so that it is the same packed and padded."""
+
+    def normal(self, like: Tensor, site: str) -> Tensor:
+        rows = [torch.arange(length) + 50 * example for example, length in enumerate(LENGTHS)]
+        if like.dim() != 3:
+            return torch.cos(torch.arange(like.numel(), dtype=like.dtype) + self.seed(site) % 7).view(like.shape)
+        if len(like) == 1:
+            places = torch.cat(rows)[None]
+        else:
+            places = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
+        entry = torch.arange(like.shape[-1])
+        return torch.cos(0.3 * places[..., None] + 1.7 * entry + self.seed(site) % 7).to(like.dtype)
+
+    def uniform(self, like: Tensor, site: str) -> Tensor:
+        return 0.5 + 0.5 * self.normal(like, site)
+
+
+def batches() -> tuple[Batch, Batch]:
+    """The same four examples in a row and padded."""
+    labels = torch.tensor([0, 2, 1, 1])
+    positions = torch.cat([torch.arange(length) for length in LENGTHS])
+    row = {"input_ids": IDS[None], "position_ids": positions[None], "packing": Layout.of(LENGTHS), "labels": labels}
+    padded = torch.nn.utils.rnn.pad_sequence(list(IDS.split(LENGTHS)), batch_first=True)
+    mask = (torch.arange(max(LENGTHS))[None] < torch.tensor(LENGTHS)[:, None]).long()
+    return row, {"input_ids": padded, "attention_mask": mask, "labels": labels}
+
+
+def one_update(name: str, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> tuple[float, dict[str, Tensor]]:
+    model = still(tiny("bert"))
+    if "packing" in batch:
+        attach_packing(model)
+    context = context_of({key: value for key, value in batches()[1].items()}, updates=4)
+    with monkeypatch.context() as patch:
+        patch.setattr("hype_bench.methods.context.NoiseSource", SamePlaces)
+        chosen = options(name, "bert") | ({"kl_dropout": 0.0} if name == "rose" else {})
+        moments: Moments = compose(build({name: chosen}), model, context)
+
+    def backward(pieces: list[Batch]) -> Tensor:
+        loss = moments.loss(pieces[0], forward_of(model), objective)
+        loss.backward()
+        return loss.detach()
+
+    loss = float(moments.gradients([batch], backward))
+    return loss, {key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_packed_equals_padded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    row, padded = batches()
+    loss, gradients = one_update(name, row, monkeypatch)
+    expected, expected_gradients = one_update(name, padded, monkeypatch)
+    assert loss == pytest.approx(expected, abs=1e-6)
+    assert gradients.keys() == expected_gradients.keys()
+    for key, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected_gradients[key], atol=1e-6, rtol=1e-5, msg=lambda m, k=key: k + m)
