@@ -207,11 +207,16 @@ def compose(methods: Mapping[str, Method], model: PreTrainedModel, context: Cont
     check_together(methods)
     for sentence in orders_that_matter(methods):
         context.warn(sentence)
-    prepared = [method.prepare(model, context) for method in methods.values()]
+    try:
+        prepared = [method.prepare(model, context) for method in methods.values()]
+    except BaseException:
+        context.cleanup.close()  # what the first ones put on the model
+        raise
+    around = [moments.gradients for moments in prepared if moments.gradients is not Moments.gradients]
     return Moments(
         parameter_groups=_pipe([moments.parameter_groups for moments in prepared]),
         loss=_nest([moments.loss for moments in prepared]),
-        gradients=_nest([moments.gradients for moments in prepared]),
+        gradients=_nest(around) if around else Moments.gradients,  # by which a host sees that nobody wants passes
         before_step=_each([moments.before_step for moments in prepared]),
         after_step=_each([moments.after_step for moments in prepared]),
         finish=_each([*(moments.finish for moments in prepared[::-1]), context.cleanup.close]),

@@ -100,28 +100,35 @@ class FreeLB(Method):
         passes = self.steps + (self.passes == "fairseq")
 
         def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
-            with context.during(freelb=id(batch)):
+            climb.losses += 1
+            with context.during(freelb=climb.losses):
                 return inner(batch, forward) / passes
 
         def gradients(pieces: list[Batch], inner: Gradients) -> Tensor:
             rewind = context.bookmark()
+            climb.begin()
             total = inner(pieces)
             for _ in range(passes - 1):
                 climb.ascend()
                 rewind()
                 total = total + inner(pieces)
-            climb.forget()
             return total
 
         return Moments(loss=loss, gradients=gradients)
 
 
 class _Climb:
-    """The perturbations of one update: one for each piece that gradient accumulation cuts it into."""
+    """The perturbations of one update: one for each loss that a pass over it computes, above all one for each piece
+    that gradient accumulation cuts it into."""
 
     def __init__(self, method: FreeLB, source: NoiseSource, places: PlacesNow, context: Context) -> None:
         self.method, self.source, self.places, self.context = method, source, places, context
         self.pieces: dict[int, tuple[Tensor, Places]] = {}
+        self.losses = 0
+
+    def begin(self) -> None:
+        self.pieces.clear()
+        self.losses = 0
 
     def add(self, table: nn.Module, args: Any, embedded: Tensor) -> Tensor | None:
         piece = self.context.present.get("freelb")
@@ -139,6 +146,4 @@ class _Climb:
             assert delta.grad is not None
             moved = ascend(delta.detach(), delta.grad, places, method.learning_rate, method.max_norm, method.norm)
             self.pieces[piece] = moved.requires_grad_(), places
-
-    def forget(self) -> None:
-        self.pieces.clear()
+        self.losses = 0

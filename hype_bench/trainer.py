@@ -1,0 +1,160 @@
+"""Techniques in ``transformers.Trainer``.
+
+    from hype_bench.methods import HyPe, RDrop
+    from hype_bench.trainer import MethodTrainer
+
+    MethodTrainer(model=model, args=arguments, train_dataset=data, methods=[HyPe(), RDrop(alpha=1.0)]).train()
+
+The Trainer keeps its own loop, optimizer, schedule, clipping and precision; techniques act at the moments at which they
+act in this project's loop, and with the same batches the losses are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback
+
+from hype_bench.methods.base import Method, Moments, compose, forward_of, objective
+from hype_bench.methods.context import Batch, Context
+from hype_bench.options import UserError
+
+
+class MethodTrainer(Trainer):
+    """A Trainer whose fine-tuning is regularised by techniques, the first named outermost.
+
+    When ``train`` ends, the model is a plain one again. The objective is that of :func:`task_loss`: mean cross-entropy,
+    or mean squared error where the model has one output.
+
+    Args:
+        methods: techniques, each of another class.
+        args, kwargs: as for ``transformers.Trainer``. The optimizer must be left to the Trainer.
+
+    Raises:
+        UserError: techniques that cannot be combined, or one that makes several passes over an update together with
+            gradient accumulation, which the Trainer does not hand out as a whole.
+    """
+
+    model: Any
+    train_dataset: Any
+    loss_is_scaled_for_ga = False  # the objective is a mean over the batch
+
+    def __init__(self, *args: Any, methods: Iterable[Method], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.optimizer is not None:
+            raise UserError("MethodTrainer makes the optimizer itself: techniques have a say in its parameter groups")
+        chosen = list(methods)
+        self.methods = {type(method).__name__: method for method in chosen}
+        if len(self.methods) < len(chosen):
+            raise UserError("MethodTrainer takes each technique once")
+        self.moments = Moments()
+        self.context = Context(seed=self.args.seed, precision=self._precision())
+        if self.args.activation_checkpointing:
+            self.args.activation_checkpointing_kwargs = {"use_reentrant": False, "context_fn": self._checkpointed}
+        self.add_callback(_AroundTheStep(self))
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As in ``transformers``; afterwards the techniques have left the model."""
+        self.optimizer = None
+        try:
+            result = super().train(*args, **kwargs)
+        except BaseException:
+            self.context.cleanup.close()
+            raise
+        self.moments.finish()
+        return result
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Prepares the techniques, and lets them have their say in the parameter groups."""
+        if self.optimizer is not None:
+            return self.optimizer
+        self._prepare_methods()
+        with_decay = set(self.get_decay_parameter_names(self.model))
+        trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        groups = [
+            {
+                "params": [p for name, p in trained if (name in with_decay) == decays],
+                "lr": self.args.learning_rate,
+                "weight_decay": self.args.weight_decay if decays else 0.0,
+            }
+            for decays in (True, False)
+        ]
+        optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        filled = [group for group in self.moments.parameter_groups(groups) if group["params"]]
+        self.optimizer = optimizer_class(filled, **options)
+        return self.optimizer
+
+    def compute_loss(
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The techniques' loss in training; the model's own in evaluation."""
+        if not model.training or return_outputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        return self.moments.loss(self._as_floats(inputs), forward_of(model), objective)
+
+    def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
+        """Forward and backward of one batch, as often as the techniques want."""
+        step = super().training_step
+        return self.moments.gradients([inputs], lambda pieces: step(model, dict(pieces[0]), num_items_in_batch))
+
+    def _prepare_methods(self) -> None:
+        steps = self.state.max_steps
+        self.context = Context(
+            seed=self.args.seed,
+            precision=self._precision(),
+            updates=steps,
+            warmup=self.args.get_warmup_steps(steps),
+            examples=len(self.train_dataset),
+            batches=self._one_pass,
+        )
+        self.moments = compose(self.methods, self.model, self.context)
+        if self.args.gradient_accumulation_steps > 1 and self.moments.gradients is not Moments.gradients:
+            self.context.cleanup.close()
+            names = " and ".join(self.methods)
+            raise UserError(f"gradient accumulation in the Trainer cannot work with {names}: use a larger batch")
+
+    def _one_pass(self, size: int | None) -> Iterator[Batch]:
+        """The training data once, shuffled, in batches as the Trainer makes them."""
+        loader: DataLoader[Any] = DataLoader(
+            self.train_dataset,
+            batch_size=size or self.args.per_device_train_batch_size,
+            shuffle=True,
+            generator=torch.Generator().manual_seed(self.args.seed),
+            collate_fn=self._get_collator_with_removed_columns(self.data_collator, "training"),
+        )
+        for inputs in loader:
+            yield self._as_floats(self._prepare_inputs(inputs))
+
+    def _as_floats(self, inputs: Batch) -> Batch:
+        """A regression's labels as floats, by which the objective knows it."""
+        return {**inputs, "labels": inputs["labels"].float()} if self.model.config.num_labels == 1 else inputs
+
+    def _precision(self) -> str:
+        if self.args.bf16 or self.args.fp16:
+            return "bf16" if self.args.bf16 else "fp16"
+        return "tf32" if torch.get_float32_matmul_precision() != "highest" else "fp32"
+
+    def _checkpointed(self) -> Any:
+        return self.context.checkpointed()
+
+
+class _AroundTheStep(TrainerCallback):
+    """Calls the techniques between clipping and the optimizer's step, and after it."""
+
+    def __init__(self, trainer: MethodTrainer) -> None:
+        self.trainer = trainer
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.moments.before_step(self._optimizer)
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.moments.after_step(self._optimizer)
+
+    @property
+    def _optimizer(self) -> Any:
+        """Without what accelerate puts around it."""
+        return getattr(self.trainer.optimizer, "optimizer", self.trainer.optimizer)

@@ -1,0 +1,261 @@
+"""Techniques in transformers.Trainer and in a loop of one's own: the same losses as in this project's loop."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose as compose_config
+from hydra import initialize_config_dir
+from torch.utils.data import SequentialSampler
+from transformers import DataCollatorWithPadding, TrainingArguments
+
+from hype_bench.config import RunConfig, resolve
+from hype_bench.main import CONF
+from hype_bench.methods import FreeLB, HyPe, RDrop
+from hype_bench.methods.base import Method, attach
+from hype_bench.methods.registry import build, discover
+from hype_bench.models.checkpoint import locate
+from hype_bench.models.loading import load_tokenizer
+from hype_bench.options import UserError
+from hype_bench.tasks.data import load
+from hype_bench.trainer import MethodTrainer
+from hype_bench.training import loop
+from hype_bench.training.batches import training_order
+from hype_bench.training.optimizer import clip_gradients, make_optimizer, make_schedule, parameter_groups
+from hype_bench.training.seeds import derive
+from hype_bench.training.tokens import Tokens, tokenise
+from tests.methods.tiny import OPTIONS, anatomy, batch_of, tiny
+
+UPDATES = 6
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+NAMES = list(discover())
+
+
+def config(task: str = "demo_rte") -> RunConfig:
+    overrides = [
+        "model=tiny_bert", f"task={task}", "tracker=none", "seed=7", "training.packing=off", "training.dropout=0.0",
+        f"training.max_steps={UPDATES}", "training.warmup_steps=2", "training.learning_rate=1e-4",
+        "training.batch_size=8", "data.max_train_examples=48", "data.max_eval_examples=8",
+    ]  # fmt: skip
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return resolve(compose_config("config", overrides=overrides))
+
+
+@pytest.fixture(autouse=True)
+def nothing_random_but_the_techniques(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two loops draw masks of dropout in different ways, so there is none; ours logs every update."""
+    plain = loop.load_classifier
+
+    def without_dropout(*args: Any) -> Any:
+        model = plain(*args)
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        return model
+
+    monkeypatch.setattr(loop, "load_classifier", without_dropout)
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")  # torch's, of a Trainer without a GPU
+
+
+def methods_of(name: str) -> dict[str, Method]:
+    return build({name: OPTIONS.get(name, {}) | ({"kl_dropout": 0.0} if name == "rose" else {})})
+
+
+def ours(run: RunConfig, methods: dict[str, Method]) -> tuple[list[float], Any]:
+    outcome = loop.Outcome()
+    loop.fine_tune(run, load(run.task, run.data), locate(run.model), methods, outcome)
+    return [row["loss"] for row in outcome.curve if "loss" in row], next(iter(outcome.evaluations.values())).logits
+
+
+class InOrder(MethodTrainer):
+    """On the batches of our loop, in our order; notes the loss of every update."""
+
+    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        loss = super().training_step(*args, **kwargs)
+        self.__dict__.setdefault("losses", []).append(float(loss))
+        return loss
+
+
+def rows_of(run: RunConfig, tokens: Tokens) -> list[dict[str, Any]]:
+    order = training_order(len(tokens), run.training.batch_size, UPDATES, derive(run.seed, "order"))
+    return [example(tokens, index) for batch in order for index in batch]
+
+
+def example(tokens: Tokens, index: int) -> dict[str, Any]:
+    span = slice(tokens.bounds[index], tokens.bounds[index + 1])
+    types = [] if tokens.types is None else tokens.types[span].tolist()
+    label = tokens.labels[index]
+    kind = float if np.issubdtype(tokens.labels.dtype, np.floating) else int
+    return {"input_ids": tokens.ids[span].tolist(), "token_type_ids": types, "labels": kind(label)}
+
+
+def prepared(run: RunConfig) -> tuple[Any, Any, Tokens]:
+    tokenizer, data = load_tokenizer(locate(run.model)), load(run.task, run.data)
+    model = loop.load_classifier(locate(run.model), data.outputs, 0.0, derive(run.seed, "head"))
+    return model, tokenizer, tokenise(data.train, tokenizer, run.data.max_length)
+
+
+def trainer(run: RunConfig, methods: list[Method], folder: Path, **extra: Any) -> InOrder:
+    model, tokenizer, tokens = prepared(run)
+    settings = run.training
+    arguments = TrainingArguments(
+        str(folder), seed=run.seed, per_device_train_batch_size=settings.batch_size, max_steps=UPDATES,
+        learning_rate=settings.learning_rate, weight_decay=settings.weight_decay, adam_beta1=settings.adam_betas[0],
+        adam_beta2=settings.adam_betas[1], adam_epsilon=settings.adam_epsilon, max_grad_norm=settings.max_grad_norm,
+        warmup_steps=2, logging_strategy="no", save_strategy="no", report_to=[], use_cpu=True, disable_tqdm=True,
+        **extra,
+    )  # fmt: skip
+    collate = DataCollatorWithPadding(tokenizer)
+    return InOrder(model, arguments, collate, train_dataset=rows_of(run, tokens), methods=methods)
+
+
+@pytest.mark.parametrize("task", ["demo_rte", "demo_stsb"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_losses_in_the_trainer(name: str, task: str, tmp_path: Path) -> None:
+    run = config(task)
+    expected, _ = ours(run, methods_of(name))
+    peer = trainer(run, list(methods_of(name).values()), tmp_path)
+    before = anatomy(peer.model)
+    peer.train()
+    assert np.allclose(peer.losses, expected, atol=1e-6, rtol=0), (peer.losses, expected)
+    assert anatomy(peer.model) == before
+
+
+PAIRS = [("hype_n", "r_drop"), ("r3f", "hype_n"), ("sam", "freelb"), ("llrd", "ema")]
+
+
+@pytest.mark.parametrize("names", PAIRS, ids="+".join)
+def test_the_same_losses_for_several_techniques(names: tuple[str, str], tmp_path: Path) -> None:
+    run = config()
+    expected, _ = ours(run, {**methods_of(names[0]), **methods_of(names[1])})
+    chosen = [*methods_of(names[0]).values(), *methods_of(names[1]).values()]
+    peer = trainer(run, chosen, tmp_path)
+    peer.train()
+    assert np.allclose(peer.losses, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_losses_in_a_loop_of_ones_own(name: str, tmp_path: Path) -> None:
+    """What the README shows: ``attached``, its loss, and the two moments around the step."""
+    run = config()
+    expected, _ = ours(run, methods_of(name))
+    model, tokenizer, tokens = prepared(run)
+    rows, settings = rows_of(run, tokens), run.training
+    before, losses = anatomy(model), []
+    collate = DataCollatorWithPadding(tokenizer)
+    size = settings.batch_size
+    batches = [dict(collate(rows[at : at + size])) for at in range(0, len(rows), size)]
+
+    def one_pass(size: int | None) -> Any:
+        step = size or settings.batch_size
+        every = [example(tokens, index) for index in range(len(tokens))]
+        return (dict(collate(every[at : at + step])) for at in range(0, len(every), step))
+
+    with attach(
+        methods_of(name), model.train(), seed=run.seed, updates=UPDATES, warmup=2, batches=one_pass
+    ) as attached:
+        groups = attached.parameter_groups(parameter_groups(model, settings.learning_rate, settings.weight_decay))
+        optimizer = make_optimizer(groups, settings)
+        schedule = make_schedule(optimizer, UPDATES, 2)
+        for batch in batches:
+            losses.append(float(attached.backward(batch)))
+            clip_gradients([p for group in optimizer.param_groups for p in group["params"]], settings.max_grad_norm)
+            attached.before_step(optimizer)
+            optimizer.step()
+            attached.after_step(optimizer)
+            optimizer.zero_grad()
+            schedule.step()
+    assert np.allclose(losses, expected, atol=1e-6, rtol=0)
+    assert anatomy(model) == before
+
+
+def test_one_line_around_a_forward_pass() -> None:
+    model, batch = tiny("bert").train(), batch_of(3)
+    before = anatomy(model)
+    with HyPe(scale=0.5).attached(model):
+        first, second = (model(input_ids=batch["input_ids"]).logits for _ in range(2))
+        assert not torch.equal(first, second)
+    assert anatomy(model) == before
+    with RDrop().attached(model) as attached:
+        assert attached.loss(batch).requires_grad
+
+
+def test_a_loop_that_fails_leaves_a_plain_model() -> None:
+    model = tiny("bert").train()
+    before = anatomy(model)
+
+    def fails() -> None:
+        with HyPe(scale=0.5).attached(model):
+            raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        fails()
+    assert anatomy(model) == before
+
+
+def test_what_the_trainer_refuses(tmp_path: Path) -> None:
+    run = config()
+    with pytest.raises(UserError, match="takes each technique once"):
+        trainer(run, [HyPe(), HyPe()], tmp_path)
+    peer = trainer(run, [FreeLB()], tmp_path, gradient_accumulation_steps=2)
+    before = anatomy(peer.model)
+    with pytest.raises(UserError, match="gradient accumulation in the Trainer cannot work with FreeLB"):
+        peer.train()
+    assert anatomy(peer.model) == before
+    model, _, tokens = prepared(run)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    arguments = TrainingArguments(str(tmp_path), report_to=[], use_cpu=True)
+    with pytest.raises(UserError, match="makes the optimizer itself"):
+        MethodTrainer(model, arguments, train_dataset=rows_of(run, tokens), optimizers=(optimizer, None), methods=[])
+
+
+def test_accumulation_and_checkpointing_in_the_trainer(tmp_path: Path) -> None:
+    run = config()
+    peer = trainer(run, [HyPe(scale=0.1), RDrop()], tmp_path)
+    peer.train()
+    saved = trainer(run, [HyPe(scale=0.1), RDrop()], tmp_path, activation_checkpointing=True)
+    saved.train()
+    assert np.allclose(peer.losses, saved.losses, atol=1e-6, rtol=0)
+    pieces = trainer(run, [HyPe(scale=0.1), RDrop()], tmp_path, gradient_accumulation_steps=2)
+    pieces.train()
+    assert np.isfinite(pieces.losses).all()
+
+
+def test_evaluation_is_the_models_own(tmp_path: Path) -> None:
+    run = config()
+    peer = trainer(run, [RDrop()], tmp_path)
+    peer.train()
+    rows = peer.train_dataset[:8]
+    found = peer.evaluate(eval_dataset=rows)["eval_loss"]
+    batch = peer.data_collator(rows)
+    with torch.no_grad():
+        assert found == pytest.approx(float(peer.model.eval()(**batch).loss), abs=1e-6)
+
+
+def test_importing_techniques_starts_no_hydra() -> None:
+    code = (
+        "import sys; from hype_bench.methods import HyPe, RDrop; from hype_bench.trainer import MethodTrainer; "
+        "print(sorted(m for m in ('hydra', 'omegaconf', 'typer', 'hype_bench.config') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_the_examples_run(script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(script), "--quick"])
+    runpy.run_path(str(script), run_name="__main__")
+    assert "accuracy" in capsys.readouterr().out
