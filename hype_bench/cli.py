@@ -1,4 +1,4 @@
-"""The verbs besides the run: ``hype-bench status`` and ``hype-bench table``. Imports no torch."""
+"""The verbs besides the run: ``hype-bench status``, ``table``, ``soup``, ``methods``. The first two import no torch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from hype_bench.options import UserError
 from hype_bench.runs.status import DONE, FAILED, STATES, RunStatus, read_runs
 from hype_bench.tables.table import build_tables
 from hype_bench.tables.text import FORMATS
@@ -19,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="What ran, and what came out of it."
 )
 Format = StrEnum("Format", list(FORMATS))  # type: ignore[misc]
+SoupKind = StrEnum("SoupKind", ["uniform", "greedy"])
 ResultsDir = Annotated[Path, typer.Option(help="The folder that the runs were written to.", metavar="DIR")]
 
 
@@ -45,6 +47,31 @@ def table(
 ) -> None:
     """Mean ± std over seeds, method by task, of what is there."""
     print(FORMATS[format.value](build_tables(read_runs(_existing(results_dir)))))
+
+
+@app.command()
+def soup(
+    kind: Annotated[SoupKind, typer.Argument(help="Of all members, or of those that raise a held-out score.")],
+    results_dir: ResultsDir = Path("results"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+) -> None:
+    """Average the weights of finished runs (training.save=last) that differ in seed or training settings alone."""
+    from hype_bench.soup import make
+
+    try:
+        make(kind.value, _existing(results_dir), device)
+    except UserError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+@app.command()
+def methods() -> None:
+    """Every technique, with one line on what it does."""
+    from hype_bench.methods.registry import cards  # seconds: torch comes with it
+
+    for name, card in cards().items():
+        print(f"{name:<20}{card.summary}")
 
 
 def _done(runs: list[RunStatus]) -> list[str]:

@@ -50,6 +50,7 @@ class DataConfig:
     max_length: int = number(128, least=2)
     max_train_examples: int | None = number(least=1)
     max_eval_examples: int | None = number(least=1)
+    selection_examples: int | None = number(least=1)
     subset_seed: int = number(0, least=0)
 
 

@@ -29,15 +29,20 @@ Groups = list[dict[str, Any]]  # an optimizer's parameter groups
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """The objective of plain fine-tuning, in float32: mean cross-entropy, or mean squared error of a regression.
+    """The objective of plain fine-tuning: mean cross-entropy, or mean squared error of a regression.
 
     Args:
         logits: (batch, classes), or (batch, 1) for a regression.
         labels: (batch,), integers or, for a regression, floats.
     """
     if labels.is_floating_point():
-        return F.mse_loss(logits.float().squeeze(-1), labels)
-    return F.cross_entropy(logits.float(), labels)
+        return F.mse_loss(full(logits).squeeze(-1), labels)
+    return F.cross_entropy(full(logits), labels)
+
+
+def full(x: Tensor) -> Tensor:
+    """In float32, unless it is that or wider already: where half precision would not do."""
+    return x.float() if x.dtype.itemsize < 4 else x
 
 
 def objective(batch: Batch, forward: Forward) -> Tensor:

@@ -83,6 +83,7 @@ class Context:
         cleanup: what undoes the technique; run in reverse order when the run ends.
         sources: every noise source handed out.
         present: what the pass that is on is like, see :meth:`during`.
+        again: whether gradient checkpointing is computing a part of an earlier pass once more.
     """
 
     seed: int = 0
@@ -97,6 +98,7 @@ class Context:
     cleanup: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     sources: list[NoiseSource] = field(default_factory=list)
     present: dict[str, Any] = field(default_factory=dict)
+    again: bool = False
 
     def noise(self, name: str, model: nn.Module | None = None) -> NoiseSource:
         """A source of the technique's own; with ``model``, every forward pass of it draws afresh."""
@@ -144,10 +146,12 @@ class Context:
         def as_it_was() -> Iterator[None]:
             now = self._state()
             self._restore(*then)
+            self.again = True
             try:
                 yield
             finally:
                 self._restore(*now)
+                self.again = False
 
         return contextlib.nullcontext(), as_it_was()
 

@@ -104,7 +104,7 @@ class DPS(Method):
             context.cleanup.callback(set_dropout(all_dropouts(model).values(), 0.0))
         stage = max(1, int(updates * self.stage_ratio))
         source = context.noise("dps", model)
-        maps = [_Map(module, name, self.p, stage, self._mixes, source) for name, module in _linear(model)]
+        maps = [_Map(self, module, name, stage, source, context) for name, module in _linear(model)]
         if self._mixes:
             for one in maps:
                 replace_forward(one.module, one.forward, context)
@@ -114,7 +114,7 @@ class DPS(Method):
             nonlocal step
             step += 1
             for one in maps:
-                one.begin(step)
+                one.begin(step, len(pieces))
             loss = inner(pieces)
             for one in maps:
                 one.end()
@@ -132,16 +132,21 @@ def _linear(model: PreTrainedModel) -> Iterator[tuple[str, nn.Linear]]:
 class _Map:
     """What DPS knows of one linear map: its score and, in the second stages, which entries are trained."""
 
-    def __init__(self, module: nn.Linear, name: str, p: float, stage: int, mixes: bool, source: NoiseSource) -> None:
-        self.module, self.name, self.p, self.stage, self.mixes, self.source = module, name, p, stage, mixes, source
+    def __init__(
+        self, method: DPS, module: nn.Linear, name: str, stage: int, source: NoiseSource, context: Context
+    ) -> None:
+        self.p, self.mixes = method.p, method.variant == "mix"
+        self.module, self.name, self.stage, self.source, self.context = module, name, stage, source, context
+        self.pieces = 1
         self.score, self.counts = torch.zeros_like(module.weight), torch.zeros_like(module.weight[0])
-        self.target = module.weight.detach().clone() if mixes else None
+        self.target = module.weight.detach().clone() if self.mixes else None
         self.pretrained = self.target
         self.mask: Tensor | None = None
         self.plain = module.forward
 
     @torch.no_grad()
-    def begin(self, step: int) -> None:
+    def begin(self, step: int, pieces: int) -> None:
+        self.pieces = pieces
         if (step - 1) % self.stage:  # only the first update of a stage changes anything
             return
         if in_second_stage(step, self.stage):
@@ -159,7 +164,8 @@ class _Map:
         if gradient is None:
             return
         if self.mask is None:
-            self.score.addcmul_(gradient, gradient)
+            squared = gradient.square()
+            self.score += squared.where(squared.isfinite(), 0.0)  # fp16 skips an update whose gradients overflow
         else:
             gradient.mul_(self.mask)
 
@@ -177,5 +183,6 @@ class _Map:
         return F.linear(x, mix(self.module.weight, target, keep, "official"), self.module.bias)
 
     def _count(self, keep: Tensor) -> None:
-        if torch.is_grad_enabled():
-            self.counts += (keep > 0).to(keep.dtype)
+        """Once an update, however many pieces it has and whatever checkpointing computes again."""
+        if torch.is_grad_enabled() and not self.context.again:
+            self.counts += (keep > 0).to(keep.dtype) / self.pieces

@@ -97,7 +97,7 @@ class HyPe(Method):
 
     card = Card(
         title="HyPe-N, HyPe-U",
-        summary="noise on the hidden representations between the layers, in training",
+        summary="normal (hype_n) or uniform (hype_u) noise on the hidden states between the layers, in training",
         equation=r"""
             h^{i+1} = g_i(h^i + \varepsilon), \; \varepsilon \sim N(0, \sigma^2) \text{ or } U(-\sigma, \sigma)
             """,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Forward, Loss, Method, Moments
+from hype_bench.methods.base import Forward, Loss, Method, Moments, full
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context
 from hype_bench.methods.hype import perturb
@@ -30,7 +30,7 @@ def instability(clean: Sequence[Tensor], noised: Sequence[Tensor], real: Tensor)
 
     Reference: Hua et al. 2021, "Noise Stability Regularization for Improving BERT Fine-tuning", arXiv:2107.04835
     """
-    differences = [((a.float() - b.float()).square().sum(-1) * real).sum() for a, b in zip(clean, noised, strict=True)]
+    differences = [((full(a) - full(b)).square().sum(-1) * real).sum() for a, b in zip(clean, noised, strict=True)]
     return torch.stack(differences).sum() / real.sum()
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Forward, Loss, Method, Moments, with_logits
+from hype_bench.methods.base import Forward, Loss, Method, Moments, full, with_logits
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context, NoiseSource
 from hype_bench.methods.registry import register
@@ -61,8 +61,8 @@ def consistency(
     Args:
         clean, first, second: logits, (batch, classes); the clean ones are a fixed target.
     """
-    p = F.log_softmax(clean.detach().float() / temperature, -1)
-    q1, q2 = F.log_softmax(first.float(), -1), F.log_softmax(second.float(), -1)
+    p = F.log_softmax(full(clean.detach()) / temperature, -1)
+    q1, q2 = F.log_softmax(full(first), -1), F.log_softmax(full(second), -1)
     towards = F.kl_div(q1, p, reduction="batchmean", log_target=True)
     towards = towards + F.kl_div(q2, p, reduction="batchmean", log_target=True)
     apart = F.kl_div(q1, q2, reduction="batchmean", log_target=True)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Forward, Loss, Method, Moments, with_logits
+from hype_bench.methods.base import Forward, Loss, Method, Moments, full, with_logits
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context
 from hype_bench.methods.registry import register
@@ -21,7 +21,7 @@ def symmetric_kl(first: Tensor, second: Tensor) -> Tensor:
     Args:
         first, second: logits, (batch, classes); gradients flow through both.
     """
-    log_p, log_q = (F.log_softmax(z.float() if z.dtype.itemsize < 4 else z, dim=-1) for z in (first, second))
+    log_p, log_q = (F.log_softmax(full(z), dim=-1) for z in (first, second))
     return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum()
 
 

@@ -100,10 +100,11 @@ class RecAdam(Method):
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         if self.w == 0:
             return Moments()
-        encoder, start, before = set(model.base_model.parameters()), dict[Tensor, Tensor](), dict[Tensor, Tensor]()
+        start, before = dict[Tensor, Tensor](), dict[Tensor, Tensor]()
         steps = 0
 
         def parameter_groups(groups: Groups) -> Groups:
+            encoder = set(model.base_model.parameters())
             start.update({p: p.detach().clone() for group in groups for p in group["params"] if p in encoder})
             return [{**group, "decay_after": group["weight_decay"], "weight_decay": 0.0} for group in groups]
 

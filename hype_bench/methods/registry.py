@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import hype_bench.methods
 from hype_bench.methods.base import Method, check_together
+from hype_bench.methods.card import Card
 from hype_bench.options import UserError
 
 T = TypeVar("T", bound=type[Method])
@@ -36,6 +37,15 @@ def discover() -> dict[str, tuple[type[Method], dict[str, Any]]]:
     for module in pkgutil.iter_modules(hype_bench.methods.__path__):
         importlib.import_module(f"hype_bench.methods.{module.name}")
     return dict(sorted(_REGISTERED.items()))
+
+
+@cache
+def cards() -> dict[str, Card]:
+    """What each technique says of itself, by name; those made of finished runs (soups) too."""
+    found = {name: cls.card for name, (cls, _) in discover().items() if hasattr(cls, "card")}
+    for module in pkgutil.iter_modules(hype_bench.methods.__path__):
+        found |= getattr(importlib.import_module(f"hype_bench.methods.{module.name}"), "CARDS", {})
+    return dict(sorted(found.items()))
 
 
 def build(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Method]:

@@ -29,14 +29,14 @@ def within_quantiles(saliency: Tensor, lower: float, upper: float) -> Tensor:
     Reference: Jiang et al. 2022, "ROSE: Robust Selective Fine-tuning for Pre-trained Language Models", section 3,
     https://aclanthology.org/2022.emnlp-main.186
     """
-    low, high = torch.quantile(saliency, torch.tensor([lower, upper], device=saliency.device))
+    low, high = torch.quantile(saliency, saliency.new_tensor([lower, upper]))
     inside: Tensor = (saliency >= low) & (saliency <= high)
     return inside.to(saliency.dtype)
 
 
 def second_order_saliency(gradient_norms: Tensor, moment_norms: Tensor) -> Tensor:
-    """``| 0.1 ||g|| / ||m|| - 1 |`` of every tensor; m is Adam's first moment before the update."""
-    return (0.1 * gradient_norms / moment_norms - 1).abs()
+    """``| 0.1 ||g|| / ||m|| - 1 |`` of every tensor; m is Adam's first moment before the update. 0 / 0 counts as 0."""
+    return (0.1 * gradient_norms / moment_norms).nan_to_num(nan=0.0).sub(1).abs()
 
 
 @register("rose")
@@ -84,6 +84,11 @@ class ROSE(Method):
     upper: float = number(0.5, least=0, most=1)
     gamma: float = number(0.5, least=0, most=1)
     kl_dropout: float = number(0.1, least=0, below=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lower > self.upper:
+            raise ValueError(f"lower must be at most upper ({self.upper}), not {self.lower}")
 
     @property
     def decides(self) -> frozenset[str]:
@@ -157,7 +162,7 @@ class _Masked:
     def _mask(self, moments: list[Tensor | None]) -> Tensor:
         """One number a tensor."""
         method = self.method
-        second = torch.ones(len(self.tensors), device=self.tensors[0].device)
+        second = self.tensors[0].new_ones(len(self.tensors))
         if method.variant != "first" and all(m is not None for m in moments):
             gradients = torch.stack(torch._foreach_norm([_gradient(p) for p in self.tensors]))
             history = torch.stack(torch._foreach_norm([m for m in moments if m is not None]))

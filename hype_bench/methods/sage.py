@@ -62,9 +62,9 @@ class SAGE(Method):
             """,
         differences="""
             As the released AdamW, whose running mean is bias-corrected: at the first update the factor is 0 and only
-            decay moves these weights. Its decay takes the learning rate before the schedule; so does this. The released
-            Adamax form, without that correction, is not offered. Its learning rates are 2 to 5 times the usual: set
-            `training.learning_rate`.
+            decay moves these weights. Their decay takes the learning rate before the schedule, as released. The
+            released Adamax form, without that correction, is not offered. Its learning rates are 2 to 5 times the
+            usual: set `training.learning_rate`.
             """,
         cost="one pass an update; one running mean and one copy of the encoder's linear weights",
         helps="The paper reports gains on GLUE with BERT and RoBERTa, and in translation.",

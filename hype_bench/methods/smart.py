@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Forward, Loss, Method, Moments, with_logits
+from hype_bench.methods.base import Forward, Loss, Method, Moments, full, with_logits
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context
 from hype_bench.methods.r_drop import symmetric_kl
@@ -49,7 +49,7 @@ def divergence(perturbed: Tensor, clean: Tensor, variant: str, is_regression: bo
         return F.mse_loss(perturbed, clean.detach() if variant == "official" else clean)
     if variant == "paper":
         return symmetric_kl(perturbed, clean) / len(clean)
-    log_p, log_q = (F.log_softmax(z.float() if z.dtype.itemsize < 4 else z, -1) for z in (perturbed, clean))
+    log_p, log_q = (F.log_softmax(full(z), -1) for z in (perturbed, clean))
     pairs = ((log_p, log_q.detach()), (log_q, log_p.detach()))
     return sum((F.kl_div(a, b, reduction="sum", log_target=True) for a, b in pairs), log_p.new_zeros(())) / len(clean)
 
@@ -63,7 +63,7 @@ def ascent_loss(perturbed: Tensor, clean: Tensor, variant: str, is_regression: b
         return divergence(perturbed, clean.detach(), variant, is_regression)
     if is_regression:
         return F.mse_loss(perturbed, clean.detach(), reduction="sum")
-    log_p, log_q = F.log_softmax(perturbed.float(), -1), F.log_softmax(clean.detach().float(), -1)
+    log_p, log_q = F.log_softmax(full(perturbed), -1), F.log_softmax(full(clean.detach()), -1)
     return 2 * (log_q.exp() * (log_q - log_p)).sum()
 
 

@@ -48,7 +48,7 @@ class Places:
 
     def norms(self, x: Tensor) -> Tensor:
         """The Frobenius norm of every example's part of ``x``, (examples,)."""
-        return self._sum(x.float().square().sum(-1)).sqrt()
+        return self._sum(x.square().sum(-1, dtype=torch.promote_types(x.dtype, torch.float32))).sqrt()
 
     def spread(self, values: Tensor) -> Tensor:
         """(examples,) -> one value a place, with a last dimension of 1."""

@@ -47,7 +47,8 @@ def _subset(runs: list[RunStatus]) -> Note | None:
 def _parts(about: Mapping[str, Any]) -> set[str]:
     said = {warning.removeprefix(_SUBSET) for warning in about.get("warnings", []) if warning.startswith(_SUBSET)}
     data = about.get("config", {}).get("data", {})
-    limits = {f"data.{key}={data[key]}" for key in ("max_train_examples", "max_eval_examples") if data.get(key)}
+    cuts = ("max_train_examples", "max_eval_examples", "selection_examples")
+    limits = {f"data.{key}={data[key]}" for key in cuts if data.get(key)}
     return said | limits
 
 

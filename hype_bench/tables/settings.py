@@ -10,7 +10,7 @@ from typing import Any
 
 Settings = tuple[tuple[str, str], ...]
 
-_SUBSET = ("max_train_examples", "max_eval_examples", "subset_seed")
+_SUBSET = ("max_train_examples", "max_eval_examples", "selection_examples", "subset_seed")
 _FILES = ("train_file", "validation_file")
 _METHODS = "methods."
 _SHOWN = {"data": 8, "model": len("content:") + 8}  # characters of what is or may be a hash
@@ -35,7 +35,7 @@ def flat_settings(about: Mapping[str, Any]) -> dict[str, str]:
             flat[key] = _text(value)[: _SHOWN.get(key)]
     config = about.get("config", {})
     data, task = config.get("data", {}), config.get("task", {})
-    if data.get("max_train_examples") or data.get("max_eval_examples"):
+    if any(data.get(key) for key in _SUBSET[:-1]):
         flat |= {key: _text(data[key]) for key in _SUBSET if data.get(key) is not None}
     return flat | {key: PurePath(task[key]).name for key in _FILES if task.get(key)}
 

@@ -31,7 +31,10 @@ class Split:
 
 @dataclass(frozen=True)
 class TaskData:
-    """Training split, evaluation splits (the first one gives the reported score) and what was said on the way."""
+    """Training split, evaluation splits (the first one gives the reported score) and what was said on the way.
+
+    ``selection``: training examples set aside for choices, if there are any.
+    """
 
     train: Split
     evaluation: list[Split]
@@ -39,6 +42,7 @@ class TaskData:
     fingerprint: str
     dropped: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    selection: Split | None = None
 
     @property
     def outputs(self) -> int:
@@ -71,6 +75,7 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
     def cut(split: str, size: int | None) -> Split:
         return _to_split(task, split, _subset(frames[split], size, data.subset_seed), code)
 
+    frames[task.train_split], aside = _set_aside(task, frames[task.train_split], data)
     train = cut(task.train_split, data.max_train_examples)
     evaluation = [cut(split, data.max_eval_examples) for split in task.evaluation_splits if split in frames]
     return TaskData(
@@ -80,6 +85,7 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
         fingerprint=fingerprint([train, *evaluation]),
         dropped=dropped,
         warnings=warnings,
+        selection=None if aside is None else _to_split(task, "selection", aside, code),
     )
 
 
@@ -133,6 +139,18 @@ def _subset(frame: pd.DataFrame, size: int | None, seed: int) -> pd.DataFrame:
         return frame
     chosen = np.random.default_rng(seed).permutation(len(frame))[:size]
     return frame.iloc[np.sort(chosen)]
+
+
+def _set_aside(task: TaskConfig, frame: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """The training rows without those for choices, and those."""
+    size = data.selection_examples
+    if size is None:
+        return frame, None
+    if size >= len(frame):
+        raise UserError(f"data.selection_examples={size} leaves none of the {len(frame)} training rows of {task.name}")
+    aside = np.zeros(len(frame), dtype=bool)
+    aside[np.random.default_rng(data.subset_seed).permutation(len(frame))[-size:]] = True
+    return frame[~aside], frame[aside]
 
 
 def _to_split(task: TaskConfig, name: str, frame: pd.DataFrame, code: Coding | None) -> Split:

@@ -12,8 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from hype_bench.models.attention import Layout
+from hype_bench.models.packing import NAME as PACKED
+from hype_bench.models.packing import first_position
 from hype_bench.training.tokens import Tokens
 
 Indices = NDArray[np.int64]
@@ -92,6 +95,18 @@ class Collator:
 
     def _ids(self, tokens: Tokens, rows: NDArray[np.int64]) -> NDArray[Any]:
         return tokens.ids[rows] if self.ranks is None else self.ranks[tokens.ids[rows]]
+
+
+def collator_for(model: PreTrainedModel, tokenizer: Any, device: torch.device) -> Collator:
+    """Packed rows if packing is attached to the model, else padding as the tokenizer has it."""
+    packed = model.config._attn_implementation == PACKED
+    return Collator(
+        packed=packed,
+        device=device,
+        first_position=first_position(model) if packed else 0,
+        pad_token=tokenizer.pad_token_id or 0,
+        pad_left=tokenizer.padding_side == "left",
+    )
 
 
 def _rows(bounds: NDArray[np.int64], indices: Indices) -> NDArray[np.int64]:

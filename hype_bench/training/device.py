@@ -46,6 +46,12 @@ def set_up(device: torch.device, precision: str) -> None:
         keep_memory()
 
 
+def autocast_for(device: torch.device, precision: str) -> torch.autocast:
+    """Matrix products in half precision if that is asked for; else a context that does nothing."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
 def keep_memory() -> None:
     """Tells glibc to keep freed memory: every activation is asked for again at the next update, and fresh pages
     cost a tenth of a CPU update. Does nothing elsewhere."""

@@ -25,12 +25,11 @@ from hype_bench.methods.context import Batch, Context
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.dropout import install_bulk_dropout
 from hype_bench.models.loading import load_classifier, load_tokenizer
-from hype_bench.models.packing import NAME as PACKED
-from hype_bench.models.packing import attach_packing, can_pack, first_position
+from hype_bench.models.packing import attach_packing, can_pack
 from hype_bench.models.vocabulary import keep_used_rows
 from hype_bench.tasks.data import TaskData
-from hype_bench.training.batches import Collator, split_evenly, training_order
-from hype_bench.training.device import choose_device, describe, peak_memory, set_up
+from hype_bench.training.batches import Collator, collator_for, split_evenly, training_order
+from hype_bench.training.device import autocast_for, choose_device, describe, peak_memory, set_up
 from hype_bench.training.evaluation import Evaluation, evaluate
 from hype_bench.training.optimizer import (
     clip_gradients,
@@ -112,7 +111,7 @@ def fine_tune(
         warnings=outcome.warnings,
     )
     plain = _speed_up(model, run, context)
-    collate = _collator(model, tokenizer, device)
+    collate = collator_for(model, tokenizer, device)
     context.batches = partial(_one_pass, collate, train, settings.batch_size, derive(run.seed, "pass"))
     moments = compose(methods, model, context)
     vocabulary = keep_used_rows(model, np.concatenate([tokens.ids for tokens in (train, *evaluation.values())]))
@@ -122,7 +121,7 @@ def fine_tune(
     schedule = make_schedule(optimizer, total, warmup)
     trainable = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
-    autocast = _autocast(device, settings.precision)
+    autocast = autocast_for(device, settings.precision)
     backward = _backward(model, moments, autocast, scaler)
     clock.end("model")
 
@@ -194,27 +193,11 @@ def _speed_up(model: PreTrainedModel, run: RunConfig, context: Context) -> Calla
     return plain
 
 
-def _collator(model: PreTrainedModel, tokenizer: Any, device: torch.device) -> Collator:
-    packed = model.config._attn_implementation == PACKED
-    return Collator(
-        packed=packed,
-        device=device,
-        first_position=first_position(model) if packed else 0,
-        pad_token=tokenizer.pad_token_id or 0,
-        pad_left=tokenizer.padding_side == "left",
-    )
-
-
 def _one_pass(collate: Collator, train: Tokens, batch_size: int, seed: int, size: int | None) -> Iterator[Batch]:
     """The training data once, shuffled: what :attr:`Context.batches` gives."""
     size = size or batch_size
     for indices in training_order(len(train), size, math.ceil(len(train) / size), seed):
         yield collate(train, indices)
-
-
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def _backward(

@@ -1,0 +1,151 @@
+"""``hype-bench soup``: averages the weights of finished runs, scores the mean, and leaves a record like a run's."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hype_bench.config import DataConfig, SourceConfig, TaskConfig
+from hype_bench.options import UserError
+from hype_bench.runs import record
+from hype_bench.runs.folder import RunFolder
+from hype_bench.runs.identity import digest
+from hype_bench.runs.status import DONE, RunStatus, read_runs
+
+_SAME = ("format", "model", "data", "max_length", "metric", "methods")  # in which members of a soup must agree
+
+
+@dataclass(frozen=True)
+class Pot:
+    """Finished runs that differ in seed and training settings alone, with their weights."""
+
+    members: list[RunStatus]
+
+    @property
+    def first(self) -> dict[str, Any]:
+        assert self.members[0].record is not None
+        return self.members[0].record
+
+    def parts(self, kind: str) -> dict[str, Any]:
+        """The soup's identity: the members' own, and who they are."""
+        every = [member.record["parts"] for member in self.members if member.record is not None]
+        training = {key: _shared([parts["training"][key] for parts in every]) for key in every[0]["training"]}
+        soup = [f"soup_{kind}", {"members": [member.identity for member in self.members]}]
+        same = {key: every[0][key] for key in _SAME}
+        return {**same, "methods": [*every[0]["methods"], soup], "training": training, "seed": 0}
+
+    def label(self, kind: str) -> dict[str, Any]:
+        return {**self.first["label"], "method": f"{self.first['label']['method']}+soup_{kind}", "seed": 0}
+
+
+def _shared(values: list[Any]) -> Any:
+    """The value that all have, or all values."""
+    texts = {json.dumps(value): value for value in values}
+    return values[0] if len(texts) == 1 else list(texts.values())
+
+
+def pots(results_dir: Path) -> list[Pot]:
+    """What soups can be made of: at least two runs with weights each."""
+    groups: dict[str, list[RunStatus]] = defaultdict(list)
+    for run in read_runs(results_dir):
+        if run.state == DONE and run.record is not None and _has_weights(run) and not _is_soup(run.record):
+            groups[json.dumps([run.record["parts"][key] for key in _SAME])].append(run)
+    return [Pot(members) for members in groups.values() if len(members) > 1]
+
+
+def _has_weights(run: RunStatus) -> bool:
+    return (run.path / "model" / "model.safetensors").is_file()
+
+
+def _is_soup(result: Mapping[str, Any]) -> bool:
+    return any(name.startswith("soup_") for name, _ in result["parts"]["methods"])
+
+
+def make(kind: str, results_dir: Path, device: str = "auto", say: Callable[[str], None] = print) -> int:
+    """Makes the soups that are not there yet; returns how many there are now.
+
+    Raises:
+        UserError: there is nothing to make one of, the data are not those of the runs, or no examples were set aside.
+    """
+    found = pots(results_dir)
+    if not found:
+        raise UserError(
+            f"{results_dir} holds no two runs with weights that differ in seed or training settings alone; "
+            "make them with training.save=last"
+        )
+    for pot in found:
+        folder = RunFolder.of(results_dir, digest(pot.parts(kind)))
+        title = "{model} {task} {method}".format_map(pot.label(kind))
+        if folder.result() is not None:
+            say(f"done before: {title} of {len(pot.members)} runs")
+            continue
+        with folder.lock():
+            say(f"done: {title} of {len(pot.members)} runs: {_cook(kind, pot, folder, device)}")
+    return len(found)
+
+
+def _cook(kind: str, pot: Pot, folder: RunFolder, device: str) -> str:
+    from safetensors.torch import load_file
+
+    from hype_bench.methods.soup import greedy_soup, uniform_soup
+    from hype_bench.training.loop import Outcome
+    from hype_bench.training.scoring import Scorer
+
+    request = {
+        "label": pot.label(kind),
+        "parts": pot.parts(kind),
+        "config": pot.first["config"],
+        "started": record.now(),
+    }
+    folder.begin(request)
+    data = _data(pot)
+    paths = {member.identity: member.path / "model" for member in pot.members}
+    outcome = Outcome(warnings=list(data.warnings))
+    scorer = Scorer(next(iter(paths.values())), pot.first["parts"]["metric"], pot.first["parts"]["max_length"], device)
+
+    def load(name: str) -> dict[str, Any]:
+        return dict(load_file(paths[name] / "model.safetensors"))
+
+    members = list(paths)
+    if kind == "greedy":
+        if data.selection is None:
+            raise UserError("a greedy soup needs examples that no run has seen: train with data.selection_examples=...")
+        held_out = data.selection
+        soup, members, best = greedy_soup(members, load, lambda state: scorer.headline(state, held_out))
+        outcome.facts["selection_score"] = best
+    else:
+        soup = uniform_soup(map(load, members))
+    outcome.facts["members"] = members
+    for split in data.evaluation:
+        outcome.evaluations[split.name] = scorer.evaluate(soup, split)
+    outcome.machine = scorer.machine
+    scorer.save(soup, folder.path / "model")
+    folder.write("predictions.csv", record.predictions(outcome))
+    result = record.result(request, outcome, data.dropped, DONE, "")
+    folder.write_json("result.json", result)
+    score = 100 * float(result["scores"][request["label"]["metric"]])
+    return f"{request['label']['metric']} {score:.2f}, {len(members)} in it"
+
+
+def _data(pot: Pot) -> Any:
+    """The data that the members were trained on.
+
+    Raises:
+        UserError: what lies there now has other rows.
+    """
+    from hype_bench.tasks.data import load
+
+    config = pot.first["config"]
+    task = TaskConfig(**{**config["task"], "source": _source(config["task"]["source"])})
+    data = load(task, DataConfig(**config["data"]))
+    if data.fingerprint != pot.first["parts"]["data"]:
+        raise UserError(f"the data of {task.name} are not those that the runs were trained on")
+    return data
+
+
+def _source(given: Mapping[str, Any] | None) -> SourceConfig | None:
+    return None if given is None else SourceConfig(**given)

@@ -1,0 +1,52 @@
+"""Scores given weights on given splits, outside a run: for soups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from hype_bench.models.packing import attach_packing, can_pack
+from hype_bench.models.quiet import quiet
+from hype_bench.tasks.data import Split
+from hype_bench.training.batches import collator_for
+from hype_bench.training.device import autocast_for, choose_device, describe, set_up
+from hype_bench.training.evaluation import Evaluation, evaluate
+from hype_bench.training.tokens import tokenise
+
+
+class Scorer:
+    """One classifier whose weights are exchanged.
+
+    Args:
+        folder: a saved classifier of the same architecture, with its tokenizer.
+        metric: as the task names it; ``headline`` gives it.
+    """
+
+    def __init__(self, folder: Path, metric: str, max_length: int, device: str) -> None:
+        self.metric, self.max_length = metric, max_length
+        self.device = choose_device(device, "fp32")
+        set_up(self.device, "fp32")
+        self.machine = describe(self.device)
+        with quiet():
+            self.tokenizer = AutoTokenizer.from_pretrained(folder)
+            self.model: Any = AutoModelForSequenceClassification.from_pretrained(folder).to(self.device).eval()
+        self.plain = attach_packing(self.model) if can_pack(self.model) else lambda: None
+
+    def evaluate(self, state: dict[str, Tensor], split: Split) -> Evaluation:
+        self.model.load_state_dict(state)
+        tokens = tokenise(split, self.tokenizer, self.max_length)
+        collate = collator_for(self.model, self.tokenizer, self.device)
+        return evaluate(self.model, tokens, collate, self.metric, autocast_for(self.device, "fp32"))
+
+    def headline(self, state: dict[str, Tensor], split: Split) -> float:
+        return float(self.evaluate(state, split).scores[self.metric])
+
+    def save(self, state: dict[str, Tensor], folder: Path) -> None:
+        """A plain ``from_pretrained`` folder with these weights."""
+        self.model.load_state_dict(state)
+        self.plain()
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)

@@ -1,0 +1,110 @@
+"""A few updates of a tiny BERT through a technique's moments, recorded; and Adam in NumPy to hold beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from hype_bench.methods.base import Method, compose, forward_of, objective
+from hype_bench.methods.context import Batch, Context
+from hype_bench.training.optimizer import AdamWHF, parameter_groups
+from tests.methods.tiny import batch_of
+
+Array = NDArray[np.float64]
+LR, DECAY, BETAS, EPSILON = 2e-3, 0.1, (0.9, 0.98), 1e-5
+RATES = tuple(LR * factor for factor in (0.5, 1.0, 0.25, 0.75))  # of the updates, one after another
+FORMS = ("adamw", "adamw_hf")
+
+
+@dataclass
+class Way:
+    """One parameter: its weight decay, where it began, its gradient at each update and where that took it."""
+
+    decay: float
+    start: Array
+    gradients: list[Array] = field(default_factory=list)
+    ends: list[Array] = field(default_factory=list)
+
+
+def copied(tensor: Tensor) -> Array:
+    array: Array = tensor.detach().numpy().copy()
+    return array
+
+
+def follow(
+    method: Method,
+    form: str,
+    model: Any,
+    context: Context,
+    updates: int = 3,
+    before: Callable[[int], None] = lambda update: None,
+) -> dict[str, Way]:
+    """Fine-tunes the model as the loop does, without clipping; ``before`` is called with the number of each update."""
+    moments = compose({"method": method}, model, context)
+    spared = ("bias", "LayerNorm")
+    ways = {
+        name: Way(0.0 if any(part in name for part in spared) else DECAY, copied(p))
+        for name, p in model.named_parameters()
+    }
+    groups = moments.parameter_groups(parameter_groups(model, LR, DECAY))
+    optimizer: Any = (
+        AdamWHF(groups, LR, BETAS, EPSILON)
+        if form == "adamw_hf"
+        else torch.optim.AdamW(groups, LR, BETAS, EPSILON, fused=True)
+    )
+    schedule = LambdaLR(optimizer, lambda done: RATES[done % len(RATES)] / LR)
+
+    def backward(pieces: list[Batch]) -> Tensor:
+        loss = moments.loss(pieces[0], forward_of(model), objective)
+        loss.backward()
+        return loss.detach()
+
+    for update in range(1, updates + 1):
+        before(update)
+        moments.gradients([batch_of(3)], backward)
+        for name, p in model.named_parameters():
+            ways[name].gradients.append(copied(p.grad))
+        moments.before_step(optimizer)
+        optimizer.step()
+        moments.after_step(optimizer)
+        optimizer.zero_grad()
+        schedule.step()
+        for name, p in model.named_parameters():
+            ways[name].ends.append(copied(p))
+    return ways
+
+
+class Adam:
+    """The moments of one parameter: ``adamw`` as Loshchilov and Hutter 2019, ``adamw_hf`` as methods.md 1.5."""
+
+    def __init__(self, form: str) -> None:
+        self.form, self.t = form, 0
+        self.m: Any = 0.0
+        self.v: Any = 0.0
+
+    def direction(self, gradient: Array) -> Array:
+        """What the learning rate multiplies."""
+        (b1, b2), self.t = BETAS, self.t + 1
+        self.m = b1 * self.m + (1 - b1) * gradient
+        self.v = b2 * self.v + (1 - b2) * gradient**2
+        c1, c2 = 1 - b1**self.t, 1 - b2**self.t
+        found: Array = (
+            np.sqrt(c2) / c1 * self.m / (np.sqrt(self.v) + EPSILON)
+            if self.form == "adamw_hf"
+            else self.m / c1 / (np.sqrt(self.v / c2) + EPSILON)
+        )
+        return found
+
+    def step(self, p: Array, gradient: Array, rate: float, decay: float) -> Array:
+        """The optimizer's own step with its own decay: torch's before it, that of transformers after it."""
+        if self.form == "adamw_hf":
+            moved = p - rate * self.direction(gradient)
+            return moved - rate * decay * moved
+        return p - rate * decay * p - rate * self.direction(gradient)
