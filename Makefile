@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-slow bench
+.PHONY: demo test test-slow bench bench-methods docs
 
 # two epochs instead of the recipe's three: nine runs within five minutes on 2 cores
 demo: $(INSTALLED)
@@ -23,6 +23,12 @@ test-slow: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python scripts/bench.py
+
+bench-methods: $(INSTALLED)
+	$(BIN)/python scripts/bench_methods.py
+
+docs: $(INSTALLED)
+	$(BIN)/python scripts/docs.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

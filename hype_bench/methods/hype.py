@@ -88,11 +88,12 @@ class HyPe(Method):
 
     Args:
         scale: sigma; the paper searches 1e-5 and 1e-4.
-        support: of the uniform law, see :func:`perturb`.
-        layers: at whose inputs (or within which) noise is added, see :func:`selected_layers` (Table 18).
+        support: of the uniform law: ``symmetric`` is U(-scale, scale), ``official_code`` is scale * U[0, 1).
+        layers: at whose inputs (or within which) noise is added: ``all``, ``lowest:k``, ``highest:k`` or a list of
+            numbers, 0 for the lowest (Table 18).
         position: ``between`` the layers, ``within`` them (on the attention block's output after its LayerNorm, so
             also on the residual around the feed-forward part), or ``both`` (Table 17).
-        dropout: hidden dropout; 0 as in the paper (section 4.2), 0.1 for Table 9, None keeps the model's.
+        dropout: hidden dropout; 0 as in the paper (section 4.2), 0.1 for Table 9, null keeps the model's.
     """
 
     card = Card(

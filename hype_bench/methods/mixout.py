@@ -63,7 +63,7 @@ class Mixout(Method):
 
     Args:
         p: the probability of taking the pre-trained weights; 0.9 in the released example.
-        gradient: see :func:`mix`.
+        gradient: ``true``: the derivative; ``official``: as released, without 1 / (1 - p).
         where: ``after_dropout``: linear maps whose input dropout acted on, as in the released example; ``every``: all
             of them, as in the released Hugging Face example. The first leaves out the second map of the feed-forward
             part, where no dropout stands before it.

@@ -39,7 +39,7 @@ class NEFTune(Method):
 
     Args:
         alpha: 5 in the paper's main runs, also 10 and 15.
-        length: which L, see :func:`noise_bound`.
+        length: which L: ``padded``, the batch's, padding is noised too; ``own``, each example's.
     """
 
     card = Card(

@@ -47,8 +47,7 @@ class RDrop(Method):
 
     Args:
         alpha: {0.1, 0.5, 1.0} in HyPe's Table 15; 1.0 is the fairseq default, the Hugging Face code has 0.5 for BERT.
-        variant: how the consistency is scaled, see :func:`consistency`. The RoBERTa class of the Hugging Face code,
-            which drops the second cross-entropy by mistake, is not offered.
+        variant: how the consistency is scaled: ``paper`` per sample, ``official_hf`` summed over the batch.
     """
 
     card = Card(

@@ -55,7 +55,7 @@ class RecAdam(Method):
     plain Adam steps. Weight decay follows on the weight so moved.
 
     Args:
-        schedule: of lambda, see :func:`share_of_task`.
+        schedule: of lambda: ``sigmoid`` w / (1 + exp(-k (t - t0))), ``linear`` w min(1, t / t0), ``constant`` w.
         k, t0: its slope and its middle, in updates; the released code searches k in {0.05, 0.1, 0.2, 0.5, 1} and t0 in
             {100, 250, 500} for small tasks, {250, 500, 1000} for larger ones.
         pull: the strength, ``pretrain_cof``; 5000 in the paper. Stable below 2 / learning rate.

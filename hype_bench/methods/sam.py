@@ -43,7 +43,7 @@ class SAM(Method):
 
     Args:
         rho: how far; 0.05 in the released code. ASAM wants about ten times as much.
-        adaptive: ASAM, see :func:`ascent`.
+        adaptive: ASAM: ``rho * w^2 g / || |w| g ||``.
     """
 
     card = Card(

@@ -82,7 +82,7 @@ class SMART(Method):
         steps: of the ascent.
         step_size: of the ascent; 1e-5 in the released command, 1e-3 in its class.
         init_std: of the normal noise to begin with.
-        variant: ``paper`` or ``official``, see :func:`climb` and :func:`divergence`.
+        variant: ``paper``: projected ascent, gradients through both outputs; ``official``: as released, see below.
     """
 
     card = Card(

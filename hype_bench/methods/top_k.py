@@ -21,7 +21,7 @@ class TopK(Method):
     """Embeddings and the lower layers stay as they were pre-trained.
 
     Args:
-        k: how many of the highest layers are trained; None takes the upper half. 0 trains pooler and head alone.
+        k: how many of the highest layers are trained; null takes the upper half. 0 trains pooler and head alone.
     """
 
     card = Card(

@@ -1,0 +1,95 @@
+"""The pages are those of the cards; the worked example of a technique works."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hype_bench.methods.registry import cards, discover
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = (ROOT / "docs" / "add_a_technique.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def docs() -> Any:
+    spec = importlib.util.spec_from_file_location("docs", ROOT / "scripts" / "docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pages_and_table_are_up_to_date(docs: Any) -> None:
+    there = {path.name: path.read_text() for path in (ROOT / "docs" / "methods").glob("*.md")}
+    assert there == docs.pages(), "run make docs"
+    readme = (ROOT / "README.md").read_text()
+    assert readme == docs.with_table(readme), "run make docs"
+
+
+def test_every_technique_has_a_page_with_its_options(docs: Any) -> None:
+    pages = docs.pages()
+    for name in cards():
+        page = pages[docs.page_of(name)]
+        if name in discover():
+            assert f"python run.py method={name}" in page
+        for heading in ("Published as", "Code and paper", "Cost", "When it helps"):
+            assert f"**{heading}.**" in page
+
+
+def block(path: str) -> str:
+    """The code that stands under the name of a file."""
+    found = re.search(rf"`{re.escape(path)}`:\n\n```\w+\n(.*?)```", EXAMPLE, re.DOTALL)
+    assert found, path
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with the two files of the worked example in it, and nothing else changed."""
+    place = tmp_path_factory.mktemp("project")
+    for part in ("hype_bench", "conf", "tests", "docs", "scripts", "results/bench"):
+        shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("run.py", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / part, place / part)
+    for path in ("hype_bench/methods/embedding_dropout.py", "conf/method/embedding_dropout.yaml"):
+        assert not (place / path).exists()
+        (place / path).write_text(block(path))
+    return Path(place)
+
+
+def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=project, capture_output=True, text=True, timeout=240)
+
+
+def test_the_worked_example_runs_alone_and_combined(project: Path) -> None:
+    short = ["model=tiny_bert", "task=demo_rte", "tracker=none", "training.max_steps=3", "data.max_train_examples=40"]
+    chosen = "method=embedding_dropout,[embedding_dropout,r_drop]"
+    ended = run(project, "run.py", "-m", chosen, "method.embedding_dropout.p=0.1,0.2", *short)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "embedding_dropout+r_drop" in ended.stdout
+    wrong = run(project, "run.py", "method=embedding_dropout", "method.embedding_dropout.p=1", *short)
+    assert wrong.stderr == "error: method.embedding_dropout.p must be at least 0 and below 1, not 1\n"
+
+
+def test_the_worked_example_holds_to_the_contract(project: Path) -> None:
+    tests = ["tests/methods/test_contract.py", "tests/methods/test_ways_of_training.py"]
+    ended = run(project, "-m", "pytest", "-p", "no:cacheprovider", "-k", "embedding_dropout", *tests)
+    assert ended.returncode == 0, ended.stdout
+    assert "failed" not in ended.stdout
+    counted = re.search(r"(\d+) passed", ended.stdout + "")
+    assert counted is None or int(counted[1]) > 20
+
+
+def test_the_moments_named_are_those_there_are() -> None:
+    from hype_bench.methods.base import Moments
+
+    assert set(re.findall(r"^\| `(\w+)\(", EXAMPLE, re.MULTILINE)) == set(Moments.__dataclass_fields__)
