@@ -60,9 +60,10 @@ class Case:
     tokenizer: Any
 
     @classmethod
-    def of(cls, task: str, updates: int) -> Case:
+    def of(cls, task: str, updates: int, model: str = "minilm", *further: str) -> Case:
         name = task if os.environ.get("HYPE_BENCH_DATA") else f"demo_{task}"
-        overrides = ["model=minilm", f"task={name}", f"training.max_steps={updates}", "data.max_eval_examples=16"]
+        short = [f"training.max_steps={updates}", "data.max_eval_examples=16"]
+        overrides = [f"model={model}", f"task={name}", *short, *further]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             run = resolve(compose("config", overrides=overrides))
         tokenizer = load_tokenizer(locate(run.model))

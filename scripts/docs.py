@@ -16,6 +16,7 @@ from typing import Any
 from hype_bench.methods.base import Method
 from hype_bench.methods.card import Card
 from hype_bench.methods.registry import cards, discover
+from hype_bench.options import in_words
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "methods"
@@ -66,8 +67,8 @@ def options(cls: type[Method]) -> str:
     if not free:
         return "It has no options."
     meaning = explained(cls)
-    rows = [f"| `{f.name}` | `{written(f.default)}` | {limits(f.metadata)}{meaning[f.name]} |" for f in free]
-    return "\n".join(["| option | default | |", "|---|---|---|", *rows])
+    rows = [f"| `{f.name}` | `{written(f.default)}` | {limits(f.metadata)} | {meaning[f.name]} |" for f in free]
+    return "\n".join(["| option | default | may be | |", "|---|---|---|---|", *rows])
 
 
 def explained(cls: type[Any]) -> dict[str, str]:
@@ -97,8 +98,9 @@ def written(value: object) -> str:
 
 
 def limits(metadata: Any) -> str:
-    choices = metadata.get("choices")
-    return f"one of {', '.join(f'`{name}`' for name in choices)}: " if choices else ""
+    if choices := metadata.get("choices"):
+        return ", ".join(f"`{name}`" for name in choices)
+    return in_words(metadata["limits"]) if metadata.get("limits") else ""
 
 
 def together(cls: type[Method]) -> list[str]:

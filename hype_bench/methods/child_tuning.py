@@ -72,12 +72,14 @@ class ChildTuningF(Method):
 
         def before_step(optimizer: Optimizer) -> None:
             source.next_forward()
-            rows = torch.cat(looked_up).unique()
+            rows = torch.cat(looked_up).unique() if looked_up else None
             looked_up.clear()
             for name, parameter in model.named_parameters():
                 if parameter.grad is None:
                     continue
-                if parameter is table.weight:  # the other rows of the table have no gradient to be masked
+                if (
+                    parameter is table.weight and rows is not None
+                ):  # the other rows of the table have no gradient to be masked
                     part = parameter.grad[rows]
                     parameter.grad[rows] = self._masked(part, source, name)
                 else:
@@ -160,12 +162,14 @@ class ChildTuningD(Method):
 
     @property
     def decides(self) -> frozenset[str]:
-        return frozenset({"the gradient mask"})
+        return frozenset({"the gradient mask", "which entries of the layers are trained"})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         if self.reserve_p == 1:
             return Moments()
         children = [p for layer in encoder_layers(model) for p in layer.parameters() if p.requires_grad]
+        if not children:
+            raise UserError("child_tuning_d has nothing to mask: no weight of the layers is trained")
         masks = child_network(self._fisher(model, children, context), self.reserve_p)
 
         def parameter_groups(groups: Groups) -> Groups:

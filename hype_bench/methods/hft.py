@@ -65,9 +65,10 @@ class HFT(Method):
             """,
         differences="""
             Stated for language models with four attention and three feed-forward matrices a layer: two of four train,
-            and two of three in a random half of the layers, one in the others. Encoders like BERT have two feed-forward
-            matrices, for which the paper says nothing: one of them trains. A bias goes with its matrix. The paper draws
-            a new half for every round of continual training; a run is one round.
+            and two of three in a random half of the layers, one in the others. Encoders like BERT have two
+            feed-forward matrices, for which the paper says nothing: one of them trains. A bias that belongs to a linear
+            map goes with it; others train. The paper draws a new half for every round of continual training; a run is
+            one round.
             """,
         cost="one pass an update; frozen weights have neither gradient nor optimizer state",
         helps="The paper reports less forgetting and scores like full fine-tuning, at any share from 40 to 60 %.",

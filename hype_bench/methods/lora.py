@@ -44,9 +44,11 @@ class LoRA(Method):
             https://arxiv.org/abs/2312.03732
             """,
         differences="""
-            The library's layers as they are, with its defaults. XLNet keeps its attention matrices outside linear
-            modules: `target=query_value` refuses it, `target=all` takes its feed-forward part. Learning rates are
-            around 1e-4 to 1e-3 where full fine-tuning takes 1e-5: set `training.learning_rate`.
+            The library's layers as they are, with its defaults. `all` means the linear maps of the layers; the name
+            `dense` alone would take the pooler too. XLNet keeps its attention matrices outside linear modules:
+            `target=query_value` refuses it, `target=all` takes its feed-forward part. DeBERTa has query, key and value
+            in one map, so that the key is adapted too. Learning rates are around 1e-4 to 1e-3 where full fine-tuning
+            takes 1e-5: set `training.learning_rate`.
             """,
         cost="one pass an update; gradients and optimizer state for about 1 % of the parameters",
         helps="The paper reports full fine-tuning's scores on GLUE with RoBERTa and DeBERTa.",
@@ -60,7 +62,7 @@ class LoRA(Method):
 
     @property
     def decides(self) -> frozenset[str]:
-        return DECIDES | {"how linear maps are used"}
+        return DECIDES | {"how linear maps are used", "which entries of the layers are trained"}
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         from peft import LoraConfig  # seconds: only where it is used
@@ -76,9 +78,11 @@ class LoRA(Method):
             use_rslora=self.rank_stabilized,
             target_modules=self._targets(model),
         )
+        trained = [p for p in model.parameters() if p.requires_grad]
         with context.own_randomness("lora"):
             tuner: Any = LoraModel(model, config, "default")
-        model.requires_grad_(True)  # the library freezes what this project's own rule is about to freeze
+        for parameter in trained:  # the library freezes them; what this project's own rule freezes comes back
+            parameter.requires_grad_(True)
 
         context.cleanup.callback(tuner.merge_and_unload)
         train_only(model, context, lambda name, p: ".lora_" in name or p in head)

@@ -142,7 +142,7 @@ def fine_tune(
         outcome.updates += 1
         outcome.tokens += int(train.lengths[indices].sum())
         if outcome.updates % LOG_EVERY == 0 or outcome.updates == total:
-            rate = float(schedule.get_last_lr()[0])
+            rate = float(max(schedule.get_last_lr()))  # of the head, where layers have rates of their own
             row = {"update": outcome.updates, "loss": _mean(loss_sum, outcome.updates), "learning_rate": rate}
             outcome.curve.append(row)
             on_log(row, total)

@@ -25,6 +25,7 @@ REFUSED = {  # what two techniques cannot both decide on
     "the hidden dropout": {"hype_n", "hype_u", "no_dropout", "mixout", "dps"},
     "how linear maps are used": {"mixout", "lora"},
     "the output projection": {"mixout", "r4f"},
+    "which entries of the layers are trained": {"child_tuning_d", "lora"},
     "the optimizer's step": {"recadam", "sage", "rose"},
     "the weight decay": {"recadam", "sage", "rose", "prior_weight_decay"},
     "which weights are trained": {"top_k", "bitfit", "lora", "hft"},
@@ -38,7 +39,7 @@ def refused(first: str, second: str) -> bool:
 
 
 MOVERS = {"noisytune", "reinit"}  # of weights, which lora wraps
-NOTHING_LEFT = {("rose", "bitfit"), ("bitfit", "rose"), ("child_tuning_d", "lora")}  # to choose from, or to mask
+NOTHING_LEFT = {("rose", "bitfit"), ("bitfit", "rose")}
 
 
 @pytest.mark.parametrize("first", NAMES)
@@ -56,7 +57,7 @@ def test_every_ordered_pair_runs_or_is_refused(first: str) -> None:
         before = anatomy(model)
         moments = compose(build(chosen), model, context_of(batch, updates=4))
         if (first, second) in NOTHING_LEFT:
-            with pytest.raises(UserError, match=r"none of them is trained|nothing to mask"):
+            with pytest.raises(UserError, match="none of them is trained"):
                 moments.parameter_groups([])
             continue
         losses = list(train(model, moments, batch, 4))

@@ -1,0 +1,151 @@
+"""BitFit: the released counts on full-size BERT, which parameters train in each family, and that they train as such."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, BertConfig
+
+from hype_bench.methods.base import compose, task_loss
+from hype_bench.methods.bitfit import SUBSETS, BitFit
+from hype_bench.methods.context import Context
+from hype_bench.methods.registry import build
+from hype_bench.options import UserError
+from hype_bench.training.optimizer import parameter_groups
+from tests.methods.tiny import FAMILIES, batch_of, context_of, forward_of, still, tiny, train
+
+LR, DECAY = 3e-3, 0.01  # of tiny.train
+SIZES = {
+    "bert-base-cased": BertConfig(vocab_size=28996),
+    "bert-large-cased": BertConfig(
+        vocab_size=28996, hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096
+    ),
+}
+
+
+def trained(model: Any) -> dict[str, int]:
+    return {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_published_counts(size: str, parity: Callable[[str], Any]) -> None:
+    case = parity("bitfit")[size]
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(SIZES[size])
+    total = sum(p.numel() for p in model.parameters())
+    assert total == case["total"]
+    for biases, key in (("all", "all_bias"), (["query", "intermediate"], "query_intermediate")):
+        context = Context()
+        moments = compose({"bitfit": BitFit(biases)}, model, context)
+        found = trained(model)
+        assert sum(found.values()) == context.facts["trained_parameters"] == case[key]
+        if biases == "all":
+            assert len(found) == case["n_tensors_all"]
+            without = sum(n for name, n in found.items() if not name.startswith("classifier"))
+            assert without == case["all_bias_without_classifier"]
+            assert without / total == pytest.approx(case["fraction_all"], rel=1e-12)
+            assert sum(found.values()) - without == case["frozen"]  # the head alone
+        moments.finish()
+    assert sum(trained(model).values()) == total
+
+
+HEAD = {"bert": "classifier", "roberta": "classifier", "electra": "classifier", "xlnet": "logits_proj",
+        "deberta": "classifier", "deberta_v2": "classifier"}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_biases_and_the_head_train(family: str) -> None:
+    """By name alone: LayerNorm's, the pooler's, XLNet's attention biases and DeBERTa's q_bias and v_bias too."""
+    model = tiny(family)
+    everything = trained(model)
+    moments = compose({"bitfit": BitFit()}, model, Context())
+    assert trained(model) == {n: size for n, size in everything.items() if "bias" in n or n.startswith(HEAD[family])}
+    moments.finish()
+    assert trained(model) == everything
+
+
+# Suffixes behind "bert.encoder.layer.N.", as the released code's search by substring finds them.
+PARTS = {
+    "intermediate": {"intermediate.dense.bias"},
+    "key": {"attention.self.key.bias"},
+    "query": {"attention.self.query.bias"},
+    "value": {"attention.self.value.bias"},
+    "output": {"output.dense.bias", "attention.output.dense.bias"},
+    "output_layernorm": {"output.LayerNorm.bias", "attention.output.LayerNorm.bias"},
+    "attention_layernorm": {"attention.output.LayerNorm.bias"},
+}
+
+
+@pytest.mark.parametrize("chosen", [*PARTS, ["key", "value"], list(PARTS)], ids=str)
+def test_some_biases(chosen: str | list[str]) -> None:
+    """The pooler's bias and the head train with every choice, the embeddings' LayerNorm with none."""
+    model = tiny("bert")
+    compose({"bitfit": BitFit(chosen)}, model, Context())
+    keys = [chosen] if isinstance(chosen, str) else chosen
+    expected = {"bert.pooler.dense.bias", "classifier.weight", "classifier.bias"}
+    expected |= {f"bert.encoder.layer.{n}.{part}" for n in range(3) for key in keys for part in PARTS[key]}
+    assert trained(model).keys() == expected
+
+
+def test_every_key_is_tested() -> None:
+    assert PARTS.keys() == SUBSETS.keys()
+
+
+@pytest.mark.parametrize("family", ["bert", "xlnet", "deberta"])
+def test_the_rest_has_neither_gradient_nor_state(family: str) -> None:
+    model, batch = tiny(family).train(), batch_of(3)
+    batch["token_type_ids"] = torch.zeros_like(batch["input_ids"])  # else XLNet does not use its segment bias
+    moments = compose({"bitfit": BitFit()}, model, context_of(batch))
+    groups = moments.parameter_groups(parameter_groups(model, LR, DECAY))
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
+    task_loss(forward_of(model)(batch).logits, batch["labels"]).backward()
+    moments.before_step(optimizer)
+    optimizer.step()
+    with_state = {name for name, p in model.named_parameters() if p in optimizer.state}
+    assert with_state == trained(model).keys()
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == with_state
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_steps_against_a_plain_model(count: int) -> None:
+    """AdamW in numpy on a plain model's gradients, of which all but those of biases and head are left out."""
+    model, batch = still(tiny("bert")), batch_of(3)
+    list(train(model, compose({"bitfit": BitFit()}, model, context_of(batch)), batch, count))
+    plain = still(tiny("bert"))
+    first: dict[str, Any] = defaultdict(float)
+    second: dict[str, Any] = defaultdict(float)
+    for step in range(1, count + 1):
+        plain.zero_grad()
+        task_loss(forward_of(plain)(batch).logits, batch["labels"]).backward()
+        for name, p in plain.named_parameters():
+            if name.endswith("bias") or name == "classifier.weight":
+                g = p.grad.numpy()
+                first[name] = 0.9 * first[name] + 0.1 * g
+                second[name] = 0.999 * second[name] + 0.001 * g**2
+                change = first[name] / (1 - 0.9**step) / (np.sqrt(second[name] / (1 - 0.999**step)) + 1e-8)
+                p.data.copy_(torch.from_numpy(p.detach().numpy() * (1 - LR * DECAY) - LR * change))
+    for (name, p), q in zip(model.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(p.detach(), q.detach(), atol=1e-10, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("biases", ["queries", ["query", "keys"], []], ids=str)
+def test_biases_that_are_not_known(biases: str | list[str]) -> None:
+    with pytest.raises(UserError, match=r"bitfit\.biases must be all or some of intermediate, key, query, value"):
+        compose({"bitfit": BitFit(biases)}, tiny("bert"), Context())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "complaint"),
+    [
+        ({"bitfit": {"biases": 3}}, "biases must be a name or a list"),
+        ({"bitfit": {}, "hft": {}}, "cannot be combined: each decides on which weights are trained"),
+    ],
+)
+def test_options_that_cannot_be(chosen: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        build(chosen)
