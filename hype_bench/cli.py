@@ -55,7 +55,10 @@ def soup(
     results_dir: ResultsDir = Path("results"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
-    """Average the weights of finished runs (training.save=last) that differ in seed or training settings alone."""
+    """Average the weights of finished runs.
+
+    They are those with training.save=last that differ in seed or training settings alone.
+    """
     from hype_bench.soup import make
 
     try:

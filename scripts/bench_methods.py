@@ -107,9 +107,9 @@ def report(rows: list[dict[str, Any]], arguments: argparse.Namespace, case: Case
     lines = [
         "# What each technique costs, relative to vanilla",
         "",
-        f"`make bench-methods`: {arguments.model} on {run.task.name}, batch {run.training.batch_size}, float32, {where}. "
-        f"Time: medians of {arguments.repeats} ratios of median updates, each technique in turns with vanilla. Memory: "
-        "the peak of a process of its own. The bounds are this project's own.",
+        f"`make bench-methods`: {arguments.model} on {run.task.name}, batch {run.training.batch_size}, float32, "
+        f"{where}. Time: medians of {arguments.repeats} ratios of median updates, each in turns with vanilla. "
+        "Memory: the peak of a process of its own. The bounds are this project's own.",
         "",
         "| technique | time | bound | memory | bound |",
         "|---|---|---|---|---|",

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from tests.conftest import Command, Warm
 
 SWEEP = [
-    "-m", "model=tiny_bert", "task=demo_rte", "tracker=none", "seed=1,2,3", "training.max_steps=3", "training.save=last",
-    "data.max_train_examples=60", "data.max_eval_examples=40",
+    "-m", "model=tiny_bert", "task=demo_rte", "tracker=none", "seed=1,2,3",
+    "training.max_steps=3", "training.save=last", "data.max_train_examples=60", "data.max_eval_examples=40",
 ]  # fmt: skip
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Forward, Gradients, Loss, Method, Moments
+from hype_bench.methods.base import Forward, Gradients, Loss, Method, Moments, full
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context, NoiseSource
 from hype_bench.methods.registry import register
@@ -28,7 +29,8 @@ def first_delta(draw: Tensor, places: Places, magnitude: float, norm: str) -> Te
     arXiv:1909.11764
     """
     delta = (2 * draw - 1) * magnitude * places.real.unsqueeze(-1)
-    return delta / places.spread((places.lengths * draw.shape[-1]).sqrt()) if norm == "l2" else delta
+    size = (places.lengths * draw.shape[-1]).to(draw.dtype)
+    return delta / places.spread(size.sqrt()) if norm == "l2" else delta
 
 
 def ascend(
@@ -40,7 +42,7 @@ def ascend(
     """
     if norm == "linf":
         flat = gradient.abs().amax(-1).flatten()
-        largest = flat.new_zeros(places.examples).index_reduce(0, places.owners.flatten(), flat, "amax")
+        largest = flat.new_zeros(places.examples).scatter_reduce(0, places.owners.flatten(), flat, "amax")
         moved = delta + learning_rate * gradient / places.spread(largest.clamp_min(1e-8))
         return moved.clamp(-most_norm, most_norm) if most_norm else moved
     moved = delta + learning_rate * gradient / places.spread(places.norms(gradient).clamp_min(1e-8))
@@ -100,18 +102,20 @@ class FreeLB(Method):
         passes = self.steps + (self.passes == "fairseq")
 
         def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
+            if not climb.climbing:  # a loss that nobody will climb is the task's
+                return inner(batch, forward)
             climb.losses += 1
             with context.during(freelb=climb.losses):
                 return inner(batch, forward) / passes
 
         def gradients(pieces: list[Batch], inner: Gradients) -> Tensor:
             rewind = context.bookmark()
-            climb.begin()
-            total = inner(pieces)
-            for _ in range(passes - 1):
-                climb.ascend()
-                rewind()
-                total = total + inner(pieces)
+            with climb.begun():
+                total = inner(pieces)
+                for _ in range(passes - 1):
+                    climb.ascend()
+                    rewind()
+                    total = total + inner(pieces)
             return total
 
         return Moments(loss=loss, gradients=gradients)
@@ -126,16 +130,23 @@ class _Climb:
         self.pieces: dict[int, tuple[Tensor, Places]] = {}
         self.losses = 0
 
-    def begin(self) -> None:
-        self.pieces.clear()
-        self.losses = 0
+        self.climbing = False
+
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[None]:
+        self.climbing, self.losses = True, 0
+        try:
+            yield
+        finally:
+            self.climbing = False
+            self.pieces.clear()
 
     def add(self, table: nn.Module, args: Any, embedded: Tensor) -> Tensor | None:
         piece = self.context.present.get("freelb")
         if piece is None or not table.training:
             return None
         if piece not in self.pieces:
-            places, draw = self.places(), self.source.uniform(embedded.detach().float(), "delta")
+            places, draw = self.places(), self.source.uniform(full(embedded.detach()), "delta")
             delta = first_delta(draw, places, self.method.init_magnitude, self.method.norm)
             self.pieces[piece] = delta.requires_grad_(), places
         return embedded + self.pieces[piece][0].to(embedded.dtype)

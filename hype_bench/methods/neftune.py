@@ -18,17 +18,17 @@ from hype_bench.models.places import Places, PlacesNow
 from hype_bench.options import choice, number
 
 
-def noise_bound(places: Places, width: int, alpha: float, length: str) -> Tensor:
+def noise_bound(places: Places, like: Tensor, alpha: float, length: str) -> Tensor:
     """``alpha / sqrt(L d)`` at every place, with a last dimension of 1; 0 at padding with ``length="own"``.
 
     Args:
-        width: d, of the embeddings.
+        like: the embeddings, (.., .., d); gives d and the dtype.
         length: ``padded``: L is the length of the padded batch, padding is noised too; ``own``: the example's own.
 
     Reference: Jain et al. 2024, "NEFTune: Noisy Embeddings Improve Instruction Finetuning", arXiv:2310.05914
     """
     lengths = places.lengths if length == "own" else torch.full_like(places.lengths, places.padded_length)
-    bound = places.spread(alpha / (lengths * width).sqrt())
+    bound = places.spread(alpha / (lengths * like.shape[-1]).to(like.dtype).sqrt())
     return bound * places.real.unsqueeze(-1) if length == "own" else bound
 
 
@@ -75,7 +75,7 @@ class NEFTune(Method):
             if not table.training:
                 return None
             draw = 2 * source.uniform(embedded, "embedding") - 1
-            return embedded + draw * noise_bound(places(), embedded.shape[-1], self.alpha, self.length)
+            return embedded + draw * noise_bound(places(), embedded, self.alpha, self.length)
 
         context.until_finish(model.get_input_embeddings().register_forward_hook(add))
         return Moments()

@@ -46,7 +46,7 @@ def divergence(perturbed: Tensor, clean: Tensor, variant: str, is_regression: bo
     With ``official`` the target of each of the two KL terms is detached, as in the release.
     """
     if is_regression:
-        return F.mse_loss(perturbed, clean.detach() if variant == "official" else clean)
+        return F.mse_loss(perturbed, clean)
     if variant == "paper":
         return symmetric_kl(perturbed, clean) / len(clean)
     log_p, log_q = (F.log_softmax(full(z), -1) for z in (perturbed, clean))
@@ -57,14 +57,20 @@ def divergence(perturbed: Tensor, clean: Tensor, variant: str, is_regression: bo
 def ascent_loss(perturbed: Tensor, clean: Tensor, variant: str, is_regression: bool) -> Tensor:
     """What the perturbation climbs; the clean output is fixed.
 
-    ``official``: twice the KL of the clean from the perturbed output, summed over the batch, or summed squares.
+    ``official``: ``2 p (r(p) - r(q))`` summed over classes and batch, p of the perturbed and q of the clean output, r
+    the log-odds, which are detached; of a regression summed squares.
     """
     if variant == "paper":
         return divergence(perturbed, clean.detach(), variant, is_regression)
     if is_regression:
         return F.mse_loss(perturbed, clean.detach(), reduction="sum")
-    log_p, log_q = F.log_softmax(full(perturbed), -1), F.log_softmax(full(clean.detach()), -1)
-    return 2 * (log_q.exp() * (log_q - log_p)).sum()
+    p, q = full(perturbed).softmax(-1), full(clean.detach()).softmax(-1)
+    return 2 * (p * (_log_odds(p.detach()) - _log_odds(q))).sum()
+
+
+def _log_odds(p: Tensor) -> Tensor:
+    """As in the release, which keeps away from 0 and 1."""
+    return -(1 / (p + _STABILISER) - 1 + _STABILISER).log()
 
 
 @register("smart")
@@ -100,7 +106,8 @@ class SMART(Method):
         differences="""
             In the release no radius multiplies the normalised direction, so that every token's perturbation has a
             largest entry near 1, five orders of magnitude beyond the paper's ball (`variant=official`); its ascent
-            climbs twice the summed KL, and each KL target of the final term is detached. Default: the paper's ball with
+            climbs a summed difference of log-odds, which are detached, and each KL target of the final term is
+            detached. Default: the paper's ball with
             an explicit radius; its step rule is given from memory of the paper, not from code. Norms other than the
             largest entry crash in the release and are not offered; the Bregman proximal term is in neither.
             """,
@@ -122,6 +129,8 @@ class SMART(Method):
         context.until_finish(encoder_layers(model)[0].register_forward_pre_hook(entrance.add))
 
         def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
+            if not model.training:
+                return inner(batch, forward)
             is_regression = batch["labels"].is_floating_point()
             with context.during(smart=0.0):
                 task, clean = with_logits(inner, batch, forward)

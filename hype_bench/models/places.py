@@ -43,8 +43,8 @@ class Places:
 
     @property
     def lengths(self) -> Tensor:
-        """Real tokens of every example, (examples,)."""
-        return self._sum(self.real.float())
+        """Real tokens of every example, (examples,), whole numbers."""
+        return self._sum(self.real.long())
 
     def norms(self, x: Tensor) -> Tensor:
         """The Frobenius norm of every example's part of ``x``, (examples,)."""

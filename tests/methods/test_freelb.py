@@ -1,0 +1,328 @@
+"""FreeLB against its ascent written out: loops over examples, passes with ``inputs_embeds`` instead of hooks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hype_bench.methods.base import Method, compose, forward_of, objective, task_loss
+from hype_bench.methods.context import Batch
+from hype_bench.methods.freelb import FreeLB, ascend, first_delta
+from hype_bench.methods.hype import HyPe
+from hype_bench.models.attention import Layout
+from hype_bench.models.packing import attach_packing
+from hype_bench.models.places import Places
+from tests.methods.noise_by_hand import (
+    LENGTHS,
+    Recorder,
+    Table,
+    Wave,
+    alone,
+    assert_close,
+    assert_unrelated,
+    attach,
+    drawn,
+    embedded_pass,
+    gradients,
+    packed,
+    train_by_hand,
+    unequal,
+)
+from tests.methods.tiny import batch_of, context_of, cut, still, tiny, train
+
+Nested = list[list[list[float]]]  # example, place, width
+
+
+def begun(draw: Nested, mask: list[list[int]], method: FreeLB) -> Nested:
+    """U(-1, 1) on real tokens; over sqrt(tokens * width) of the example for l2."""
+    delta = []
+    for example, real in zip(draw, mask, strict=True):
+        size = math.sqrt(sum(real) * len(example[0])) if method.norm == "l2" else 1.0
+        delta.append([[(2 * u - 1) * method.init_magnitude * m / size for u in token]
+                      for token, m in zip(example, real, strict=True)])  # fmt: skip
+    return delta
+
+
+def climbed(delta: Nested, gradient: Nested, method: FreeLB) -> Nested:
+    """One step of every example on its own, and back into its ball."""
+    moved = []
+    for d, g in zip(delta, gradient, strict=True):
+        flat_d, flat_g = (torch.tensor(x, dtype=torch.float64).flatten().tolist() for x in (d, g))
+        if method.norm == "l2":
+            size = max(math.sqrt(sum(v * v for v in flat_g)), 1e-8)
+        else:
+            size = max(max(abs(v) for v in flat_g), 1e-8)
+        new = [a + method.learning_rate * b / size for a, b in zip(flat_d, flat_g, strict=True)]
+        if method.max_norm and method.norm == "l2":
+            length = math.sqrt(sum(v * v for v in new))
+            new = [v * method.max_norm / length for v in new] if length > method.max_norm else new
+        elif method.max_norm:
+            new = [min(max(v, -method.max_norm), method.max_norm) for v in new]
+        width = len(d[0])
+        moved.append([new[at : at + width] for at in range(0, len(new), width)])
+    return moved
+
+
+def update_by_hand(model: Any, batch: Batch, draw: Tensor, method: FreeLB) -> Tensor:
+    """Leaves the mean gradient of all passes of an update; ``draw`` is (batch, length, width)."""
+    passes = method.steps + (1 if method.passes == "fairseq" else 0)
+    delta = torch.tensor(begun(draw.tolist(), batch["attention_mask"].tolist(), method), dtype=torch.float64)
+    losses = []
+    for _ in range(passes):
+        delta.requires_grad_()
+        losses.append(task_loss(embedded_pass(model, batch, delta), batch["labels"]))
+        (losses[-1] / passes).backward()
+        delta = torch.tensor(climbed(delta.tolist(), delta.grad.tolist(), method), dtype=torch.float64)
+    return sum(losses) / passes
+
+
+METHODS = [
+    FreeLB(steps=3, learning_rate=0.5, init_magnitude=0.4),
+    FreeLB(steps=3, learning_rate=0.5, init_magnitude=0.4, max_norm=0.3),
+    FreeLB(steps=2, learning_rate=0.5, init_magnitude=0.0, passes="fairseq"),
+    FreeLB(steps=3, learning_rate=0.1, init_magnitude=0.05, norm="linf"),
+    FreeLB(steps=2, learning_rate=0.1, init_magnitude=0.05, norm="linf", max_norm=0.12, passes="fairseq"),
+]
+
+
+@pytest.mark.parametrize("outputs", [3, 1], ids=["classification", "regression"])
+@pytest.mark.parametrize("family", ["bert", "xlnet"])
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.norm}-{m.max_norm:g}-{m.passes}")
+def test_against_the_ascent_by_hand(method: FreeLB, family: str, outputs: int) -> None:
+    """Loss, gradients and the weights after one and three updates of a padded batch."""
+    batch = unequal(outputs, family)
+    for count in (1, 3):
+        model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
+        attached = attach(method, model)
+        losses = list(train(model, attached.moments, batch, count))
+        draws = iter(d.transpose(0, 1) if family == "xlnet" else d for d in drawn(attached))
+        expected = train_by_hand(
+            reference, count, lambda r=reference, d=draws: update_by_hand(r, batch, next(d), method)
+        )
+        assert losses == pytest.approx(expected, abs=1e-6)
+        assert next(draws, None) is None  # drawn once an update
+        attached.moments.finish()
+        assert_close(model.state_dict(), reference.state_dict(), atol=1e-5)
+
+    model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
+    attached = attach(method, model)
+    loss = attached.backward(batch)
+    (draw,) = drawn(attached)
+    by_hand = update_by_hand(reference, batch, draw.transpose(0, 1) if family == "xlnet" else draw, method)
+    assert loss.item() == pytest.approx(by_hand.item(), abs=1e-6)
+    assert_close(gradients(model), gradients(reference), atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+@pytest.mark.parametrize("most", [0.0, 0.25, 0.5, 5.0])
+@pytest.mark.parametrize("layout", ["padded", "packed", "xlnet"])
+def test_functions_against_loops(layout: str, most: float, norm: str) -> None:
+    """In three layouts, every example compared with itself alone; no ball, one that some leave, one that none does."""
+    lengths, width = LENGTHS, 3
+    generator = torch.Generator().manual_seed(4)
+    if layout == "packed":
+        ids = torch.ones(1, sum(lengths))
+        places = Places.of({"input_ids": ids, "packing": Layout.of(list(lengths))})
+    else:
+        places = Places.of(unequal(), length_first=layout == "xlnet")
+    shape = (*places.owners.shape, width)
+    draw, gradient = torch.rand(shape, generator=generator), torch.randn(shape, generator=generator)
+    gradient = gradient * places.real.unsqueeze(-1)  # padding reaches no output
+    gradient[places.owners == 1] = 0  # an example that has no gradient stays where it is
+    method = FreeLB(init_magnitude=0.7, learning_rate=0.2, max_norm=most, norm=norm)
+    delta = first_delta(draw, places, method.init_magnitude, norm)
+    moved = ascend(delta, gradient, places, method.learning_rate, method.max_norm, norm)
+    for example, length in enumerate(lengths):
+        own = (places.owners == example) & places.real
+        (first,) = begun([draw[own].tolist()], [[1] * length], method)
+        torch.testing.assert_close(delta[own], torch.tensor(first), atol=1e-7, rtol=1e-6)
+        (second,) = climbed([first], [gradient[own].tolist()], method)
+        torch.testing.assert_close(moved[own], torch.tensor(second), atol=1e-7, rtol=1e-6)
+    assert not delta[~places.real].any()
+    assert not moved[~places.real].any()
+
+
+def test_the_largest_entry_of_an_example_is_found_without_a_warning() -> None:
+    places, gradient = Places.of({"input_ids": torch.ones(2, 1)}), torch.tensor([[[1.0, -4.0]], [[0.5, 0.0]]])
+    torch.set_warn_always(True)  # else torch warns once a process, whoever came first
+    try:
+        moved = ascend(torch.zeros_like(gradient), gradient, places, 1.0, 0.0, "linf")
+    finally:
+        torch.set_warn_always(False)
+    torch.testing.assert_close(moved, torch.tensor([[[0.25, -1.0]], [[1.0, 0.0]]]))
+
+
+def test_first_perturbation_is_uniform_in_a_million_draws() -> None:
+    """l2: U(-1, 1) magnitude / sqrt(tokens * width) of each example, nothing at padding; linf: U(-magnitude, it)."""
+    lengths = torch.tensor([50, 250, 125, 75])
+    mask = (torch.arange(250)[None] < lengths[:, None]).long()
+    model = Table(2000)
+    batch = {"input_ids": torch.ones_like(mask), "attention_mask": mask, "labels": torch.zeros(4)}
+    real = mask.bool()
+    for norm in ("l2", "linf"):
+        bound = 0.3 / (lengths * 2000).sqrt() if norm == "l2" else torch.full((4,), 0.3)
+        units = []
+        for seed in (3, 4):
+            attached = attach(FreeLB(steps=1, init_magnitude=0.3, norm=norm), model, seed=seed)
+            for _ in range(2):
+                delta = perturbation(attached, model, batch)
+                assert not delta[~real].any()
+                units.append((delta / bound[:, None, None])[real])
+            attached.moments.finish()
+        unit = units[0]
+        assert unit.numel() == 10**6
+        assert abs(float(unit.mean())) < 4 * 3**-0.5 / 1000
+        assert float(unit.var()) == pytest.approx(1 / 3, rel=0.005)
+        assert 0.9999 < float(unit.max()) <= 1 + 1e-6
+        assert -1 - 1e-6 <= float(unit.min()) < -0.9999
+        assert_unrelated(unit, units[1])  # another update
+        assert_unrelated(unit, units[2])  # another seed
+
+
+def perturbation(attached: Any, model: Table, batch: Batch) -> Tensor:
+    """What the first pass of an update adds to a table of zeros."""
+    seen: list[Tensor] = []
+
+    def backward(pieces: list[Batch]) -> Tensor:
+        def inner(piece: Batch, forward: Any) -> Tensor:
+            seen.append(forward(piece).logits)
+            return seen[-1].sum()
+
+        loss = attached.moments.loss(pieces[0], forward_of(model), inner)
+        loss.backward()
+        return loss.detach()
+
+    attached.moments.gradients([batch], backward)
+    return seen[0].detach()
+
+
+def passes_of(model: Any, methods: dict[str, Any], batch: Batch, updates: int = 1) -> tuple[list[float], list[Tensor]]:
+    """Losses of some updates without a step between them, and the logits of all their passes."""
+    logits: list[Tensor] = []
+    handle = model.register_forward_hook(lambda _, args, output: logits.append(output.logits.detach()))
+    moments = compose(methods, model, context_of(batch))
+
+    def backward(pieces: list[Batch]) -> Tensor:
+        loss = moments.loss(pieces[0], forward_of(model), objective)
+        loss.backward()
+        return loss.detach()
+
+    losses = [float(moments.gradients([batch], backward)) for _ in range(updates)]
+    moments.finish()
+    handle.remove()
+    return losses, logits
+
+
+@pytest.mark.parametrize(("passes", "count"), [("paper", 3), ("fairseq", 4)])
+def test_number_of_passes_and_their_mean(passes: str, count: int) -> None:
+    batch = batch_of(3)
+    method = FreeLB(steps=3, learning_rate=0.1, passes=passes)
+    (loss,), logits = passes_of(still(tiny("bert")), {"freelb": method}, batch)
+    assert len(logits) == count
+    by_pass = [float(task_loss(z, batch["labels"])) for z in logits]
+    assert loss == pytest.approx(sum(by_pass) / count, abs=1e-6)
+    assert by_pass == sorted(by_pass), "the perturbation does not climb the loss"
+    assert by_pass[-1] > by_pass[0] + 0.01
+
+
+@pytest.mark.parametrize("magnitude", [0.0, 0.3])
+def test_all_passes_of_an_update_have_the_same_dropout(magnitude: float) -> None:
+    """Also the same noise of another technique; the next update has other masks: those that vanilla would have."""
+    batch = batch_of(3)
+    method = FreeLB(steps=3, learning_rate=0.0, init_magnitude=magnitude)
+    hype = HyPe(scale=0.3, dropout=None)
+    torch.manual_seed(1)
+    _, logits = passes_of(tiny("bert").train(), {"freelb": method, "hype": hype}, batch, updates=2)
+    first, second = logits[:3], logits[3:]
+    assert len(second) == 3
+    assert all(torch.equal(z, first[0]) for z in first)
+    assert all(torch.equal(z, second[0]) for z in second)
+    assert not torch.equal(first[0], second[0])
+    if magnitude == 0:
+        torch.manual_seed(1)
+        _, vanilla = passes_of(tiny("bert").train(), {"hype": hype}, batch, updates=2)
+        assert torch.equal(vanilla[0], first[0])
+
+
+def test_dropout_of_the_next_update_is_that_of_vanilla() -> None:
+    batch = batch_of(3)
+    states = []
+    for methods in ({"vanilla": Method()}, {"freelb": FreeLB(steps=3, init_magnitude=0.2)}):
+        torch.manual_seed(1)
+        passes_of(tiny("bert").train(), methods, batch, updates=2)
+        states.append(torch.get_rng_state())
+    assert torch.equal(*states)
+
+
+@pytest.mark.parametrize("method", [FreeLB(learning_rate=0.5), FreeLB(learning_rate=0.1, norm="linf", max_norm=0.15)])
+def test_pieces_of_an_update_equal_the_whole_batch(method: FreeLB) -> None:
+    """Gradient accumulation with pieces of 5 and 3 examples that count by their size."""
+    batch = batch_of(3)
+    found = []
+    for pieces in ([batch], cut(batch, 5)):
+        model = still(tiny("bert"))
+        moments = compose({"freelb": method}, model, context_of(batch))
+        loss = moments.gradients(pieces, weighing(model, moments))
+        found.append((float(loss), gradients(model)))
+        moments.finish()
+    assert found[1][0] == pytest.approx(found[0][0], abs=1e-6)
+    assert_close(found[1][1], found[0][1], atol=1e-6)
+
+
+def weighing(model: Any, moments: Any) -> Any:
+    """Forward and backward as the training loop has them: a piece counts by its examples."""
+
+    def backward(pieces: list[Batch]) -> Tensor:
+        whole, losses = sum(len(piece["labels"]) for piece in pieces), []
+        for piece in pieces:
+            loss = moments.loss(piece, forward_of(model), objective) * (len(piece["labels"]) / whole)
+            loss.backward()
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+    return backward
+
+
+def test_every_piece_has_a_perturbation_of_its_own() -> None:
+    """Drawn once an update, kept through its passes, another in the next update."""
+    model, batch = still(tiny("bert")), batch_of(3)
+    attached = attach(FreeLB(steps=3, init_magnitude=0.5), model, Recorder)
+    for _ in range(2):
+        attached.moments.gradients(cut(batch, 4), weighing(model, attached.moments))
+    draws = drawn(attached)
+    assert [d.shape for d in draws] == [(4, 7, 32)] * 4
+    assert len({float(d.sum()) for d in draws}) == 4
+
+
+@pytest.mark.parametrize("method", METHODS[1::2], ids=["l2", "linf"])
+@pytest.mark.parametrize("family", ["bert", "xlnet"])
+def test_a_batch_is_its_examples_alone_and_padding_is_nothing(family: str, method: FreeLB) -> None:
+    """Same noise at every token: a padded batch gives the mean of its examples alone, and a packed row too."""
+    batch = unequal(3, family)
+    whole = update(family, method, batch)
+    other = update(family, method, unequal(3, family, padding=33))
+    assert other[0] == whole[0]
+    assert_close(other[1], whole[1], atol=0)
+
+    examples = [update(family, method, alone(batch, index)) for index in range(4)]
+    assert sum(loss for loss, _ in examples) / 4 == pytest.approx(whole[0], abs=1e-6)
+    mean = {name: sum(g[name] for _, g in examples) / 4 for name in whole[1]}
+    assert_close(mean, whole[1], atol=1e-6)
+    if family == "bert":
+        row = update(family, method, packed(batch))
+        assert row[0] == pytest.approx(whole[0], abs=1e-6)
+        assert_close(row[1], whole[1], atol=1e-6)
+
+
+def update(family: str, method: FreeLB, batch: Batch) -> tuple[float, dict[str, Tensor]]:
+    model = still(tiny(family))
+    if "packing" in batch:
+        attach_packing(model)
+    attached = attach(method, model, Wave)
+    loss = float(attached.backward(batch))
+    attached.moments.finish()
+    return loss, gradients(model)

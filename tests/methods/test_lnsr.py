@@ -1,0 +1,246 @@
+"""LNSR: linear layers in closed form, BERT and XLNet with passes through wrapped layers instead of hooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hype_bench.methods.base import forward_of, task_loss
+from hype_bench.methods.context import Batch
+from hype_bench.methods.lnsr import LNSR, instability
+from hype_bench.models.packing import attach_packing
+from hype_bench.options import UserError
+from tests.methods.noise_by_hand import (
+    LENGTHS,
+    Stack,
+    Wave,
+    alone,
+    assert_close,
+    assert_unrelated,
+    attach,
+    drawn,
+    gradients,
+    layered_pass,
+    packed,
+    train_by_hand,
+    unequal,
+)
+from tests.methods.tiny import logits_of, still, tiny, train
+
+MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])
+
+
+def linear(seed: int = 0) -> tuple[Stack, Batch]:
+    """Three linear layers of widths 3, 4, 2, 3, and a batch of two examples of 3 and 2 tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(4, 3), (2, 4), (3, 2)]
+    model = Stack([torch.randn(shape, dtype=torch.float64, generator=generator) for shape in shapes])
+    hidden = torch.randn(2, 4, 3, dtype=torch.float64, generator=generator)
+    return model, {"input_ids": MASK, "attention_mask": MASK, "hidden": hidden, "labels": torch.tensor([0, 1])}
+
+
+def times(matrix: list[list[float]], vector: list[float]) -> list[float]:
+    return [sum(a * v for a, v in zip(row, vector, strict=True)) for row in matrix]
+
+
+def closed_form(matrices: list[list[list[float]]], noise: Tensor, layer: int) -> float:
+    """``sum over r >= layer of || A_r .. A_layer noise ||^2``, the mean over tokens without padding."""
+    total = 0.0
+    for tokens, mask in zip(noise.tolist(), MASK.tolist(), strict=True):
+        for token, real in zip(tokens, mask, strict=True):
+            for matrix in matrices[layer:]:
+                token = times(matrix, token)
+                total += real * sum(v * v for v in token)
+    return total / sum(map(sum, MASK.tolist()))
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_closed_form_of_linear_layers(layer: int) -> None:
+    """And its gradient, by differences of the closed form: none for layers below, none through the input."""
+    model, batch = linear()
+    attached = attach(LNSR(scale=0.5, layer=layer, weight=0.7), model.train())
+    loss = attached.loss(batch)
+    (draw,) = drawn(attached)
+    matrices = [linear.weight.tolist() for linear in model.layers]
+    expected = 0.7 * closed_form(matrices, 0.5 * draw, layer)
+    task = task_loss(model(**batch).logits, batch["labels"])
+    assert (loss - task).item() == pytest.approx(expected, rel=1e-12)
+    assert expected > 0.1
+
+    loss.backward()
+    whole = [linear.weight.grad.clone() for linear in model.layers]
+    model.zero_grad()
+    task_loss(model(**batch).logits, batch["labels"]).backward()
+    for index, (gradient, module) in enumerate(zip(whole, model.layers, strict=True)):
+        for row in range(len(matrices[index])):
+            for column in range(len(matrices[index][0])):
+                values = []
+                for step in (1e-4, -1e-4):
+                    moved = [[list(r) for r in matrix] for matrix in matrices]
+                    moved[index][row][column] += step
+                    values.append(0.7 * closed_form(moved, 0.5 * draw, layer))
+                slope = (values[0] - values[1]) / 2e-4
+                ours = float(gradient[row, column] - module.weight.grad[row, column])
+                assert ours == pytest.approx(slope, abs=1e-8, rel=1e-8)
+                assert (slope == 0) == (index < layer)
+
+
+def test_with_linear_layers_the_input_does_not_matter() -> None:
+    found = []
+    for factor in (1.0, -3.0):
+        model, batch = linear()
+        batch["hidden"] = factor * batch["hidden"]
+        attached = attach(LNSR(scale=0.5), model.train())
+        found.append((attached.loss(batch) - task_loss(model(**batch).logits, batch["labels"])).item())
+    assert found[0] == pytest.approx(found[1], rel=1e-12)
+
+
+def test_instability_against_a_loop() -> None:
+    generator = torch.Generator().manual_seed(1)
+    clean, noised = (
+        [torch.randn(2, 4, width, dtype=torch.float64, generator=generator) for width in (3, 5)] for _ in range(2)
+    )
+    total = 0.0
+    for a, b in zip(clean, noised, strict=True):
+        for x, y, mask in zip(a.tolist(), b.tolist(), MASK.tolist(), strict=True):
+            for u, v, real in zip(x, y, mask, strict=True):
+                total += sum((p - q) ** 2 for p, q in zip(u, v, strict=True)) if real else 0.0
+    assert instability(clean, noised, MASK.bool()).item() == pytest.approx(total / 5, rel=1e-12)
+    assert instability(clean, clean, MASK.bool()).item() == 0.0
+
+
+def update_by_hand(model: Any, batch: Batch, draw: Tensor, method: LNSR) -> Tensor:
+    logits, clean = layered_pass(model, batch)
+    _, noised = layered_pass(model, batch, into={method.layer: lambda hidden: hidden + method.scale * draw})
+    loss = task_loss(logits, batch["labels"])
+    for a, b in zip(clean[method.layer :], noised[method.layer :], strict=True):
+        difference = (a - b).transpose(0, 1) if model.config.model_type == "xlnet" else a - b
+        loss = loss + method.weight * (difference[batch["attention_mask"].bool()] ** 2).sum() / sum(LENGTHS)
+    loss.backward()
+    return loss
+
+
+@pytest.mark.parametrize("outputs", [3, 1], ids=["classification", "regression"])
+@pytest.mark.parametrize("family", ["bert", "xlnet"])
+@pytest.mark.parametrize("layer", [0, 2])
+def test_against_passes_by_hand(layer: int, family: str, outputs: int) -> None:
+    """Loss, gradients, and the weights after one and three updates of a padded batch."""
+    batch, method = unequal(outputs, family), LNSR(scale=0.5, layer=layer, weight=0.1)
+    model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
+    attached = attach(method, model)
+    loss = attached.backward(batch)
+    (draw,) = drawn(attached)
+    assert loss.item() == pytest.approx(update_by_hand(reference, batch, draw, method).item(), rel=1e-12)
+    assert_close(gradients(model), gradients(reference), atol=1e-12)
+    for count in (1, 3):
+        model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
+        attached = attach(method, model)
+        losses = list(train(model, attached.moments, batch, count))
+        draws = iter(drawn(attached))
+        expected = train_by_hand(
+            reference, count, lambda r=reference, d=draws: update_by_hand(r, batch, next(d), method)
+        )
+        assert losses == pytest.approx(expected, rel=1e-10)
+        assert next(draws, None) is None
+        attached.moments.finish()
+        assert_close(model.state_dict(), reference.state_dict(), atol=1e-9)
+
+
+def test_with_dropout_only_the_layers_above_the_noise_count() -> None:
+    """Each pass has its own masks, so that layers below differ too; by hand with the same masks."""
+    batch, method = unequal(), LNSR(scale=0.5, layer=2)
+    model = tiny("bert").double().train()
+    attached = attach(method, model)
+    torch.manual_seed(6)
+    loss = attached.loss(batch)
+    attached.moments.finish()
+    torch.manual_seed(6)
+    (draw,) = drawn(attached)
+    assert loss.item() == pytest.approx(update_by_hand(model, batch, draw, method).item(), rel=1e-12)
+
+
+def test_without_noise_nothing_is_added() -> None:
+    model, batch = still(tiny("bert")), unequal()
+    plain = task_loss(logits_of(model, batch), batch["labels"]).item()
+    silent, loud = (attach(LNSR(scale=scale), model).loss(batch).item() for scale in (0.0, 1e-2))
+    assert silent == plain
+    assert loud > plain
+
+
+def test_two_passes_and_the_task_is_scored_on_the_clean_one() -> None:
+    model, batch, passes = still(tiny("bert")), unequal(), list[Tensor]()
+    plain = logits_of(model, batch)
+    attached = attach(LNSR(scale=0.5, weight=1e-9), model)
+    model.register_forward_hook(lambda _, args, output: passes.append(output.logits.detach()))
+    loss = attached.loss(batch)
+    assert torch.equal(passes[0], plain)
+    assert not torch.equal(passes[1], plain)
+    assert len(passes) == 2
+    assert loss.item() == pytest.approx(task_loss(plain, batch["labels"]).item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("layer", [3, 24])
+def test_a_layer_that_does_not_exist(layer: int) -> None:
+    with pytest.raises(UserError, match=r"lnsr\.layer must be at most 2"):
+        attach(LNSR(layer=layer), tiny("bert"))
+    with pytest.raises(UserError, match="at least 0"):
+        LNSR(layer=-1)
+
+
+def test_noise_is_normal_in_a_million_draws() -> None:
+    """At the input of its layer, in the second pass alone."""
+    model = Stack([torch.eye(100, dtype=torch.float64)] * 3).train()
+    ids = torch.ones(100, 100, dtype=torch.long)
+    batch = {"input_ids": ids, "hidden": torch.zeros(100, 100, 100, dtype=torch.float64), "labels": ids[0]}
+    noises = []
+    for seed in (3, 4):
+        attached, entered = attach(LNSR(scale=0.2, layer=1), model, seed=seed), list[Tensor]()
+        handle = model.layers[1].register_forward_pre_hook(lambda _, args, e=entered: e.append(args[0].detach()))
+        for _ in range(2):
+            attached.loss(batch)
+        assert not entered[0].any()
+        assert not entered[2].any()
+        noises += [entered[1], entered[3]]
+        handle.remove()
+        attached.moments.finish()
+    noise = noises[0]
+    assert noise.numel() == 10**6
+    assert abs(float(noise.mean())) < 4 * 0.2 / 1000
+    assert float(noise.std()) == pytest.approx(0.2, rel=0.005)
+    assert float((noise.abs() < 0.2).double().mean()) == pytest.approx(0.6827, abs=0.002)
+    assert float((noise / 0.2).pow(4).mean()) == pytest.approx(3, abs=0.05)
+    assert_unrelated(noise, noises[1])  # another update
+    assert_unrelated(noise, noises[2])  # another seed
+
+
+@pytest.mark.parametrize("family", ["bert", "xlnet"])
+def test_padding_is_nothing_and_tokens_count_alike(family: str) -> None:
+    """Same noise at every token: what a batch adds is the mean over tokens of what its examples add alone."""
+    batch = unequal(3, family)
+    whole, gradient = added(family, batch)
+    other, other_gradient = added(family, unequal(3, family, padding=33))
+    assert other == whole
+    assert_close(other_gradient, gradient, atol=0)
+    examples = [added(family, alone(batch, index)) for index in range(4)]
+    assert sum(n * r for n, (r, _) in zip(LENGTHS, examples, strict=True)) / sum(LENGTHS) == pytest.approx(
+        whole, rel=1e-5
+    )
+    if family == "bert":
+        row, row_gradient = added(family, packed(batch))
+        assert row == pytest.approx(whole, rel=1e-10)
+        assert_close(row_gradient, gradient, atol=1e-10)
+
+
+def added(family: str, batch: Batch) -> tuple[float, dict[str, Tensor]]:
+    """What the technique adds to the loss, and the gradients of the sum."""
+    model = still(tiny(family))
+    if "packing" in batch:
+        attach_packing(model)
+    attached = attach(LNSR(scale=0.5), model, Wave)
+    loss = attached.loss(batch)
+    loss.backward()
+    attached.moments.finish()
+    return (loss - task_loss(forward_of(model)(batch).logits, batch["labels"])).item(), gradients(model)

@@ -1,0 +1,127 @@
+"""Places of padded, packed and XLNet's hidden states against loops, and against which places an example can change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hype_bench.models.attention import Layout
+from hype_bench.models.layers import encoder_layers
+from hype_bench.models.packing import attach_packing
+from hype_bench.models.places import Places, PlacesNow
+from tests.methods.noise_by_hand import LENGTHS, packed, unequal
+from tests.methods.tiny import FAMILIES, still, tiny
+
+LAYOUTS = ("padded", "padded left", "packed", "xlnet")
+
+
+def places_of(layout: str) -> Places:
+    if layout == "packed":
+        return Places.of({"input_ids": torch.ones(1, sum(LENGTHS)), "packing": Layout.of(list(LENGTHS))})
+    batch = unequal(family="bert" if layout == "padded" else "xlnet")
+    return Places.of(batch, length_first=layout == "xlnet")
+
+
+def expected(layout: str) -> list[list[tuple[int, bool]]]:
+    """For every place the example there, and whether it is a token of it."""
+    longest = max(LENGTHS)
+    if layout == "packed":
+        return [[(example, True) for example, length in enumerate(LENGTHS) for _ in range(length)]]
+    right = [[(example, at < length) for at in range(longest)] for example, length in enumerate(LENGTHS)]
+    if layout == "padded":
+        return right
+    left = [row[::-1] for row in right]
+    return left if layout == "padded left" else [[row[at] for row in left] for at in range(longest)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_place(layout: str) -> None:
+    places, table = places_of(layout), expected(layout)
+    assert places.owners.tolist() == [[example for example, _ in row] for row in table]
+    assert places.real.tolist() == [[real for _, real in row] for row in table]
+    assert places.real.dtype == torch.bool
+    assert (places.examples, places.padded_length) == (4, 7)
+    assert places.lengths.tolist() == list(LENGTHS)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_norms_and_spread_against_a_loop(layout: str) -> None:
+    """The norm of an example is over all its places, padding included: what is there decides."""
+    places, table = places_of(layout), expected(layout)
+    x = torch.randn(*places.owners.shape, 3, generator=torch.Generator().manual_seed(1))
+    squares = [0.0] * 4
+    for row, values in zip(table, x.tolist(), strict=True):
+        for (example, _), value in zip(row, values, strict=True):
+            squares[example] += sum(v * v for v in value)
+    assert places.norms(x).tolist() == pytest.approx([s**0.5 for s in squares], rel=1e-6)
+    spread = places.spread(torch.tensor([10.0, 11.0, 12.0, 13.0]))
+    assert spread.squeeze(-1).tolist() == [[10.0 + example for example, _ in row] for row in table]
+    assert spread.shape == (*places.owners.shape, 1)
+
+
+@pytest.mark.parametrize("length_first", [False, True])
+def test_without_a_mask_everything_is_real(length_first: bool) -> None:
+    places = Places.of({"input_ids": torch.ones(2, 5)}, length_first)
+    assert places.real.all()
+    assert places.real.shape == places.owners.shape == ((5, 2) if length_first else (2, 5))
+    assert places.lengths.tolist() == [5, 5]
+
+
+def test_norms_are_differentiable_sums_in_float32_of_any_precision() -> None:
+    places = Places.of({"input_ids": torch.ones(2, 1)})
+    x = torch.tensor([[[3.0, 4.0]], [[6.0, 8.0]]], dtype=torch.bfloat16, requires_grad=True)
+    norms = places.norms(x)
+    assert norms.dtype == torch.float32
+    norms[0].backward()
+    torch.testing.assert_close(x.grad, torch.tensor([[[0.6, 0.8]], [[0.0, 0.0]]], dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize("layout", [*FAMILIES, "packed"])
+def test_places_are_those_of_the_hidden_states(layout: str) -> None:
+    """Other tokens in one example change hidden states where it owns the place, and nowhere else."""
+    family = "bert" if layout == "packed" else layout
+    model, batch = still(tiny(family)), unequal(family=family)
+    if layout == "packed":
+        attach_packing(model)
+    now = PlacesNow(model)
+    model.register_forward_pre_hook(now.watch, with_kwargs=True)
+
+    def entering(changed: int | None) -> Tensor:
+        ids = batch["input_ids"].clone()
+        if changed is not None:
+            ids[changed] = ids[changed] % 50 + 10  # another token everywhere
+            assert (ids[changed] != batch["input_ids"][changed]).all()
+        inputs: dict[str, Any] = batch | {"input_ids": ids}
+        inputs = packed(inputs) if layout == "packed" else inputs
+        kept: list[Tensor] = []
+        handle = encoder_layers(model)[0].register_forward_pre_hook(lambda _, args: kept.append(args[0].detach()))
+        model(**{name: value for name, value in inputs.items() if name != "labels"})
+        handle.remove()
+        return kept[0]
+
+    plain = entering(None)
+    places = now()
+    assert plain.shape[:2] == places.owners.shape
+    for example in range(len(LENGTHS)):
+        differs = (entering(example) != plain).any(-1)
+        assert torch.equal(differs & places.real, (places.owners == example) & places.real)
+        assert not differs[places.owners != example].any()
+
+
+def test_places_now_are_those_of_the_last_pass() -> None:
+    """Inputs by name or by position; before the first pass there are none."""
+    model = tiny("bert")
+    now = PlacesNow(model)
+    with pytest.raises(AssertionError, match="no forward pass"):
+        now()
+    model.register_forward_pre_hook(now.watch, with_kwargs=True)
+    batch = unequal()
+    model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    assert now().lengths.tolist() == list(LENGTHS)
+    model(batch["input_ids"][:2], attention_mask=batch["attention_mask"][:2])
+    assert now().lengths.tolist() == list(LENGTHS[:2])
+    assert not now.length_first
+    assert PlacesNow(tiny("xlnet")).length_first
