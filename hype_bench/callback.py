@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from hype_bench.report import report
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_run
@@ -38,7 +39,8 @@ class SweepCallback(Callback):
             SystemExit: with code 1 if any run failed; a diverged run is a finding, not a failure.
         """
         try:
-            failures = _report(read(Path(config.hydra.sweep.dir)), Path(config.results_dir))
+            experiment = config.experiment.name if config.experiment.grids else None
+            failures = _report(read(Path(config.hydra.sweep.dir)), Path(config.results_dir), experiment)
         except Exception as error:  # Hydra would turn it into a warning, and the sweep would end with 0
             print(f"error: the table of this sweep cannot be made: {error!r}", file=sys.stderr)
             raise SystemExit(1) from error
@@ -46,21 +48,28 @@ class SweepCallback(Callback):
             raise SystemExit(1)
 
 
-def _report(ended: list[Ended], results: Path) -> int:
+def _report(ended: list[Ended], results: Path, experiment: str | None) -> int:
     """Prints what a sweep has to show, once the runs that others are at have ended; returns how many failed."""
     if any(job.state == RUNNING for job in ended):
         display.say("waiting for runs that another sweep is at")
     ended = [wait_for(job, results) if job.state == RUNNING else job for job in ended]
     display.stop()
-    names = dict.fromkeys(job.identity for job in ended if job.identity)
     print()
-    print(to_text(build_tables(read_run(RunFolder.of(results, name)) for name in names)))
+    if experiment:
+        print(report(results, experiment, "text"))
+    else:
+        names = dict.fromkeys(job.identity for job in ended if job.identity)
+        print(to_text(build_tables(read_run(RunFolder.of(results, name)) for name in names)))
     failures = [job for job in ended if job.state not in (DONE, DIVERGED)]
     skipped = sum(job.skipped for job in ended)
     counts = f"{len(ended) - skipped - len(failures)} done now, {skipped} done before, {len(failures)} failed"
     if diverged := sum(job.state == DIVERGED for job in ended):
         counts += f" ({diverged} diverged)"
     print(f"{len(ended)} {'run' if len(ended) == 1 else 'runs'}: {counts}")
+    by_reason: dict[str, list[str]] = {}
     for job in failures:
-        print(scrub(f"  failed: {job.title}: {job.reason}"))
+        by_reason.setdefault(job.reason, []).append(job.title)
+    for reason, titles in by_reason.items():
+        more = f" (and {len(titles) - 1} more)" if len(titles) > 1 else ""
+        print(scrub(f"  failed: {titles[0]}{more}: {reason}"))
     return len(failures)

@@ -6,12 +6,13 @@ import sys
 from collections import Counter, defaultdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from hype_bench.options import UserError
 from hype_bench.runs.status import DONE, FAILED, STATES, RunStatus, read_runs
+from hype_bench.tables.selection import RULES
 from hype_bench.tables.table import build_tables
 from hype_bench.tables.text import FORMATS
 
@@ -20,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="What ran, and what came out of it."
 )
 Format = StrEnum("Format", list(FORMATS))  # type: ignore[misc]
+Rule = StrEnum("Rule", list(RULES))  # type: ignore[misc]
 SoupKind = StrEnum("SoupKind", ["uniform", "greedy"])
 ResultsDir = Annotated[Path, typer.Option(help="The folder that the runs were written to.", metavar="DIR")]
 
@@ -42,11 +44,25 @@ def status(results_dir: ResultsDir = Path("results")) -> None:
 
 @app.command()
 def table(
+    experiment: Annotated[str | None, typer.Argument(help="As in table1; without it, whatever lies there.")] = None,
     results_dir: ResultsDir = Path("results"),
     format: Annotated[Format, typer.Option(help="How it is written.")] = Format.text,  # type: ignore[attr-defined]
+    rule: Annotated[Rule, typer.Option(help="What a search reports.")] = Rule.paper,  # type: ignore[attr-defined]
+    compare: Annotated[str | None, typer.Option(help="paper, or a row such as vanilla.", metavar="WITH")] = None,
 ) -> None:
-    """Mean ± std over seeds, method by task, of what is there."""
-    print(FORMATS[format.value](build_tables(read_runs(_existing(results_dir)))))
+    """Mean ± std over seeds, method by task: of an experiment, or of what is there."""
+    _existing(results_dir)
+    if experiment is None:
+        if compare:
+            _refuse("--compare needs an experiment, as in hype-bench table table1 --compare paper")
+        print(FORMATS[format.value](build_tables(read_runs(results_dir))))
+        return
+    from hype_bench.report import report
+
+    try:
+        print(report(results_dir, experiment, format.value, rule.value, compare))
+    except UserError as error:
+        _refuse(str(error))
 
 
 @app.command()
@@ -64,8 +80,7 @@ def soup(
     try:
         make(kind.value, _existing(results_dir), device)
     except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+        _refuse(str(error))
 
 
 @app.command()
@@ -94,9 +109,13 @@ def _with_seeds(name: str, seeds: list[int]) -> str:
 
 def _existing(results_dir: Path) -> Path:
     if not results_dir.is_dir():
-        typer.echo(f"error: {results_dir}: no such folder; name another one with --results-dir", err=True)
-        raise typer.Exit(2)
+        _refuse(f"{results_dir}: no such folder; name another one with --results-dir")
     return results_dir
+
+
+def _refuse(sentence: str) -> NoReturn:
+    typer.echo(f"error: {sentence}", err=True)
+    raise typer.Exit(2)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import PurePath
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -102,6 +103,11 @@ class ModelConfig:
     def address(self) -> str:
         return self.name_or_path or self.checkpoint
 
+    @property
+    def label(self) -> str:
+        """What tables call it: the choice's name, or the last part of the user's own address."""
+        return self.name if self.is_named_choice else PurePath(self.address).name
+
 
 @dataclass
 class RecipeConfig:
@@ -118,6 +124,31 @@ class TrackerConfig:
 
 
 @dataclass
+class ExperimentConfig:
+    """What belongs together: the union of some grids, each ``axis -> values``, and how its runs become a table.
+
+    ``shared``: axes of every grid. ``search``: the axes over which a table takes the best. ``scopes``: for a scope's
+    name, other values of axes. ``table``: the table of the HyPe paper that it regenerates.
+    """
+
+    name: str = "default"
+    title: str = ""
+    table: int | None = None
+    search: list[str] = field(default_factory=list)
+    shared: dict[str, Any] = field(default_factory=dict)
+    grids: list[dict[str, Any]] = field(default_factory=list)
+    scopes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class ScopeConfig:
+    """How much of an experiment: ``axes`` replace the experiment's own of the same name."""
+
+    name: str = "paper"
+    axes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
@@ -130,7 +161,8 @@ class Config:
     noise_scale: float = number(1e-5, least=0)
     device: str = "auto"
     results_dir: str = "results"
-    experiment: str = "default"
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    scope: ScopeConfig = field(default_factory=ScopeConfig)
 
 
 ConfigStore.instance().store(name="hype_bench_schema", node=Config)
@@ -214,7 +246,7 @@ def resolve(composed: DictConfig) -> RunConfig:
         seed=config.seed,
         device=config.device,
         results_dir=config.results_dir,
-        experiment=config.experiment,
+        experiment=config.experiment.name,
     )
 
 

@@ -78,22 +78,70 @@ def execute(composed: DictConfig, display: Display) -> Ended:
 
 def _prepare(composed: DictConfig) -> _Job:
     """Everything that can be found wrong before a weight is loaded is found here."""
-    from hype_bench.methods.registry import build
     from hype_bench.models.checkpoint import locate
-    from hype_bench.models.family import family_of
-    from hype_bench.tasks.data import load
     from hype_bench.training.device import choose_device
 
     began = time.perf_counter()
+    run, methods = settle(composed)
+    choose_device(run.device, run.training.precision)
+    checkpoint = locate(run.model)
+    data = _data(run)
+    return _Job(run, data, checkpoint, methods, _parts(run, methods, checkpoint, data.fingerprint), began)
+
+
+def settle(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
+    """A run's settings and techniques, as far as they can be checked without its data and its weights.
+
+    Raises:
+        UserError: a value, or a combination of them, that cannot be.
+    """
+    from hype_bench.methods.registry import build
+    from hype_bench.models.family import family_of
+
     OmegaConf.set_readonly(composed, False)
     composed.model.family = family_of(OmegaConf.to_object(composed.model))  # type: ignore[arg-type]
     run = resolve(composed)
-    methods = build(run.methods)
-    choose_device(run.device, run.training.precision)
-    checkpoint = locate(run.model)
-    data = load(run.task, run.data)
+    return run, build(run.methods)
+
+
+def identify(run: RunConfig, methods: dict[str, Method]) -> str:
+    """The name of a run's folder.
+
+    Raises:
+        UserError: its data or its checkpoint are not to be had.
+    """
+    from hype_bench.models.checkpoint import locate
+
+    key = _data_key(run)
+    if key not in _FINGERPRINTS:
+        _FINGERPRINTS[key] = _data(run).fingerprint
+    return digest(_parts(run, methods, locate(run.model), _FINGERPRINTS[key]))
+
+
+def _parts(run: RunConfig, methods: dict[str, Method], checkpoint: Checkpoint, data: str) -> dict[str, Any]:
     values = {name: asdict(method) for name, method in methods.items()}  # type: ignore[call-overload]
-    return _Job(run, data, checkpoint, methods, identity(run, checkpoint.identity, data.fingerprint, values), began)
+    return identity(run, checkpoint.identity, data, values)
+
+
+# What the runs of one process share: they come task by task, so that the last data sets are enough.
+_KEPT = 2
+_DATA: dict[str, TaskData] = {}
+_FINGERPRINTS: dict[str, str] = {}
+
+
+def _data(run: RunConfig) -> TaskData:
+    from hype_bench.tasks.data import load
+
+    key = _data_key(run)
+    if key not in _DATA:
+        while len(_DATA) >= _KEPT:
+            del _DATA[next(iter(_DATA))]
+        _DATA[key] = load(run.task, run.data)
+    return _DATA[key]
+
+
+def _data_key(run: RunConfig) -> str:
+    return repr((run.task, run.data))
 
 
 def _done_before(job: _Job) -> Ended | None:

@@ -114,7 +114,7 @@ def test_done_is_not_done_again(warm: Any, tmp_path: Path) -> None:
 
 
 def test_identity_ignores_what_changes_no_number(warm: Any, tmp_path: Path) -> None:
-    ended = warm(*DEMO, "-m", "training.evaluate_every=0,1", "experiment=a,b", "training.save=none,last")
+    ended = warm(*DEMO, "-m", "training.evaluate_every=0,1", "experiment.name=a,b", "training.save=none,last")
     assert "8 runs: 1 done now, 7 done before, 0 failed" in ended.stdout
     assert warm(*DEMO, "results_dir=elsewhere", "training.evaluate_every=1").returncode == 0
     here, there = (list((tmp_path / name).glob("runs/*")) for name in ("results", "elsewhere"))

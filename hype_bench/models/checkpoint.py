@@ -30,7 +30,7 @@ def locate(model: ModelConfig) -> Checkpoint:
         UserError: the package is not installed, or the folder holds no model.
     """
     address = model.address
-    name = model.name if model.is_named_choice else Path(address).name
+    name = model.label
     if address.startswith("tiny:"):
         from hype_bench.models.tiny import build_tiny
 

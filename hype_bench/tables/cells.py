@@ -9,6 +9,7 @@ from typing import Any
 
 from hype_bench.tables.settings import Settings
 
+HELDOUT = "selection/"  # in front of the scores on training examples set aside for choices
 _FIRST = ("vanilla", "no_dropout")  # the controls stand above what is compared with them
 
 
@@ -35,12 +36,13 @@ class Row:
 class Cell:
     """All runs that differ in the seed alone. ``scores``: seed -> score, as a fraction; NaN stays NaN.
 
-    ``unfinished``: state -> number of runs without a score.
+    ``unfinished``: state -> number of runs without a score; ``missing``: why no number may be shown yet, if none may.
     """
 
     metric: str
     scores: dict[int, float] = field(default_factory=dict)
     unfinished: dict[str, int] = field(default_factory=dict)
+    missing: str = ""
 
     @property
     def n(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hype_bench.runs.status import DONE, RunStatus
-from hype_bench.tables.cells import Cell, Row
+from hype_bench.tables.cells import HELDOUT, Cell, Row
 from hype_bench.tables.notes import Note, notes_of
 from hype_bench.tables.settings import differing, flat_settings, of_methods, short_names, variant
 
@@ -81,7 +81,8 @@ def _further_splits(runs: list[RunStatus]) -> dict[str, list[str]]:
     for run in runs:
         record = _about(run)
         scores = record.get("scores", {}) if run.state == DONE else {}
-        splits[record["label"]["task"]].update(dict.fromkeys(key.partition("/")[0] for key in scores if "/" in key))
+        further = (key.partition("/")[0] for key in scores if "/" in key and not key.startswith(HELDOUT))
+        splits[record["label"]["task"]].update(dict.fromkeys(further))
     return {task: list(found) for task, found in splits.items()}
 
 

@@ -1,20 +1,21 @@
-"""Renders tables: text for a terminal, Markdown, LaTeX (booktabs), CSV (one line per cell, for programs)."""
+"""Renders tables: their cells as words on sheets, or CSV (one line per cell, for programs)."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-import textwrap
 from collections.abc import Callable, Sequence
 
+from hype_bench.tables import sheet
 from hype_bench.tables.cells import Cell
+from hype_bench.tables.sheet import Pieces, Sheet
 from hype_bench.tables.table import Table
 
 CAPTION = "mean ± std (n) over seeds: accuracy and F1 in percent, correlations x 100; std with n - 1; last weights"
-NOTHING = "no runs yet"
-_WIDTH = 110  # of the lines under a text table
+AVERAGE = "average"  # over the tasks of a row
 _METRIC_NAMES = {
+    AVERAGE: "",
     "f1": "F1",
     "accuracy_f1": "accuracy/F1",
     "matthews": "Matthews",
@@ -25,46 +26,36 @@ _METRIC_NAMES = {
 _CSV_HEADER = ("model", "task", "method", "settings", "metric", "mean", "std", "n", "seeds", "scores", "unfinished")
 
 
-def to_text(tables: list[Table]) -> str:
-    """Columns are aligned at the decimal point, at the ± and at the bracket."""
-    blocks = []
-    for table in tables:
-        heads = [["", *table.columns], ["method", *(_metric(table, column) for column in table.columns)]]
-        body = [*zip(*([row.title for row in table.rows], *_aligned(table)), strict=True)]
-        widths = [max(map(len, column)) for column in zip(*heads, *body, strict=True)]
-        lines = [_line(words, widths) for words in (*heads, ["-" * width for width in widths], *body)]
-        notes = [_wrapped(note.text) for note in table.notes]
-        blocks.append("\n".join([f"model: {table.model}", *lines, "", *notes]).rstrip())
-    return "\n\n".join([*blocks, _wrapped(CAPTION)]) if blocks else NOTHING
+def to_text(tables: Sequence[Table], caption: str = CAPTION) -> str:
+    return sheet.to_text(sheets(tables), caption)
 
 
-def to_markdown(tables: list[Table]) -> str:
-    blocks = []
-    for table in tables:
-        body = [*zip(*([row.title for row in table.rows], *_aligned(table)), strict=True)]
-        grid = [[_pipe_safe(word) for word in line] for line in (["method", *_headers(table)], *body)]
-        widths = [max(3, *map(len, column)) for column in zip(*grid, strict=True)]
-        lines = [f"| {' | '.join(w.ljust(width) for w, width in zip(line, widths, strict=True))} |" for line in grid]
-        lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
-        notes = [f"- {note.text}" for note in table.notes]
-        blocks.append("\n".join([f"**{table.model}**", "", *lines, "", *notes]).rstrip())
-    return "\n\n".join([*blocks, f"*{CAPTION}*"]) if blocks else NOTHING
+def to_markdown(tables: Sequence[Table], caption: str = CAPTION) -> str:
+    return sheet.to_markdown(sheets(tables), caption)
 
 
-def to_latex(tables: list[Table]) -> str:
-    """A ``tabular`` per model with its notes below; needs the package booktabs."""
-    blocks = []
-    for table in tables:
-        lines = [rf"\begin{{tabular}}{{l{'c' * len(table.columns)}}}", r"\toprule"]
-        lines += [_tex_line([table.model, *_headers(table)]), r"\midrule"]
-        lines += [_tex_line([row.title, *_cells(table, cells)]) for row, cells in table.rows.items()]
-        lines += [r"\bottomrule", r"\end{tabular}", ""]
-        lines += [rf"{{\footnotesize {_tex(text)}\par}}" for text in (*(note.text for note in table.notes), CAPTION)]
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks) if blocks else f"% {NOTHING}"
+def to_latex(tables: Sequence[Table], caption: str = CAPTION) -> str:
+    return sheet.to_latex(sheets(tables), caption)
 
 
-def to_csv(tables: list[Table]) -> str:
+def to_html(tables: Sequence[Table], caption: str = CAPTION) -> str:
+    return sheet.to_html(sheets(tables), caption)
+
+
+def sheets(tables: Sequence[Table]) -> list[Sheet]:
+    """What the renderers write: every cell as words."""
+    return [
+        Sheet(
+            title=table.model,
+            columns=[(column, _metric(table, column)) for column in table.columns],
+            rows=[(row.title, [pieces(cells.get(c)) for c in table.columns]) for row, cells in table.rows.items()],
+            notes=[note.text for note in table.notes],
+        )
+        for table in tables
+    ]
+
+
+def to_csv(tables: Sequence[Table], caption: str = CAPTION) -> str:
     """One line per cell; scores, mean and std in the metric's own units (fractions) and unrounded.
 
     ``seeds`` and ``scores`` are in the same order. No std below two seeds, no mean below one: the field is empty.
@@ -83,64 +74,42 @@ def to_csv(tables: list[Table]) -> str:
     return text.getvalue().rstrip("\n")
 
 
-FORMATS: dict[str, Callable[[list[Table]], str]] = {
+FORMATS: dict[str, Callable[..., str]] = {
     "text": to_text,
     "markdown": to_markdown,
     "latex": to_latex,
     "csv": to_csv,
+    "html": to_html,
 }
 
 
 def cell_text(cell: Cell | None) -> str:
     """``65.34 ± 1.20 (3)``; with what is missing behind it, as in ``65.34 ± 1.20 (2, 1 failed)``; ``-`` if empty."""
-    return "".join(_pieces(cell))
+    return "".join(pieces(cell))
 
 
-def _pieces(cell: Cell | None) -> tuple[str, str, str]:
+def pieces(cell: Cell | None) -> Pieces:
     """Mean, spread and count of a cell."""
     if cell is None:
         return "-", "", ""
-    missing = [f"{cell.nans} nan"] * bool(cell.nans) + [f"{n} {state}" for state, n in sorted(cell.unfinished.items())]
+    if cell.metric == AVERAGE and not cell.missing:
+        return f"{100 * cell.mean:.2f}", "", ""
+    if cell.missing:
+        return "X", "", f" ({', '.join([cell.missing, *_counts(cell)])})"
+    missing = [f"{cell.nans} nan"] * bool(cell.nans) + _counts(cell)
     if cell.n == 0:
         return "X", "", f" ({', '.join(missing)})"
     spread = "" if math.isnan(cell.std) else f" ± {100 * cell.std:.2f}"
     return f"{100 * cell.mean:.2f}", spread, f" ({', '.join([str(cell.n), *missing])})"
 
 
-def _aligned(table: Table) -> list[list[str]]:
-    """The cells column by column, their pieces under one another."""
-    columns = []
-    for column in table.columns:
-        pieces = [_pieces(cells.get(column)) for cells in table.rows.values()]
-        mean, spread = (max(len(piece[part]) for piece in pieces) for part in (0, 1))
-        columns.append([f"{m.rjust(mean)}{_widen(s, spread)}{n}".rstrip() for m, s, n in pieces])
-    return columns
-
-
-def _widen(spread: str, width: int) -> str:
-    """Pads behind the ±: `` ± 1.20`` -> `` ±  1.20``."""
-    return f" ± {spread[3:].rjust(width - 3)}" if spread else " " * width
-
-
-def _line(words: Sequence[str], widths: list[int]) -> str:
-    return "  ".join(word.ljust(width) for word, width in zip(words, widths, strict=True)).rstrip()
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+def _counts(cell: Cell) -> list[str]:
+    return [f"{n} {state}" for state, n in sorted(cell.unfinished.items())]
 
 
 def _metric(table: Table, column: str) -> str:
     metric = table.metric(column)
     return _METRIC_NAMES.get(metric, metric)
-
-
-def _headers(table: Table) -> list[str]:
-    return [f"{column} ({_metric(table, column)})" for column in table.columns]
-
-
-def _cells(table: Table, cells: dict[str, Cell]) -> list[str]:
-    return [cell_text(cells.get(column)) for column in table.columns]
 
 
 def _csv_cell(cell: Cell) -> list[str | int]:
@@ -154,30 +123,3 @@ def _csv_cell(cell: Cell) -> list[str | int]:
         " ".join(repr(cell.scores[seed]) for seed in seeds),
         " ".join(f"{state}={count}".replace(" ", "_") for state, count in sorted(cell.unfinished.items())),
     ]
-
-
-def _pipe_safe(word: str) -> str:
-    return word.replace("|", "\\|")
-
-
-_TEX = str.maketrans(
-    {
-        **{letter: f"\\{letter}" for letter in "_%&#$"},
-        "\\": r"\textbackslash{}",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "±": r"$\pm$",
-    }
-)
-
-
-def _tex(text: str) -> str:
-    return text.translate(_TEX)
-
-
-def _tex_line(words: list[str]) -> str:
-    return " & ".join(map(_tex, words)) + r" \\"

@@ -93,7 +93,8 @@ def fine_tune(
 
     tokenizer = load_tokenizer(checkpoint)
     train = tokenise(data.train, tokenizer, run.data.max_length)
-    evaluation = {split.name: tokenise(split, tokenizer, run.data.max_length) for split in data.evaluation}
+    splits = [*data.evaluation, *([data.selection] if data.selection else [])]
+    evaluation = {split.name: tokenise(split, tokenizer, run.data.max_length) for split in splits}
     clock.end("tokens")
 
     model = load_classifier(checkpoint, data.outputs, settings.dropout, derive(run.seed, "head"))

@@ -55,7 +55,7 @@ def test_what_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     monkeypatch.setattr("wandb.init", init)
     warnings: list[str] = []
-    run = run_config(f"results_dir={tmp_path}", "experiment=noise", "tracker.project=mine")
+    run = run_config(f"results_dir={tmp_path}", "experiment.name=noise", "tracker.project=mine")
     tracker = tracking.start(run, "abc123", LABEL, warnings)
     tracker.log({"update": 10.0, "loss": 0.5})
     tracker.finish({"accuracy": 0.75}, "done")
@@ -130,7 +130,7 @@ def test_mode(monkeypatch: pytest.MonkeyPatch, asked: str | None, key: str | Non
 
 def test_an_offline_run_lies_under_the_results(warm: Any, tmp_path: Path) -> None:
     """A sweep of two; nothing asks (standard input is empty) and nothing is written outside ``results``."""
-    ended = warm(*DEMO, "experiment=house", "-m", "seed=1,2", "tracker=wandb", env={"WANDB_MODE": None})
+    ended = warm(*DEMO, "experiment.name=house", "-m", "seed=1,2", "tracker=wandb", env={"WANDB_MODE": None})
     assert "2 runs: 2 done now, 0 done before, 0 failed" in ended.stdout, ended.stdout + ended.stderr
     assert ended.stderr == ""
     assert "warning" not in ended.stdout

@@ -1,0 +1,36 @@
+"""The sweeper of experiments, where Hydra looks for plugins: ``hydra/sweeper=grids``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from hype_bench.plan import make_plan
+from hype_bench.sweeps.begin import begin
+
+
+class GridsSweeper(Sweeper):
+    """Expands the union of an experiment's grids, checks every run before the first starts, leaves out what is done,
+    and hands the rest to the launcher."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Plans, notes what is done, and runs the rest.
+
+        Raises:
+            UserError: a run of the experiment cannot be, or the results folder cannot be written to.
+        """
+        plan = make_plan(self.hydra_context.config_loader, self.config, arguments)
+        to_do = begin(plan, self.config.results_dir, Path(self.config.hydra.sweep.dir))
+        return self.launcher.launch([run.overrides for run in to_do], initial_job_idx=0) if to_do else []

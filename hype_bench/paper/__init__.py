@@ -1,0 +1,1 @@
+"""The published numbers of the HyPe paper, as data. Imports no torch."""

@@ -1,0 +1,83 @@
+"""The table of an experiment as a user reads it; what ``hype-bench table NAME`` and the end of a sweep print."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hype_bench.options import UserError
+from hype_bench.runs.folder import RunFolder
+from hype_bench.runs.status import RunStatus, read_run
+from hype_bench.sweeps.planned import Plan, read_plan
+from hype_bench.tables import sheet
+from hype_bench.tables.compare import PAPER, against_method, against_paper
+from hype_bench.tables.experiment import collapsed, experiment_tables, results
+from hype_bench.tables.selection import RULES
+from hype_bench.tables.sheet import Sheet
+from hype_bench.tables.text import CAPTION, FORMATS
+
+
+def report(results_dir: str | Path, name: str, format: str, rule: str = "paper", compare: str | None = None) -> str:
+    """An experiment's table and, if asked for, what it is compared with.
+
+    Args:
+        rule: a key of :data:`hype_bench.tables.selection.RULES`.
+        compare: ``paper``, or the title of a row.
+
+    Raises:
+        UserError: there is no plan of that name, nothing to compare with, or records of two code formats.
+    """
+    plan = read_plan(results_dir, name)
+    statuses = statuses_of(results_dir, plan)
+    _of_one_format(statuses)
+    found = results(plan, statuses, rule)
+    tables = experiment_tables(plan, statuses, found)
+    blocks = [FORMATS[format](tables, _caption(plan, statuses, rule))]
+    if compare:
+        subsets = {
+            task for table in tables for note in table.notes if note.text.startswith("subset") for task in note.tasks
+        }
+        if compare == PAPER:
+            compared = against_paper(plan, found, subsets)
+        else:
+            compared = against_method(plan, statuses, found, compare)
+        blocks.append(_written(compared, format))
+    return "\n\n".join(blocks)
+
+
+def statuses_of(results_dir: str | Path, plan: Plan) -> dict[str, RunStatus]:
+    """Identity -> what became of it, for the runs of the plan that have begun."""
+    names = dict.fromkeys(run.identity for run in plan.runs if run.identity)
+    folders = ((name, RunFolder.of(results_dir, name)) for name in names)
+    return {name: read_run(folder) for name, folder in folders if folder.path.is_dir()}
+
+
+def _of_one_format(statuses: Mapping[str, RunStatus]) -> None:
+    formats = {str(run.record["parts"].get("format")) for run in statuses.values() if run.record}
+    if len(formats) > 1:
+        raise UserError(
+            f"the records are of code formats {' and '.join(sorted(formats))}: their numbers are not comparable; "
+            "run the experiment again, and only what is of an older format is repeated"
+        )
+
+
+def _caption(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> str:
+    search = f"search over {', '.join(plan.search)}: {RULES[rule][1]}" if plan.search else "no search"
+    scope = "" if plan.scope == "paper" else f"; scope {plan.scope}"
+    diverged = collapsed(plan, statuses)
+    counted = f"; {diverged} diverged" if diverged else ""
+    return f"{plan.name}{scope}; rule {rule}: {search}{counted}. {CAPTION}"
+
+
+def _written(sheets: Sequence[Sheet], format: str) -> str:
+    writers = {"text": sheet.to_text, "markdown": sheet.to_markdown, "latex": sheet.to_latex, "html": sheet.to_html}
+    if format in writers:
+        return writers[format](sheets, "")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for one in sheets:
+        writer.writerow([one.title, *one.headers])
+        writer.writerows(one.plain())
+    return text.getvalue().rstrip("\n")

@@ -1,0 +1,35 @@
+"""How the sweep of an experiment begins: its plan is on disk, what is done is noted, the rest is to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hype_bench.runs.folder import RunFolder
+from hype_bench.runs.record import in_words
+from hype_bench.runs.status import DIVERGED, DONE, RunStatus, read_run
+from hype_bench.sweeps.display import display
+from hype_bench.sweeps.outcomes import Ended, note
+from hype_bench.sweeps.planned import Plan, PlannedRun, write_plan
+
+
+def begin(plan: Plan, results_dir: str | Path, sweep: Path) -> list[PlannedRun]:
+    """Writes the plan and returns the runs that are to do, in the order in which they shall run.
+
+    Their jobs have the numbers 0, 1, ... in the sweep's folder; runs done before are noted behind them.
+    """
+    write_plan(results_dir, plan)
+    to_do: list[PlannedRun] = []
+    before: list[tuple[PlannedRun, RunStatus]] = []
+    for run in plan.once():
+        status = read_run(RunFolder.of(results_dir, run.identity)) if run.identity else None
+        if status is not None and status.state in (DONE, DIVERGED):
+            before.append((run, status))
+        else:
+            to_do.append(run)
+    for number, (run, status) in enumerate(before, start=len(to_do)):
+        found = in_words(status.record or {})
+        note(sweep, number, Ended(status.state, status.title, run.identity, status.reason, skipped=True, found=found))
+    rows = f", {len(plan.runs)} in rows of its table" if len(plan.runs) != len(to_do) + len(before) else ""
+    display.say(f"{plan.name}: {len(to_do) + len(before)} runs{rows}; {len(before)} done before, {len(to_do)} to do")
+    display.start_sweep(len(to_do))
+    return to_do

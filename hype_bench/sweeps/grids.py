@@ -1,0 +1,97 @@
+"""An experiment as a union of grids: which runs it is made of, and which cell of its table each belongs to."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hype_bench.options import UserError
+
+Axes = dict[str, list[str]]  # axis -> its values, as they are written on the command line
+
+_LABELS = ("row", "block")  # what a grid may say beside its axes: names for a row and a block of the table
+_ELSEWHERE = {"model", "task", "method", "seed", "results_dir", "device", "recipe", "tracker"}  # name no setting
+_PLAIN = re.compile(r"[\w./:+-]+")
+_SHORT = {"noise_scale": "scale"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of a grid. ``values``: axis -> value, as on the command line; ``row``, ``block``: as the grid says."""
+
+    values: tuple[tuple[str, str], ...]
+    row: str | None = None
+    block: str | None = None
+
+    @property
+    def overrides(self) -> list[str]:
+        return [f"{axis}={value}" for axis, value in self.values]
+
+    def settings(self, axes: Iterable[str]) -> dict[str, str]:
+        """The point's values on some axes, under short names: ``{"scale": "0.0001", "layers": "lowest:6"}``."""
+        values = dict(self.values)
+        return {_SHORT.get(axis, axis.rpartition(".")[2]): values[axis] for axis in axes if axis in values}
+
+
+def expand(experiment: Mapping[str, Any], scope: Mapping[str, Any], given: Axes) -> list[Point]:
+    """All points of all grids, each once, in the order of the grids.
+
+    Args:
+        experiment: ``shared``, ``grids`` and ``scopes`` as in ``conf/experiment``; without grids, one that has no axes.
+        scope: its ``axes`` replace the grids' of the same name and are added where there is none.
+        given: axes from the command line, which replace both.
+
+    Raises:
+        UserError: an axis without values.
+    """
+    narrowed = _written(experiment.get("scopes", {}).get(scope["name"], {}))
+    points: dict[Point, None] = {}
+    for grid in experiment.get("grids") or [{}]:
+        labels = {label: str(grid[label]) for label in _LABELS if label in grid}
+        axes = _written(experiment.get("shared", {}))
+        axes |= _written({axis: values for axis, values in grid.items() if axis not in _LABELS})
+        axes |= _written(scope["axes"])
+        axes |= {axis: values for axis, values in narrowed.items() if axis in axes}
+        axes |= given
+        for values in itertools.product(*axes.values()):
+            points[Point(tuple(zip(axes, values, strict=True)), **labels)] = None
+    return list(points)
+
+
+def row_axes(points: Sequence[Point], search: Iterable[str]) -> list[str]:
+    """The axes that tell the rows of a table apart: those that differ somewhere and are neither searched over nor
+    part of what a table names anyway."""
+    found: dict[str, set[str | None]] = {axis: set() for point in points for axis, _ in point.values}
+    for point in points:
+        values = dict(point.values)
+        for axis, seen in found.items():
+            seen.add(values.get(axis))
+    return [axis for axis, seen in found.items() if len(seen) > 1 and axis not in _ELSEWHERE | set(search)]
+
+
+def write(value: Any) -> str:
+    """A value as Hydra's command line reads it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ",".join(map(write, value)) + "]"
+    if isinstance(value, str) and not _PLAIN.fullmatch(value):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return str(value)
+
+
+def _written(axes: Mapping[str, Any]) -> Axes:
+    written = {str(axis): [write(value) for value in _as_list(values)] for axis, values in axes.items()}
+    for axis, values in written.items():
+        if not values:
+            raise UserError(f"the experiment's axis {axis} has no values")
+    return written
+
+
+def _as_list(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, list) else [values]

@@ -1,0 +1,120 @@
+"""The table of an experiment: its plan says which runs make which cell, a rule says which of them are reported."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hype_bench.runs.status import DIVERGED, DONE, RunStatus
+from hype_bench.sweeps.planned import Plan, PlannedRun
+from hype_bench.tables.cells import HELDOUT, Cell, Row
+from hype_bench.tables.notes import Note, notes_of
+from hype_bench.tables.selection import RULES, Candidate, Chosen
+from hype_bench.tables.table import Table
+from hype_bench.tables.text import AVERAGE
+
+Place = tuple[str, Row, str]  # block, row, task
+
+
+@dataclass(frozen=True)
+class Result:
+    """A cell of an experiment, before it becomes words.
+
+    ``runs``: the planned runs behind it; ``candidates``: one for each of its configurations, in the plan's order.
+    """
+
+    runs: list[PlannedRun]
+    candidates: list[Candidate]
+    chosen: Chosen
+
+    def reported(self) -> dict[int, PlannedRun]:
+        """seed -> the run whose score is shown."""
+        return {run.seed: run for run in self.runs if run.configuration == self.chosen.configuration}
+
+
+def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Place, Result]:
+    """Every cell of the plan, in its order.
+
+    Args:
+        statuses: identity -> what became of the run; one that is not there has not begun.
+        rule: a key of :data:`hype_bench.tables.selection.RULES`.
+    """
+    places: dict[Place, list[PlannedRun]] = defaultdict(list)
+    for run in plan.runs:
+        row = Row(run.row or run.method, tuple(run.settings.items()))
+        places[run.block, row, run.task].append(run)
+    select = RULES[rule][0]
+    found = {}
+    for place, runs in places.items():
+        candidates = _candidates(runs, statuses)
+        found[place] = Result(runs, candidates, select(candidates))
+    return found
+
+
+def experiment_tables(plan: Plan, statuses: Mapping[str, RunStatus], found: Mapping[Place, Result]) -> list[Table]:
+    """A table per block: rows and tasks in the order of the plan, and the mean over tasks if there are several."""
+    blocks: dict[str, dict[Row, dict[str, Cell]]] = defaultdict(lambda: defaultdict(dict))
+    for (block, row, task), result in found.items():
+        cell = result.chosen.cell
+        cell.missing = result.chosen.why
+        blocks[block][row][task] = cell
+    return [_table(block, rows, plan, statuses) for block, rows in blocks.items()]
+
+
+def _table(block: str, rows: dict[Row, dict[str, Cell]], plan: Plan, statuses: Mapping[str, RunStatus]) -> Table:
+    tasks = list(dict.fromkeys(task for cells in rows.values() for task in cells))
+    if len(tasks) > 1:
+        for cells in rows.values():
+            cells[AVERAGE] = _average([cells.get(task) for task in tasks])
+    wanted = {run.identity for run in plan.runs if run.block == block}
+    notes = notes_of([statuses[name] for name in sorted(wanted) if name in statuses], rows)
+    notes += _unreachable(plan, block)
+    return Table(block, [*tasks, AVERAGE] if len(tasks) > 1 else tasks, rows, notes)
+
+
+def _candidates(runs: list[PlannedRun], statuses: Mapping[str, RunStatus]) -> list[Candidate]:
+    candidates: dict[tuple[tuple[str, str], ...], Candidate] = {}
+    for run in runs:
+        key = tuple(run.configuration.items())
+        if key not in candidates:
+            new = Candidate(run.configuration, Cell(run.metric), Cell(run.metric), is_default=run.is_default)
+            candidates[key] = new
+        candidate, status = candidates[key], statuses.get(run.identity)
+        candidate.planned += 1
+        scores = (status.record or {}).get("scores", {}) if status and status.state == DONE else {}
+        if run.metric in scores:
+            candidate.reported.scores[run.seed] = float(scores[run.metric])
+        elif status is not None:
+            state = "not scored" if status.state == DONE else status.state
+            candidate.reported.unfinished[state] = candidate.reported.unfinished.get(state, 0) + 1
+        if HELDOUT + run.metric in scores:
+            candidate.heldout.scores[run.seed] = float(scores[HELDOUT + run.metric])
+    return list(candidates.values())
+
+
+def _average(cells: list[Cell | None]) -> Cell:
+    """The mean over tasks of their means; it has no spread of its own and is not shown while one is missing."""
+    average = Cell(AVERAGE)
+    means = [math.nan if cell is None or cell.missing or not cell.n else cell.mean for cell in cells]
+    if any(map(math.isnan, means)):
+        average.missing = f"{sum(not math.isnan(mean) for mean in means)} of {len(means)} tasks"
+    else:
+        average.scores[0] = math.fsum(means) / len(means)
+    return average
+
+
+def _unreachable(plan: Plan, block: str) -> list[Note]:
+    """Why some runs of the plan cannot even be told from others."""
+    problems: dict[str, set[str]] = defaultdict(set)
+    for run in plan.runs:
+        if run.problem and run.block == block:
+            problems[run.problem].add(run.task)
+    return [Note(f"{', '.join(sorted(tasks))}: {problem}", frozenset(tasks)) for problem, tasks in problems.items()]
+
+
+def collapsed(plan: Plan, statuses: Mapping[str, RunStatus]) -> int:
+    """Runs whose loss was no longer finite."""
+    names = {run.identity for run in plan.runs}
+    return sum(statuses[name].state == DIVERGED for name in names if name in statuses)

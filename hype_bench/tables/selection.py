@@ -1,0 +1,89 @@
+"""Which configuration of a search a cell reports: the rules that turn many runs into one number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hype_bench.tables.cells import Cell
+
+
+@dataclass
+class Candidate:
+    """All seeds of one configuration. ``planned``: how many runs there shall be; ``reported``: their dev scores;
+    ``heldout``: scores on training examples set aside; ``is_default``: whether no search was needed to find it."""
+
+    configuration: dict[str, str]
+    reported: Cell
+    heldout: Cell
+    planned: int = 0
+    is_default: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every planned run has ended, well or not."""
+        return self.reported.n + self.reported.unfinished.get("diverged", 0) >= self.planned
+
+
+@dataclass
+class Chosen:
+    """What a rule made of a cell's candidates. ``why``: why there is no number, if there is none."""
+
+    cell: Cell
+    configuration: dict[str, str] = field(default_factory=dict)
+    why: str = ""
+
+
+Rule = Callable[[Sequence[Candidate]], Chosen]
+
+
+def by_dev_score(candidates: Sequence[Candidate]) -> Chosen:
+    """The configuration with the best mean dev score, reported on the same dev set: what the HyPe paper does."""
+    return _best(candidates, lambda candidate: candidate.reported)
+
+
+def by_heldout_score(candidates: Sequence[Candidate]) -> Chosen:
+    """The configuration with the best mean score on training examples that were set aside, reported on dev."""
+    if any(candidate.reported.n > candidate.heldout.n for candidate in candidates):
+        return Chosen(_empty(candidates), why="no held-out scores")
+    return _best(candidates, lambda candidate: candidate.heldout)
+
+
+def without_search(candidates: Sequence[Candidate]) -> Chosen:
+    """The configuration that recipe and technique have by default."""
+    default = [candidate for candidate in candidates if candidate.is_default]
+    return (
+        _best(default, lambda candidate: candidate.reported)
+        if default
+        else Chosen(_empty(candidates), why="no default")
+    )
+
+
+RULES: Mapping[str, tuple[Rule, str]] = {
+    "paper": (by_dev_score, "best of the search by mean dev score, reported on the same dev set"),
+    "heldout": (by_heldout_score, "best of the search by mean score on training examples set aside, reported on dev"),
+    "default": (without_search, "no search: the default configuration"),
+}
+
+
+def _best(candidates: Sequence[Candidate], scores: Callable[[Candidate], Cell]) -> Chosen:
+    """A cell that lacks runs gets no number: the missing ones might have been chosen."""
+    planned = sum(candidate.planned for candidate in candidates)
+    ended = sum(candidate.reported.n + candidate.reported.unfinished.get("diverged", 0) for candidate in candidates)
+    if not all(candidate.is_whole for candidate in candidates):
+        return Chosen(_empty(candidates), why=f"{ended} of {planned} runs")
+    best = max(candidates, key=lambda candidate: (scores(candidate).n, _or_least(scores(candidate).mean)))
+    return Chosen(best.reported, best.configuration)
+
+
+def _empty(candidates: Sequence[Candidate]) -> Cell:
+    cell = Cell(candidates[0].reported.metric)
+    for candidate in candidates:
+        for state, count in candidate.reported.unfinished.items():
+            cell.unfinished[state] = cell.unfinished.get(state, 0) + count
+    return cell
+
+
+def _or_least(mean: float) -> float:
+    return -math.inf if math.isnan(mean) else mean

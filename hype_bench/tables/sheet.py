@@ -1,0 +1,154 @@
+"""A table of words, and how it is written: text for a terminal, Markdown, LaTeX (booktabs), HTML."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+Pieces = tuple[str, str, str]  # a cell: mean, spread, count; aligned one by one
+
+NOTHING = "no runs yet"
+_WIDTH = 110  # of the lines under a text table
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """``columns``: name and unit of each; ``rows``: a title and a cell per column; ``notes``: lines below."""
+
+    title: str
+    columns: list[tuple[str, str]]
+    rows: list[tuple[str, list[Pieces]]]
+    notes: list[str] = field(default_factory=list)
+    kind: str = "model"
+    corner: str = "method"
+
+    @property
+    def headers(self) -> list[str]:
+        return [f"{name} ({unit})" if unit else name for name, unit in self.columns]
+
+    def aligned(self) -> list[list[str]]:
+        """Lines of title and cells, the pieces of a column's cells under one another."""
+        columns = [[title for title, _ in self.rows]]
+        for number in range(len(self.columns)):
+            pieces = [cells[number] for _, cells in self.rows]
+            mean, spread = (max((len(piece[part]) for piece in pieces), default=0) for part in (0, 1))
+            columns.append([f"{m.rjust(mean)}{_widen(s, spread)}{n}".rstrip() for m, s, n in pieces])
+        return [list(line) for line in zip(*columns, strict=True)]
+
+    def plain(self) -> list[list[str]]:
+        return [[title, *("".join(pieces) for pieces in cells)] for title, cells in self.rows]
+
+
+def to_text(sheets: Sequence[Sheet], caption: str) -> str:
+    """Columns are aligned at the decimal point, at the ± and at the bracket."""
+    blocks = []
+    for sheet in sheets:
+        heads = [["", *(name for name, _ in sheet.columns)], [sheet.corner, *(unit for _, unit in sheet.columns)]]
+        if not any(unit for _, unit in sheet.columns):
+            heads = [[sheet.corner, *heads[0][1:]]]
+        body = sheet.aligned()
+        widths = [max(map(len, column)) for column in zip(*heads, *body, strict=True)]
+        lines = [_line(words, widths) for words in (*heads, ["-" * width for width in widths], *body)]
+        title = f"{sheet.kind}: {sheet.title}" if sheet.kind else sheet.title
+        blocks.append("\n".join([title, *lines, "", *map(wrapped, sheet.notes)]).rstrip())
+    return "\n\n".join(filter(None, [*blocks, wrapped(caption)])) if blocks else NOTHING
+
+
+def to_markdown(sheets: Sequence[Sheet], caption: str) -> str:
+    blocks = []
+    for sheet in sheets:
+        grid = [
+            [word.replace("|", "\\|") for word in line] for line in ([sheet.corner, *sheet.headers], *sheet.aligned())
+        ]
+        widths = [max(3, *map(len, column)) for column in zip(*grid, strict=True)]
+        lines = [f"| {' | '.join(w.ljust(width) for w, width in zip(line, widths, strict=True))} |" for line in grid]
+        lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
+        blocks.append(
+            "\n".join([f"**{sheet.title}**", "", *lines, "", *(f"- {note}" for note in sheet.notes)]).rstrip()
+        )
+    return "\n\n".join([*blocks, *([f"*{caption}*"] if caption else [])]) if blocks else NOTHING
+
+
+def to_latex(sheets: Sequence[Sheet], caption: str) -> str:
+    """A ``tabular`` per sheet with its notes below; needs the package booktabs."""
+    blocks = []
+    for sheet in sheets:
+        lines = [rf"\begin{{tabular}}{{l{'c' * len(sheet.columns)}}}", r"\toprule"]
+        lines += [_tex_line([sheet.title, *sheet.headers]), r"\midrule"]
+        lines += [_tex_line(words) for words in sheet.plain()]
+        lines += [r"\bottomrule", r"\end{tabular}", ""]
+        lines += [rf"{{\footnotesize {_tex(text)}\par}}" for text in (*sheet.notes, caption) if text]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) if blocks else f"% {NOTHING}"
+
+
+def to_html(sheets: Sequence[Sheet], caption: str) -> str:
+    """A page of its own: no script, no style sheet from elsewhere."""
+    blocks = []
+    for sheet in sheets:
+        head = "".join(f"<th>{html.escape(word)}</th>" for word in [sheet.corner, *sheet.headers])
+        body = "\n".join(_html_line(words) for words in sheet.plain())
+        notes = "".join(f"<li>{html.escape(note, quote=False)}</li>" for note in sheet.notes)
+        title = html.escape(sheet.title, quote=False)
+        blocks.append(f"<h2>{title}</h2>\n<table>\n<tr>{head}</tr>\n{body}\n</table>\n<ul>{notes}</ul>")
+    blocks.append(f"<p><em>{html.escape(caption, quote=False)}</em></p>" if blocks else f"<p>{NOTHING}</p>")
+    return "\n".join([_PAGE, *blocks, "</html>"])
+
+
+def _html_line(words: Sequence[str]) -> str:
+    title, *cells = (html.escape(word, quote=False) for word in words)
+    return f"<tr><th>{title}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def wrapped(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>hype_bench</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .25rem .9rem; text-align: right; white-space: nowrap }
+th:first-child { text-align: left; font-weight: 400 }
+tr:first-child th { font-weight: 600; border-top: 2px solid; border-bottom: 1px solid }
+tr:last-child > * { border-bottom: 2px solid }
+ul { color: #555; padding-left: 1.2rem }
+</style>"""
+
+
+def _widen(spread: str, width: int) -> str:
+    """Pads behind the ±: `` ± 1.20`` -> `` ±  1.20``."""
+    return f" ± {spread[3:].rjust(width - 3)}" if spread.startswith(" ± ") else spread.ljust(width)
+
+
+def _line(words: Sequence[str], widths: list[int]) -> str:
+    return "  ".join(word.ljust(width) for word, width in zip(words, widths, strict=True)).rstrip()
+
+
+_TEX = str.maketrans(
+    {
+        **{letter: f"\\{letter}" for letter in "_%&#$"},
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "±": r"$\pm$",
+    }
+)
+
+
+def _tex(text: str) -> str:
+    return text.translate(_TEX)
+
+
+def _tex_line(words: list[str]) -> str:
+    return " & ".join(map(_tex, words)) + r" \\"
