@@ -16,7 +16,7 @@ from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_run
 from hype_bench.sweeps.display import display
-from hype_bench.sweeps.outcomes import Ended, read, wait_for
+from hype_bench.sweeps.outcomes import NOT_BEGUN, Ended, read, wait_for
 from hype_bench.tables.table import build_tables
 from hype_bench.tables.text import to_text
 
@@ -60,9 +60,13 @@ def _report(ended: list[Ended], results: Path, experiment: str | None) -> int:
     else:
         names = dict.fromkeys(job.identity for job in ended if job.identity)
         print(to_text(build_tables(read_run(RunFolder.of(results, name)) for name in names)))
-    failures = [job for job in ended if job.state not in (DONE, DIVERGED)]
+    failures = [job for job in ended if job.state not in (DONE, DIVERGED, NOT_BEGUN)]
+    left = sum(job.state == NOT_BEGUN for job in ended)
     skipped = sum(job.skipped for job in ended)
-    counts = f"{len(ended) - skipped - len(failures)} done now, {skipped} done before, {len(failures)} failed"
+    done = len(ended) - skipped - len(failures) - left
+    counts = f"{done} done now, {skipped} done before, {len(failures)} failed"
+    if left:
+        counts += f", {left} not begun"
     if diverged := sum(job.state == DIVERGED for job in ended):
         counts += f" ({diverged} diverged)"
     print(f"{len(ended)} {'run' if len(ended) == 1 else 'runs'}: {counts}")

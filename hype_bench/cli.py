@@ -66,6 +66,66 @@ def table(
 
 
 @app.command()
+def plan(
+    overrides: Annotated[list[str], typer.Argument(help="As for run.py: experiment=table1 scope=smoke ...")],
+) -> None:
+    """What an experiment would run: how many runs, what is done, what is to do and what it costs. Runs nothing."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from hype_bench.main import one_line
+    from hype_bench.plan import plan_of
+    from hype_bench.report import statuses_of
+    from hype_bench.sweeps.cost import plan_text
+    from hype_bench.sweeps.planned import write_plan
+
+    try:
+        planned, results_dir = plan_of(overrides)
+        write_plan(results_dir, planned)
+        print(plan_text(planned, statuses_of(results_dir, planned)))
+    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:  # as main.main catches
+        _refuse(one_line(error))
+
+
+@app.command()
+def retry(results_dir: ResultsDir = Path("results")) -> None:
+    """Run again, one after the other, what failed or was interrupted."""
+    from hype_bench.again import retry as run_again
+
+    if run_again(_existing(results_dir)):
+        raise typer.Exit(1)
+
+
+@app.command()
+def clean(
+    results_dir: ResultsDir = Path("results"),
+    incomplete: Annotated[bool, typer.Option("--incomplete", help="Really remove them.")] = False,
+) -> None:
+    """Remove the folders of runs that failed or were interrupted; records, good or broken, are never touched."""
+    from hype_bench.again import remove_incomplete
+
+    for line in remove_incomplete(_existing(results_dir), really=incomplete):
+        print(line)
+
+
+@app.command()
+def submit(
+    experiment: Annotated[str, typer.Argument(help="An experiment with data.predict_test=true, such as table12.")],
+    results_dir: ResultsDir = Path("results"),
+    rule: Annotated[Rule, typer.Option(help="Which configuration.")] = Rule.paper,  # type: ignore[attr-defined]
+    out: Annotated[Path, typer.Option(help="Where the zip files go.", metavar="DIR")] = Path("submissions"),
+) -> None:
+    """Write predictions of the test sets as zip files for GLUE's server, one per row of the table."""
+    from hype_bench.submission import submit as write_files
+
+    try:
+        for line in write_files(_existing(results_dir), experiment, rule.value, out):
+            print(line)
+    except UserError as error:
+        _refuse(str(error))
+
+
+@app.command()
 def soup(
     kind: Annotated[SoupKind, typer.Argument(help="Of all members, or of those that raise a held-out score.")],
     results_dir: ResultsDir = Path("results"),

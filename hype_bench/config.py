@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -17,6 +17,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from hype_bench.options import UserError as UserError
 from hype_bench.options import check_fields, choice, number
 
+CONF = Path(__file__).resolve().parents[1] / "conf"  # what can be chosen
 REGRESSION_METRICS = ("pearson", "spearman", "pearson_spearman")
 METRICS = ("accuracy", "f1", "accuracy_f1", "matthews", *REGRESSION_METRICS)
 
@@ -52,6 +53,7 @@ class DataConfig:
     max_train_examples: int | None = number(least=1)
     max_eval_examples: int | None = number(least=1)
     selection_examples: int | None = number(least=1)
+    predict_test: bool = False
     subset_seed: int = number(0, least=0)
 
 
@@ -77,6 +79,7 @@ class TaskConfig:
     metric: str = choice(MISSING, *METRICS)
     train_split: str = "train"
     evaluation_splits: list[str] = MISSING
+    test_splits: list[str] = field(default_factory=list)
     generated: bool = False
 
     @property
@@ -161,6 +164,7 @@ class Config:
     noise_scale: float = number(1e-5, least=0)
     device: str = "auto"
     results_dir: str = "results"
+    fail_fast: bool = False
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     scope: ScopeConfig = field(default_factory=ScopeConfig)
 

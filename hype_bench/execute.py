@@ -7,6 +7,7 @@ import traceback
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hype_bench.config import RunConfig, UserError, resolve
@@ -152,8 +153,13 @@ def _done_before(job: _Job) -> Ended | None:
     if found is None:
         return None
     reason = str(found.get("reason", ""))
-    if found["status"] == DONE and job.run.training.save == "last" and not (job.folder.path / "model").is_dir():
-        reason = f"its weights were not kept; to have them, move {job.folder.path} away and run it again"
+    wanted = {
+        "its weights were not kept": job.run.training.save == "last" and not (job.folder.path / "model").is_dir(),
+        "its test sets were not predicted": job.data.test and not (job.folder.path / "test.csv").is_file(),
+    }
+    for what, is_missing in wanted.items():
+        if found["status"] == DONE and is_missing:
+            reason = f"{what}; to have them, move {job.folder.path} away and run it again"
     return job.ended(str(found["status"]), reason, skipped=True, found=record.in_words(found))
 
 
@@ -163,7 +169,9 @@ def _run(job: _Job, display: Display) -> Ended:
     from hype_bench.training.loop import DivergedError, Outcome, fine_tune
 
     run, folder = job.run, job.folder
+    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     request = {"label": job.label, "parts": job.parts, "config": run.as_dict(), "started": record.now()}
+    request["overrides"] = overrides
     if set_aside := folder.begin(request):
         display.warn(set_aside)
     outcome = Outcome(warnings=list(job.data.warnings))
@@ -182,6 +190,8 @@ def _run(job: _Job, display: Display) -> Ended:
             with quiet():
                 fine_tune(run, job.data, job.checkpoint, job.methods, outcome, on_log, display.show_progress, save_to)
             folder.write("predictions.csv", record.predictions(outcome))
+            if outcome.tests:
+                folder.write("test.csv", record.test_predictions(outcome))
         except DivergedError as error:
             state, reason = DIVERGED, str(error)
         result = record.result(request, outcome, job.data.dropped, state, reason)

@@ -17,15 +17,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hype_bench.config import CONF as CONF
 from hype_bench.config import Config, UserError
 from hype_bench.execute import execute
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, FAILED
 from hype_bench.sweeps.arguments import check_flags, flags_first
 from hype_bench.sweeps.display import display
-from hype_bench.sweeps.outcomes import Ended, keep_traceback, note
-
-CONF = Path(__file__).resolve().parents[1] / "conf"
+from hype_bench.sweeps.outcomes import NOT_BEGUN, Ended, keep_traceback, note, read
 
 
 def main() -> None:
@@ -35,12 +34,12 @@ def main() -> None:
     mistake on the command line, in the data or in the results folder.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed over many lines
-    sys.argv[1:] = flags_first(sys.argv[1:])
+    sys.argv[1:] = ["fail_fast=true" if word == "--fail-fast" else word for word in flags_first(sys.argv[1:])]
     try:
         check_flags(sys.argv[1:])
         _hydra_main()
     except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:  # while composing
-        _complain(_one_line(error), 2)
+        _complain(one_line(error), 2)
     except OSError as error:
         _complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part), 1)
     except KeyboardInterrupt:
@@ -72,13 +71,16 @@ def _job_of_sweep(composed: DictConfig) -> None:
     job = HydraConfig.get()
     folder, number = Path(job.sweep.dir), int(job.job.num)
     title = " ".join(job.overrides.task) or "default"
+    if composed.fail_fast and any(ended.state == FAILED for ended in read(folder)):
+        note(folder, number, Ended(NOT_BEGUN, title, reason="an earlier run failed and the sweep was to stop there"))
+        return
     try:
         ended = execute(composed, display)
     except UserError as error:
         ended = Ended(FAILED, title, reason=str(error))
     except Exception as error:  # whatever it is, the other jobs go on
         trace = keep_traceback(folder, number, error)
-        ended = Ended(FAILED, title, reason=f"{_one_line(error)} (traceback: {trace})")
+        ended = Ended(FAILED, title, reason=f"{one_line(error)} (traceback: {trace})")
     display.end_run(_line(ended))
     note(folder, number, ended)
 
@@ -88,7 +90,7 @@ def _line(ended: Ended) -> str:
     return ": ".join(part for part in (how, ended.title, ended.found, ended.reason) if part)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """Hydra's and OmegaConf's complaints without their tails, with the nearest key where one is misspelt."""
     text = str(error.__cause__ or error) if "Error merging" in str(error) else str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from hype_bench.config import CONF
 from hype_bench.execute import identify, settle
 from hype_bench.options import UserError
 from hype_bench.sweeps.grids import Axes, Point, expand, row_axes
@@ -21,7 +26,19 @@ from hype_bench.sweeps.planned import Plan, PlannedRun
 _FIRST = ("experiment", "scope")  # what says which points there are is no axis itself
 
 
-def make_plan(loader: ConfigLoaderImpl, master: DictConfig, arguments: Iterable[str]) -> Plan:
+def plan_of(arguments: Sequence[str]) -> tuple[Plan, Path]:
+    """The plan of a command line and the results folder it names, without running anything.
+
+    Raises:
+        UserError: a run that cannot be. Hydra's own exceptions for what cannot be composed.
+    """
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("config", overrides=list(arguments), run_mode=RunMode.MULTIRUN)
+        return make_plan(loader, master, arguments), Path(master.results_dir)
+
+
+def make_plan(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) -> Plan:
     """Every run that an experiment stands for, checked.
 
     Args:
@@ -100,7 +117,7 @@ def _planned(point: Point, composer: _Composer, fixed: list[str], rows: list[str
 class _Composer:
     """Hydra composes once per choice of groups (85 ms); scalars are merged into a copy of that (under 1 ms)."""
 
-    def __init__(self, loader: ConfigLoaderImpl, master: DictConfig, fixed: list[str]) -> None:
+    def __init__(self, loader: ConfigLoader, master: DictConfig, fixed: list[str]) -> None:
         self.loader, self.master, self.fixed = loader, master, fixed
         self.is_group = cache(lambda key: bool(loader.get_group_options(key)))
         self.value = cache(lambda text: OverridesParser.create().parse_override(text).value())

@@ -16,7 +16,7 @@ from hype_bench.methods.registry import build, discover
 from hype_bench.training.optimizer import learning_rate_factor, total_steps, warmup_steps
 
 OWN_FILES = ("task.train_file=a.csv", "task.validation_file=b.csv", "task.text_columns=[a]")
-GROUPS = ("model", "task", "method", "recipe", "tracker")
+GROUPS = ("model", "task", "method", "recipe", "tracker")  # experiment and scope: tests/test_plan.py
 CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 MODELS = {name for group, name in CHOICES if group == "model"}
 TASKS = {name for group, name in CHOICES if group == "task"}

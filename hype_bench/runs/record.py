@@ -73,6 +73,18 @@ def predictions(outcome: Outcome) -> str:
     return text.getvalue()
 
 
+def test_predictions(outcome: Outcome) -> str:
+    """CSV: split, index in data order, one logit per output; the splits have no labels."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    width = next(iter(outcome.tests.values())).shape[1]
+    writer.writerow(["split", "index", *(f"logit_{i}" for i in range(width))])
+    for split, logits in outcome.tests.items():
+        for index, row in enumerate(logits.tolist()):
+            writer.writerow([split, index, *(f"{value:.9g}" for value in row)])
+    return text.getvalue()
+
+
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 

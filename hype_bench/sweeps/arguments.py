@@ -29,5 +29,6 @@ def check_flags(arguments: list[str]) -> None:
         raise UserError(f"{message}; python run.py --help says what there is")
 
     parser = get_args_parser()
+    parser.add_argument("--fail-fast", action="store_true")  # ours; main() makes a value of it
     parser.error = complain  # type: ignore[method-assign]
     parser.parse_args(arguments)

@@ -12,12 +12,13 @@ from hype_bench.runs.folder import RunFolder, write_atomically
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_run
 
+NOT_BEGUN = "not begun"  # with --fail-fast, after a failure
 _POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How one job ended. ``state`` as in ``runs.status``; ``skipped``: its record was there before; ``found``: the
+    """How one job ended. ``state`` as in ``runs.status``, or ``NOT_BEGUN``; ``skipped``: its record was there before; ``found``: the
     headline score and the time it took, in words."""
 
     state: str

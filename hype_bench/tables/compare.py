@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from hype_bench.tables.statistics import Floats, difference_of_means, holm, star
 PAPER = "paper"
 AGREES, DIFFERS, UNKNOWN = "agrees", "differs", "-"
 
+_TASKS = {"mnli/mismatched": "mnli_mm"}  # a column here, a task of its own there
 _PAPER_NOTE = (
     "difference: this run minus the paper, with Welch's 95 % interval from mean, std and n of both; it agrees if that "
     "interval contains 0; without a printed std nothing can be said"
@@ -53,7 +54,7 @@ def against_paper(plan: Plan, found: Mapping[Place, Result], subsets: set[str]) 
     for block in dict.fromkeys(block for block, _, _ in found):
         lines = []
         for (where, row, task), result in found.items():
-            cell = counterpart(printed, result.runs[0], row) if where == block else None
+            cell = counterpart(printed, replace(result.runs[0], task=task), row) if where == block else None
             if cell is not None:
                 title = f"{row.title}, {task}" + (" (subset)" if task in subsets else "")
                 lines.append((title, _beside(result.chosen.cell, cell)))
@@ -63,17 +64,19 @@ def against_paper(plan: Plan, found: Mapping[Place, Result], subsets: set[str]) 
 
 
 def counterpart(printed: list[Published], run: PlannedRun, row: Row) -> Published | None:
-    """The printed cell of the same model, task and method whose settings do not contradict the row's."""
-    if run.row:  # a control that the paper does not have
-        return None
-    mine = dict(row.settings)
+    """The printed cell of the same model, task and method, or of the row's own name, whose settings do not contradict
+    the row's; of several the one that says most of what the row says. None if the paper has no such cell."""
+    mine, task = dict(row.settings), _TASKS.get(run.task, run.task)
     fitting = [
-        cell
+        (sum(key in mine for key in cell.setting), cell)
         for cell in printed
-        if (cell.model, cell.task, cell.method) == (run.model, run.task, run.method)
+        if (cell.model, cell.task) == (run.model, task)
+        and (cell.row == run.row if run.row else cell.method == run.method)
         and all(_same(mine[key], value) for key, value in cell.setting.items() if key in mine)
     ]
-    return fitting[0] if len(fitting) == 1 else None
+    most = max((said for said, _ in fitting), default=0)
+    best = [cell for said, cell in fitting if said == most]
+    return best[0] if len(best) == 1 else None
 
 
 def against_method(

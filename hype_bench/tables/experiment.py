@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hype_bench.runs.status import DIVERGED, DONE, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables.cells import HELDOUT, Cell, Row
 from hype_bench.tables.notes import Note, notes_of
 from hype_bench.tables.selection import RULES, Candidate, Chosen
-from hype_bench.tables.table import Table
+from hype_bench.tables.table import Table, column
 from hype_bench.tables.text import AVERAGE
 
 Place = tuple[str, Row, str]  # block, row, task
@@ -49,7 +49,10 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
     found = {}
     for place, runs in places.items():
         candidates = _candidates(runs, statuses)
-        found[place] = Result(runs, candidates, select(candidates))
+        chosen = select(candidates)
+        found[place] = Result(runs, candidates, chosen)
+        for split, cell in chosen.further.items():
+            found[*place[:2], column(place[2], split)] = Result(runs, candidates, replace(chosen, cell=cell))
     return found
 
 
@@ -70,7 +73,7 @@ def _table(block: str, rows: dict[Row, dict[str, Cell]], plan: Plan, statuses: M
             cells[AVERAGE] = _average([cells.get(task) for task in tasks])
     wanted = {run.identity for run in plan.runs if run.block == block}
     notes = notes_of([statuses[name] for name in sorted(wanted) if name in statuses], rows)
-    notes += _unreachable(plan, block)
+    notes += [*_unreachable(plan, block), *_configurations(plan, block)]
     return Table(block, [*tasks, AVERAGE] if len(tasks) > 1 else tasks, rows, notes)
 
 
@@ -89,8 +92,13 @@ def _candidates(runs: list[PlannedRun], statuses: Mapping[str, RunStatus]) -> li
         elif status is not None:
             state = "not scored" if status.state == DONE else status.state
             candidate.reported.unfinished[state] = candidate.reported.unfinished.get(state, 0) + 1
-        if HELDOUT + run.metric in scores:
-            candidate.heldout.scores[run.seed] = float(scores[HELDOUT + run.metric])
+        for name, score in scores.items():
+            split, _, metric = name.rpartition("/")
+            if metric == run.metric and split:
+                held = (
+                    candidate.heldout if name.startswith(HELDOUT) else candidate.further.setdefault(split, Cell(metric))
+                )
+                held.scores[run.seed] = float(score)
     return list(candidates.values())
 
 
@@ -112,6 +120,20 @@ def _unreachable(plan: Plan, block: str) -> list[Note]:
         if run.problem and run.block == block:
             problems[run.problem].add(run.task)
     return [Note(f"{', '.join(sorted(tasks))}: {problem}", frozenset(tasks)) for problem, tasks in problems.items()]
+
+
+def _configurations(plan: Plan, block: str) -> list[Note]:
+    """How much search each row got, where it is not the same for all."""
+    tried: dict[str, set[tuple[tuple[str, str], ...]]] = defaultdict(set)
+    for run in plan.runs:
+        if run.block == block:
+            row = Row(run.row or run.method, tuple(run.settings.items()))
+            tried[row.title].add(tuple(run.configuration.items()))
+    if max(map(len, tried.values())) == 1:
+        return []
+    return [
+        Note("configurations: " + "; ".join(f"{title} {len(found)}" for title, found in tried.items()), frozenset())
+    ]
 
 
 def collapsed(plan: Plan, statuses: Mapping[str, RunStatus]) -> int:

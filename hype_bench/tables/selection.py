@@ -11,12 +11,14 @@ from hype_bench.tables.cells import Cell
 
 @dataclass
 class Candidate:
-    """All seeds of one configuration. ``planned``: how many runs there shall be; ``reported``: their dev scores;
-    ``heldout``: scores on training examples set aside; ``is_default``: whether no search was needed to find it."""
+    """All seeds of one configuration. ``reported``: their dev scores; ``heldout``: scores on training examples
+    set aside; ``further``: split -> scores on one that is scored beside the first (MNLI-mm); ``planned``: how many runs
+    there shall be; ``is_default``: whether no search was needed to find it."""
 
     configuration: dict[str, str]
     reported: Cell
     heldout: Cell
+    further: dict[str, Cell] = field(default_factory=dict)
     planned: int = 0
     is_default: bool = False
 
@@ -28,10 +30,12 @@ class Candidate:
 
 @dataclass
 class Chosen:
-    """What a rule made of a cell's candidates. ``why``: why there is no number, if there is none."""
+    """What a rule made of a cell's candidates. ``further``: as in :class:`Candidate`; ``why``: why there is no number,
+    if there is none."""
 
     cell: Cell
     configuration: dict[str, str] = field(default_factory=dict)
+    further: dict[str, Cell] = field(default_factory=dict)
     why: str = ""
 
 
@@ -74,7 +78,7 @@ def _best(candidates: Sequence[Candidate], scores: Callable[[Candidate], Cell]) 
     if not all(candidate.is_whole for candidate in candidates):
         return Chosen(_empty(candidates), why=f"{ended} of {planned} runs")
     best = max(candidates, key=lambda candidate: (scores(candidate).n, _or_least(scores(candidate).mean)))
-    return Chosen(best.reported, best.configuration)
+    return Chosen(best.reported, best.configuration, best.further)
 
 
 def _empty(candidates: Sequence[Candidate]) -> Cell:

@@ -53,8 +53,8 @@ def _table(model: str, runs: list[RunStatus]) -> Table:
             row = Row(method, tuple((name, flat[key]) for key, name in keys[method].items() if key in flat))
             rows[row][task] = _cell(members)
             for split in splits[task]:
-                rows[row][_column(task, split)] = _cell(members, f"{split}/")
-    columns = [column for task in sorted(splits) for column in (task, *(_column(task, s) for s in splits[task]))]
+                rows[row][column(task, split)] = _cell(members, f"{split}/")
+    columns = [name for task in sorted(splits) for name in (task, *(column(task, s) for s in splits[task]))]
     ordered = {row: rows[row] for row in sorted(rows, key=lambda row: row.rank)}
     return Table(model, columns, ordered, notes_of(runs, ordered))
 
@@ -86,7 +86,7 @@ def _further_splits(runs: list[RunStatus]) -> dict[str, list[str]]:
     return {task: list(found) for task, found in splits.items()}
 
 
-def _column(task: str, split: str) -> str:
+def column(task: str, split: str) -> str:
     return f"{task}/{split.removeprefix('validation_')}"
 
 

@@ -33,7 +33,8 @@ class Split:
 class TaskData:
     """Training split, evaluation splits (the first one gives the reported score) and what was said on the way.
 
-    ``selection``: training examples set aside for choices, if there are any.
+    ``selection``: training examples set aside for choices, if there are any; ``test``: splits without labels that are
+    to be predicted (theirs are all 0).
     """
 
     train: Split
@@ -43,6 +44,7 @@ class TaskData:
     dropped: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     selection: Split | None = None
+    test: list[Split] = field(default_factory=list)
 
     @property
     def outputs(self) -> int:
@@ -86,6 +88,7 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
         dropped=dropped,
         warnings=warnings,
         selection=None if aside is None else _to_split(task, "selection", aside, code),
+        test=[_unlabelled(task, data, split) for split in task.test_splits] if data.predict_test else [],
     )
 
 
@@ -158,6 +161,17 @@ def _to_split(task: TaskConfig, name: str, frame: pd.DataFrame, code: Coding | N
     texts = tuple(_texts(where, frame[column]) for column in task.text_columns)
     labels = frame[task.label_column]
     return Split(name, texts, code.apply(where, labels.tolist()) if code else targets(where, labels))
+
+
+def _unlabelled(task: TaskConfig, data: DataConfig, name: str) -> Split:
+    frame = read_split(task, data, name)
+    if frame is None:
+        raise UserError(
+            f"task {task.name}: there is no split {name!r} in {place(task, data)}; data.predict_test needs it"
+        )
+    where = f"task {task.name}, split {name}"
+    texts = tuple(_texts(where, frame[column]) for column in task.text_columns)
+    return Split(name, texts, np.zeros(len(frame), dtype=np.float64 if task.is_regression else np.int64))
 
 
 def _texts(where: str, column: pd.Series) -> list[str]:

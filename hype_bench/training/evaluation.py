@@ -36,7 +36,13 @@ def to_predictions(logits: NDArray[np.float32]) -> NDArray[Any]:
 def evaluate(
     model: PreTrainedModel, tokens: Tokens, collate: Collator, metric: str, autocast: torch.autocast
 ) -> Evaluation:
-    """Runs the model over a split in evaluation mode and leaves it in the mode it was in."""
+    """Predicts a split and compares with its labels."""
+    logits = predict(model, tokens, collate, autocast)
+    return Evaluation(tokens.labels, logits, score(metric, tokens.labels, to_predictions(logits)))
+
+
+def predict(model: PreTrainedModel, tokens: Tokens, collate: Collator, autocast: torch.autocast) -> NDArray[np.float32]:
+    """Logits of a split, (examples, outputs), in data order; the model is left in the mode it was in."""
     was_training, outputs = model.training, int(model.config.num_labels or 1)
     model.eval()
     logits = np.empty((len(tokens), outputs), dtype=np.float32)
@@ -46,4 +52,4 @@ def evaluate(
             del batch["labels"]
             logits[indices] = model(**batch).logits.float().cpu().numpy()
     model.train(was_training)
-    return Evaluation(tokens.labels, logits, score(metric, tokens.labels, to_predictions(logits)))
+    return logits

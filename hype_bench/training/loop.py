@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -30,7 +31,7 @@ from hype_bench.models.vocabulary import keep_used_rows
 from hype_bench.tasks.data import TaskData
 from hype_bench.training.batches import Collator, collator_for, split_evenly, training_order
 from hype_bench.training.device import autocast_for, choose_device, describe, peak_memory, set_up
-from hype_bench.training.evaluation import Evaluation, evaluate
+from hype_bench.training.evaluation import Evaluation, evaluate, predict
 from hype_bench.training.optimizer import (
     clip_gradients,
     make_optimizer,
@@ -52,9 +53,11 @@ class DivergedError(RuntimeError):
 
 @dataclass
 class Outcome:
-    """What one run found. ``seconds`` per phase; ``tokens`` counts real ones, without padding."""
+    """What one run found. ``tests``: logits of unlabelled splits; ``seconds`` per phase; ``tokens`` counts real ones,
+    without padding."""
 
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    tests: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     curve: list[Row] = field(default_factory=list)
     updates: int = 0
     tokens: int = 0
@@ -165,6 +168,9 @@ def fine_tune(
     clock.end("evaluate")
 
     vocabulary.restore()
+    for split in data.test:  # with all rows of the embeddings: which words it has must not change what was trained
+        tokens = tokenise(split, tokenizer, run.data.max_length)
+        outcome.tests[split.name] = predict(model, tokens, replace(collate, ranks=None), autocast)
     plain()
     if save_to is not None:
         model.save_pretrained(save_to)

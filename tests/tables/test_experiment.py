@@ -1,0 +1,196 @@
+"""An experiment's table: from a plan and what became of its runs to words, letter by letter; against the paper."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hype_bench.options import UserError
+from hype_bench.runs.status import DIVERGED, DONE, RUNNING, RunStatus
+from hype_bench.sweeps.planned import Plan, PlannedRun
+from hype_bench.tables import sheet
+from hype_bench.tables.compare import against_method, against_paper
+from hype_bench.tables.experiment import collapsed, experiment_tables, results
+from hype_bench.tables.text import to_csv, to_text
+
+METRIC = {"rte": "accuracy", "mrpc": "f1"}
+VANILLA, HYPE = (0.68, 0.72, 0.76), (0.71, 0.75, 0.78)
+
+
+def planned(
+    method: str, task: str, seed: int, scale: str | None = None, rate: str = "1e-05", row: str = ""
+) -> PlannedRun:
+    configuration = {"learning_rate": rate} | ({"scale": scale} if scale else {})
+    name = f"{method}-{task}-{seed}-{scale}-{rate}"
+    return PlannedRun(
+        name,
+        "bert_large",
+        "bert_large",
+        task,
+        METRIC[task],
+        method,
+        row,
+        {},
+        configuration,
+        rate == "2e-05",
+        seed,
+        [name],
+    )
+
+
+def done(run: PlannedRun, score: float, **scores: float) -> RunStatus:
+    label = {"model": run.model, "task": run.task, "method": run.method, "seed": run.seed, "metric": run.metric}
+    record = {"status": DONE, "label": label, "parts": {"format": 2}, "scores": {run.metric: score, **scores}}
+    return RunStatus(run.identity, DONE, Path(run.identity), record)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    runs = [
+        planned("vanilla", task, seed, rate=rate)
+        for task in METRIC
+        for rate in ("1e-05", "2e-05")
+        for seed in (1, 2, 3)
+    ]
+    runs += [planned("hype_n", task, seed, "0.0001") for task in METRIC for seed in (1, 2, 3)]
+    return Plan("table1", "HyPe", "paper", 1, ["training.learning_rate", "noise_scale"], "python run.py", runs)
+
+
+@pytest.fixture
+def statuses(plan: Plan) -> dict[str, RunStatus]:
+    better = {"2e-05": 0.0, "1e-05": -0.1}
+    found = {}
+    for run in plan.runs:
+        score = (
+            HYPE[run.seed - 1]
+            if run.method == "hype_n"
+            else VANILLA[run.seed - 1] + better[run.configuration["learning_rate"]]
+        )
+        found[run.identity] = done(run, score)
+    del found["hype_n-mrpc-2-0.0001-1e-05"]
+    found["hype_n-mrpc-3-0.0001-1e-05"] = replace(found["hype_n-mrpc-3-0.0001-1e-05"], state=RUNNING, record=None)
+    return found
+
+
+def rendered(plan: Plan, statuses: dict[str, RunStatus], rule: str = "paper") -> str:
+    return to_text(experiment_tables(plan, statuses, results(plan, statuses, rule)), "")
+
+
+TEXT = """\
+model: bert_large
+         rte               mrpc                          average
+method   accuracy          F1
+-------  ----------------  ----------------------------  -----------------
+vanilla  72.00 ± 4.00 (3)  72.00 ± 4.00 (3)              72.00
+hype_n   74.67 ± 3.51 (3)      X        (1 of 3 runs, 1 running)      X (1 of 2 tasks)
+"""
+
+
+def test_letter_by_letter(plan: Plan, statuses: dict[str, RunStatus]) -> None:
+    text = rendered(plan, statuses)
+    lines = text.splitlines()
+    assert [line.split() for line in lines[1:6]] == [
+        ["rte", "mrpc", "average"],
+        ["method", "accuracy", "F1"],
+        [word for word in lines[3].split()],
+        "vanilla 72.00 ± 4.00 (3) 72.00 ± 4.00 (3) 72.00".split(),
+        "hype_n 74.67 ± 3.51 (3) X (1 of 3 runs, 1 running) X (1 of 2 tasks)".split(),
+    ]
+    assert "configurations: vanilla 2; hype_n 1" in text
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_the_rule_decides_which_configuration_is_shown(plan: Plan, statuses: dict[str, RunStatus]) -> None:
+    found = results(plan, statuses, "paper")
+    assert {r.chosen.configuration["learning_rate"] for (_, row, _), r in found.items() if row.method == "vanilla"} == {
+        "2e-05"
+    }
+    assert "X (no held-out scores" in " ".join(rendered(plan, statuses, "heldout").split())
+    assert "X (no default" in " ".join(rendered(plan, statuses, "default").split())
+
+
+def test_held_out_scores_choose_and_are_not_shown(plan: Plan, statuses: dict[str, RunStatus]) -> None:
+    for run in plan.runs:
+        if run.identity in statuses and statuses[run.identity].record:
+            held = 0.9 if run.configuration["learning_rate"] == "1e-05" else 0.1
+            statuses[run.identity] = done(
+                run, statuses[run.identity].record["scores"][run.metric], **{f"selection/{run.metric}": held}
+            )  # type: ignore[index]
+    found = results(plan, statuses, "heldout")
+    vanilla = [result for (_, row, task), result in found.items() if (row.method, task) == ("vanilla", "rte")]
+    assert vanilla[0].chosen.configuration == {"learning_rate": "1e-05"}
+    assert vanilla[0].chosen.cell.mean == pytest.approx(0.62)
+    assert "selection" not in rendered(plan, statuses, "heldout")
+
+
+def test_a_further_split_is_a_column_of_the_same_choice(plan: Plan, statuses: dict[str, RunStatus]) -> None:
+    for name, status in statuses.items():
+        if status.record and "rte" in name:
+            status.record["scores"]["validation_mismatched/accuracy"] = 0.25
+    tables = experiment_tables(plan, statuses, results(plan, statuses, "paper"))
+    assert tables[0].columns == ["rte", "mrpc", "rte/mismatched", "average"]
+    assert {cells["rte/mismatched"].mean for cells in tables[0].rows.values()} == {0.25}
+
+
+def test_diverged_runs_are_counted(plan: Plan, statuses: dict[str, RunStatus]) -> None:
+    name = "vanilla-rte-1-None-2e-05"
+    record = {**statuses[name].record, "status": DIVERGED, "scores": {}}  # type: ignore[dict-item]
+    statuses[name] = RunStatus(name, DIVERGED, Path(name), record)
+    assert collapsed(plan, statuses) == 1
+    assert "diverged: 1 run, counted and not averaged" in rendered(plan, statuses)
+
+
+def test_csv_has_a_line_for_every_cell(plan: Plan, statuses: dict[str, RunStatus]) -> None:
+    lines = to_csv(experiment_tables(plan, statuses, results(plan, statuses, "paper"))).splitlines()
+    assert len(lines) == 1 + 2 * 3
+    assert next(line for line in lines if line.startswith("bert_large,rte,hype_n")).split(",")[7] == "3"
+
+
+def test_against_the_paper_by_hand(plan: Plan, statuses: dict[str, RunStatus]) -> None:
+    """Welch on 72.24 ± 2.18 (3) of Table 1 against 72.00 ± 4.00 (3): the standard error is 2.630, df 3.09."""
+    (one,) = against_paper(plan, results(plan, statuses, "paper"), {"mrpc"})
+    lines = dict(zip([title for title, _ in one.rows], one.plain(), strict=True))
+    assert lines["vanilla, rte"] == [
+        "vanilla, rte",
+        "72.00 ± 4.00 (3)",
+        "72.24 ± 2.18 (3)",
+        "-0.24 [-8.47, +7.99]",
+        "agrees",
+    ]
+    assert lines["vanilla, mrpc (subset)"][-1] == "differs"
+    assert lines["hype_n, mrpc (subset)"][1:3] == ["X (1 of 3 runs)", "91.98 ± 1.11 (3)"]
+    with pytest.raises(UserError, match="no table of the paper"):
+        against_paper(replace(plan, table=None), {}, set())
+
+
+def write_predictions(folder: Path, labels: Any, predictions: Any) -> None:
+    folder.mkdir()
+    rows = [f"validation,{i},{label},{p},0,0" for i, (label, p) in enumerate(zip(labels, predictions, strict=True))]
+    rows += ["other,0,1,1,0,0"]
+    (folder / "predictions.csv").write_text("\n".join(["split,index,label,prediction,logit_0,logit_1", *rows]))
+
+
+def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).integers(2, size=400)
+    runs, statuses = [], {}
+    for seed in (1, 2, 3):
+        for method, right in (("vanilla", 240), ("hype_n", 320), ("hype_u", 240)):
+            run = planned(method, "rte", seed)
+            predictions = np.where(np.arange(400) < right + seed, labels, 1 - labels)
+            write_predictions(tmp_path / run.identity, labels, predictions)
+            runs.append(run)
+            statuses[run.identity] = replace(done(run, (right + seed) / 400), path=tmp_path / run.identity)
+    plan = Plan("mine", "", "paper", None, [], "", runs)
+    found = results(plan, statuses, "paper")
+    (one,) = against_method(plan, statuses, found, "vanilla")
+    lines = dict(zip([title for title, _ in one.rows], one.plain(), strict=True))
+    assert lines["hype_n, rte"][1:4] == ["+20.00 [+20.00, +20.00]", "3 of 3", "0.500"]  # least p 0.25, twice by Holm
+    assert lines["hype_n, rte"][4].endswith("**")  # 1/1001, twice
+    assert lines["hype_u, rte"][1:] == ["+0.00 [+0.00, +0.00]", "1.5 of 3", "1.000", "1.000"]
+    assert "cannot fall below 0.25 with 3 seeds" in sheet.to_text([one], "").replace("\n  ", " ")
+    with pytest.raises(UserError, match="no row 'nothing' to compare with; there are vanilla, hype_n, hype_u"):
+        against_method(plan, statuses, found, "nothing")

@@ -1,0 +1,155 @@
+"""Experiments become plans: every YAML, composed as Hydra would, checked before anything runs, fast enough."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from hype_bench.config import CONF, resolve
+from hype_bench.options import UserError
+from hype_bench.paper.published import table as published
+from hype_bench.plan import _Composer, make_plan, plan_of
+from hype_bench.sweeps.grids import expand
+from hype_bench.sweeps.planned import Plan, read_plan, write_plan
+from hype_bench.tables.compare import counterpart
+from hype_bench.tables.experiment import results
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml") if path.stem != "default")
+TINY = ("model=tiny_bert", "task=demo_rte", "scope=smoke")
+
+
+def plan_for(*arguments: str) -> Plan:
+    return plan_of(arguments)[0]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_first_lines_are_the_command_that_runs_it(name: str) -> None:
+    text = (CONF / "experiment" / f"{name}.yaml").read_text()
+    assert text.startswith(f"# python run.py experiment={name} -m")
+    assert f"\nname: {name}\n" in text
+
+
+@pytest.mark.parametrize("scope", ["paper", "small", "smoke"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_plans_in_every_scope(name: str, scope: str) -> None:
+    """Without data or weights: each run is composed and checked, and its problem is said, not raised."""
+    plan = plan_for(f"experiment={name}", f"scope={scope}")
+    assert plan.name == name
+    assert plan.runs
+    assert {run.method for run in plan.runs} >= {"vanilla", "no_dropout"}  # the controls that the paper lacks
+    seeds = Counter((run.block, run.row, run.method, run.task, *run.configuration.items()) for run in plan.runs)
+    assert min(seeds.values()) >= (1 if scope == "smoke" else 3)
+
+
+PRINTED = {1: 48, 2: 12, 3: 27, 4: 32, 5: 48, 8: 28, 9: 12, 12: 0, 16: 64, 17: 12, 18: 24}
+
+
+@pytest.mark.parametrize("number", PRINTED)
+def test_every_printed_cell_has_its_runs(number: int) -> None:
+    """Each cell of the paper's table is the counterpart of one cell of ours (test scores need GLUE's server)."""
+    found = results(plan_for(f"experiment=table{number}"), {}, "paper")
+    printed = published(number)
+    matched = {counterpart(printed, result.runs[0], row) for (_, row, _), result in found.items()} - {None}
+    mnli_mm = sum(cell.task == "mnli_mm" for cell in printed)  # a further split: it is a column once it is scored
+    assert len(matched) + mnli_mm * (number == 3) == PRINTED[number]
+
+
+def test_composing_once_per_choice_of_groups_is_what_hydra_composes() -> None:
+    draw = random.Random(1)
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        for name in ("table1", "table5", "table16", "table18"):
+            arguments = [f"experiment={name}", "model=minilm"]
+            master = loader.load_configuration("config", overrides=arguments, run_mode=RunMode.MULTIRUN)
+            points = expand(*(OmegaConf.to_container(master[key]) for key in ("experiment", "scope")), {})
+            composer = _Composer(loader, master, arguments[:1])
+            for point in draw.sample(points, 12):
+                fast = resolve(composer(point))
+                assert fast == resolve(compose("config", [arguments[0], *point.overrides])), point
+
+
+def test_the_same_run_in_two_rows_is_run_once() -> None:
+    plan = plan_for("experiment=table1", *TINY)
+    assert len(plan.runs) > len(list(plan.once()))
+    assert len({run.identity for run in plan.runs}) == len(list(plan.once()))
+    rows = {run.row or run.method for run in plan.runs}
+    assert {"vanilla", "vanilla, wider search", "no_dropout", "hype_n", "hype_u"} == rows
+
+
+def test_runs_of_one_model_and_task_stand_together() -> None:
+    plan = plan_for("experiment=table1", "model=tiny_bert,tiny_xlnet", "task=demo_rte,demo_cola", "scope=smoke")
+    order = [(run.model, run.task) for run in plan.once()]
+    changes = sum(a != b for a, b in zip(order, order[1:], strict=False))
+    assert changes == len(set(order)) - 1 == 3
+
+
+def test_what_needs_no_search_is_marked() -> None:
+    plan = plan_for("experiment=table1", "task=rte", "model=bert_large")
+    default = {(run.method, *run.configuration.values()) for run in plan.runs if run.is_default}
+    rates = {("vanilla", "2e-05"), ("no_dropout", "2e-05"), ("hype_n", "2e-05", "1e-05"), ("hype_u", "2e-05", "1e-05")}
+    assert default == rates  # 2e-5 is the recipe's, 1e-5 the technique's
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["experiment=table1", "task=nonsense"], "nonsense"),
+        (["experiment=table1", "training.learning_rate=7"], "training.learning_rate must be above 0 and at most 1"),
+        (["experiment=table1", "method=[r_drop,smart]"], "method=[r_drop,smart]"),
+        (["experiment=table1,table2"], "experiment cannot be swept"),
+        (["experiment=table1", "+more=1,2"], "+more cannot be swept"),
+    ],
+)
+def test_a_run_that_cannot_be_stops_the_plan(arguments: list[str], sentence: str) -> None:
+    with pytest.raises(Exception, match=r".") as caught:
+        plan_of(arguments)
+    assert sentence in str(caught.value)
+
+
+def test_a_task_that_is_not_there_is_a_problem_of_its_runs(tmp_path: Path) -> None:
+    plan = plan_for("experiment=table1", "model=tiny_bert", f"data.root={tmp_path}", "task=rte,demo_rte", "scope=smoke")
+    problems = {run.task: run.problem for run in plan.runs}
+    assert "no such folder" in problems["rte"]
+    assert not problems["demo_rte"]
+    assert all(bool(run.identity) != bool(run.problem) for run in plan.runs)
+
+
+def test_a_plan_survives_the_disk(tmp_path: Path) -> None:
+    plan = plan_for("experiment=low_resource", *TINY)
+    write_plan(tmp_path, plan)
+    assert read_plan(tmp_path, "low_resource") == plan
+    with pytest.raises(UserError, match=r"table1 has no plan in .* \(there are: low_resource\)"):
+        read_plan(tmp_path, "table1")
+    (tmp_path / "experiments" / "low_resource.json").write_text("{")
+    with pytest.raises(UserError, match="is broken"):
+        read_plan(tmp_path, "low_resource")
+
+
+@pytest.mark.slow
+def test_ten_thousand_runs_are_planned_within_a_minute(tmp_path: Path) -> None:
+    seeds = ",".join(map(str, range(45)))
+    began = time.perf_counter()
+    plan = plan_for("experiment=table5", "model=minilm", "task=demo_rte,demo_cola", f"seed={seeds}")
+    assert len(plan.runs) >= 10_000
+    assert time.perf_counter() - began < 60
+    write_plan(tmp_path, plan)
+    assert json.loads((tmp_path / "experiments" / "table5.json").read_text())["runs"]
+
+
+def test_make_plan_takes_hydras_own_loader() -> None:
+    """What the sweeper does: the same plan as ``hype-bench plan`` makes."""
+    arguments: Any = ["experiment=low_resource", *TINY]
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("config", overrides=arguments, run_mode=RunMode.MULTIRUN)
+        assert make_plan(loader, master, arguments) == plan_for(*arguments)
