@@ -13,7 +13,7 @@ import pytest
 from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.notes import Note
 from hype_bench.tables.table import Table
-from hype_bench.tables.text import CAPTION, FORMATS, to_csv, to_latex, to_markdown, to_text
+from hype_bench.tables.text import CAPTION, FORMATS, to_csv, to_html, to_latex, to_markdown, to_text
 
 GENERATED = "generated: demo_cola is made by a program; its scores say nothing about the real task"
 
@@ -89,6 +89,27 @@ minilm,rte,hype_n,scale=0.0001,accuracy,,,0,,,running=2,X: no score yet
 minilm,rte,hype_u,,accuracy,1.0,,1,1,1.0,,X: no score yet"""
 
 
+HTML = f"""\
+<h2>minilm</h2>
+<table>
+<tr><th>method</th><th>demo_cola (Matthews)</th><th>rte (accuracy)</th></tr>
+<tr><th>vanilla</th><td>1.00 ± 3.61 (3)</td><td>66.00 ± 1.00 (3)</td></tr>
+<tr><th>hype_n (scale=0.0001)</th><td>55.00 ± 19.45 (2, 1 failed)</td><td>X (2 running)</td></tr>
+<tr><th>hype_u</th><td>-</td><td>100.00 (1)</td></tr>
+</table>
+<ul><li>{GENERATED}</li><li>X: no score yet</li></ul>
+<p><em>{CAPTION}</em></p>
+</html>"""
+
+
+def test_html_is_a_page_of_its_own(table):
+    text = to_html([table])
+    assert text.startswith("<!doctype html>")
+    assert text.endswith(HTML)
+    table.rows[Row("<b>&")] = {}
+    assert "<th>&lt;b&gt;&amp;</th>" in to_html([table])
+
+
 @pytest.mark.parametrize(("name", "expected"), {"text": TEXT, "markdown": MARKDOWN, "latex": LATEX, "csv": CSV}.items())
 def test_letter_by_letter(table, name, expected):
     assert FORMATS[name]([table]) == expected
@@ -97,7 +118,7 @@ def test_letter_by_letter(table, name, expected):
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_runs(name):
     text = FORMATS[name]([])
-    assert len(text.splitlines()) == 1
+    assert name == "html" or len(text.splitlines()) == 1
     assert text.startswith("model,task") if name == "csv" else "no runs yet" in text
 
 
