@@ -48,7 +48,9 @@ def table(
     results_dir: ResultsDir = Path("results"),
     format: Annotated[Format, typer.Option(help="How it is written.")] = Format.text,  # type: ignore[attr-defined]
     rule: Annotated[Rule, typer.Option(help="What a search reports.")] = Rule.paper,  # type: ignore[attr-defined]
-    compare: Annotated[str | None, typer.Option(help="paper, or a row such as vanilla.", metavar="WITH")] = None,
+    compare: Annotated[
+        str | None, typer.Option(help="paper, budget, or a row such as vanilla.", metavar="WITH")
+    ] = None,
 ) -> None:
     """Mean ± std over seeds, method by task: of an experiment, or of what is there."""
     _existing(results_dir)
@@ -76,7 +78,7 @@ def plan(
     from hype_bench.main import one_line
     from hype_bench.plan import plan_of
     from hype_bench.report import statuses_of
-    from hype_bench.sweeps.cost import plan_text
+    from hype_bench.sweeps.outlook import plan_text
     from hype_bench.sweeps.planned import write_plan
 
     try:
@@ -120,6 +122,25 @@ def submit(
 
     try:
         for line in write_files(_existing(results_dir), experiment, rule.value, out):
+            print(line)
+    except UserError as error:
+        _refuse(str(error))
+
+
+@app.command()
+def publish(
+    experiment: Annotated[str, typer.Argument(help="An experiment that has a plan, such as table1.")],
+    results_dir: ResultsDir = Path("results"),
+    rule: Annotated[Rule, typer.Option(help="What a search reports.")] = Rule.paper,  # type: ignore[attr-defined]
+    project: Annotated[str, typer.Option(help="Of W&B, where its runs are.")] = "hype_bench",
+    entity: Annotated[str | None, typer.Option(help="Of W&B: a user or a team.")] = None,
+    runs: Annotated[bool, typer.Option("--runs", help="Also the runs that W&B has not seen.")] = False,
+) -> None:
+    """Send an experiment's table and workspace to W&B; offline, write what would be sent."""
+    from hype_bench.publish import publish as send
+
+    try:
+        for line in send(_existing(results_dir), experiment, rule.value, project, entity, runs):
             print(line)
     except UserError as error:
         _refuse(str(error))

@@ -13,6 +13,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 
 from hype_bench.options import UserError as UserError
 from hype_bench.options import check_fields, choice, number
@@ -128,10 +129,8 @@ class TrackerConfig:
 
 @dataclass
 class ExperimentConfig:
-    """What belongs together: the union of some grids, each ``axis -> values``, and how its runs become a table.
-
-    ``shared``: axes of every grid. ``search``: the axes over which a table takes the best. ``scopes``: for a scope's
-    name, other values of axes. ``table``: the table of the HyPe paper that it regenerates.
+    """What belongs together: a union of grids, each ``axis -> values``. ``shared``: axes of every grid; ``scopes``: a
+    scope's own values of axes; ``search``: the axes over which its table takes the best; ``table``: that of the paper.
     """
 
     name: str = "default"
@@ -225,10 +224,11 @@ def resolve(composed: DictConfig) -> RunConfig:
     Raises:
         UserError: a value out of range (with the allowed one), a missing value, a combination that cannot work.
     """
-    missing = sorted(OmegaConf.missing_keys(composed))
-    if missing:
-        raise UserError(f"{missing[0]} must be given, as in {missing[0]}=...")
-    config = OmegaConf.to_object(composed)
+    try:
+        config = OmegaConf.to_object(composed)
+    except MissingMandatoryValue as error:
+        missing = min(OmegaConf.missing_keys(composed))
+        raise UserError(f"{missing} must be given, as in {missing}=...") from error
     assert isinstance(config, Config)
     check_fields("", config)
     for name in ("model", "task", "recipe", "tracker", "data", "training"):

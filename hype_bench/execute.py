@@ -57,6 +57,12 @@ class _Job:
     def title(self) -> str:
         return "{model} {task} {method} seed {seed}".format_map(self.label)
 
+    def request(self) -> dict[str, Any]:
+        """What was asked for, and how: what ``run.json`` says."""
+        overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else None
+        asked = {"label": self.label, "parts": self.parts, "config": self.run.as_dict(), "overrides": overrides}
+        return {**asked, "started": record.now()}
+
     def ended(self, state: str, reason: str = "", skipped: bool = False, found: str = "") -> Ended:
         return Ended(state, self.title, self.folder.path.name, reason, skipped, found)
 
@@ -115,8 +121,14 @@ def identify(run: RunConfig, methods: dict[str, Method]) -> str:
 
     key = _data_key(run)
     if key not in _FINGERPRINTS:
-        _FINGERPRINTS[key] = _data(run).fingerprint
-    return digest(_parts(run, methods, locate(run.model), _FINGERPRINTS[key]))
+        try:
+            _FINGERPRINTS[key] = _data(run).fingerprint
+        except UserError as error:  # asking again for every run of a plan would take minutes
+            _FINGERPRINTS[key] = error
+    found = _FINGERPRINTS[key]
+    if isinstance(found, UserError):
+        raise found
+    return digest(_parts(run, methods, locate(run.model), found))
 
 
 def _parts(run: RunConfig, methods: dict[str, Method], checkpoint: Checkpoint, data: str) -> dict[str, Any]:
@@ -127,7 +139,7 @@ def _parts(run: RunConfig, methods: dict[str, Method], checkpoint: Checkpoint, d
 # What the runs of one process share: they come task by task, so that the last data sets are enough.
 _KEPT = 2
 _DATA: dict[str, TaskData] = {}
-_FINGERPRINTS: dict[str, str] = {}
+_FINGERPRINTS: dict[str, str | UserError] = {}
 
 
 def _data(run: RunConfig) -> TaskData:
@@ -169,9 +181,7 @@ def _run(job: _Job, display: Display) -> Ended:
     from hype_bench.training.loop import DivergedError, Outcome, fine_tune
 
     run, folder = job.run, job.folder
-    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    request = {"label": job.label, "parts": job.parts, "config": run.as_dict(), "started": record.now()}
-    request["overrides"] = overrides
+    request = job.request()
     if set_aside := folder.begin(request):
         display.warn(set_aside)
     outcome = Outcome(warnings=list(job.data.warnings))

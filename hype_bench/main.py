@@ -23,7 +23,7 @@ from hype_bench.execute import execute
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, FAILED
 from hype_bench.sweeps.arguments import check_flags, flags_first
-from hype_bench.sweeps.display import display
+from hype_bench.sweeps.display import Display, display
 from hype_bench.sweeps.outcomes import NOT_BEGUN, Ended, keep_traceback, note, read
 
 
@@ -51,8 +51,10 @@ def main() -> None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(composed: DictConfig) -> None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        _job_of_sweep(composed)
+        job_of_sweep(composed, display)
         return
+    if (launcher := str(HydraConfig.get().runtime.choices["hydra/launcher"])) != "basic":
+        _complain(f"hydra/launcher={launcher} is for sweeps: add -m", 2)
     try:
         ended = execute(composed, display)
     except UserError as error:  # here, or Hydra adds lines of its own
@@ -63,10 +65,10 @@ def _hydra_main(composed: DictConfig) -> None:
         raise SystemExit(1) from None
     if ended.state not in (DONE, DIVERGED):
         _complain(f"{ended.title}: {ended.reason}", 1)
-    display.end_run(_line(ended))
+    display.end_run(line_of(ended))
 
 
-def _job_of_sweep(composed: DictConfig) -> None:
+def job_of_sweep(composed: DictConfig, display: Display) -> None:
     """One job; whatever happens is noted, and the other jobs go on."""
     job = HydraConfig.get()
     folder, number = Path(job.sweep.dir), int(job.job.num)
@@ -81,11 +83,11 @@ def _job_of_sweep(composed: DictConfig) -> None:
     except Exception as error:  # whatever it is, the other jobs go on
         trace = keep_traceback(folder, number, error)
         ended = Ended(FAILED, title, reason=f"{one_line(error)} (traceback: {trace})")
-    display.end_run(_line(ended))
+    display.end_run(line_of(ended))
     note(folder, number, ended)
 
 
-def _line(ended: Ended) -> str:
+def line_of(ended: Ended) -> str:
     how = f"{ended.state} before" if ended.skipped else ended.state
     return ": ".join(part for part in (how, ended.title, ended.found, ended.reason) if part)
 
@@ -96,7 +98,7 @@ def one_line(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}; write key=value, in quotes where the shell would change it"
-    if options := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):
+    if options := re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]*)'", text):
         group, wrong = options.groups()
         known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         return f"there is no {group} {wrong!r}{_nearest(wrong, known)}; there are {', '.join(known)}"

@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hype_bench.options import UserError
-from hype_bench.runs.folder import RunFolder
-from hype_bench.runs.status import RunStatus, read_run
+from hype_bench.runs.status import RunStatus, read_named
 from hype_bench.sweeps.planned import Plan, read_plan
 from hype_bench.tables import sheet
-from hype_bench.tables.compare import PAPER, against_method, against_paper
+from hype_bench.tables.compare import BUDGET, PAPER, against_method, against_paper, at_same_budget
 from hype_bench.tables.experiment import collapsed, experiment_tables, results
 from hype_bench.tables.selection import RULES
 from hype_bench.tables.sheet import Sheet
-from hype_bench.tables.text import CAPTION, FORMATS
+from hype_bench.tables.text import CAPTION, FORMATS, to_csv
 
 
 def report(results_dir: str | Path, name: str, format: str, rule: str = "paper", compare: str | None = None) -> str:
@@ -24,7 +23,7 @@ def report(results_dir: str | Path, name: str, format: str, rule: str = "paper",
 
     Args:
         rule: a key of :data:`hype_bench.tables.selection.RULES`.
-        compare: ``paper``, or the title of a row.
+        compare: ``paper``, ``budget`` (the expected best of equally many configurations), or the title of a row.
 
     Raises:
         UserError: there is no plan of that name, nothing to compare with, or records of two code formats.
@@ -34,13 +33,16 @@ def report(results_dir: str | Path, name: str, format: str, rule: str = "paper",
     _of_one_format(statuses)
     found = results(plan, statuses, rule)
     tables = experiment_tables(plan, statuses, found)
-    blocks = [FORMATS[format](tables, _caption(plan, statuses, rule))]
+    caption = _caption(plan, statuses, rule)
+    blocks = [to_csv(tables, caption, intervals=True) if format == "csv" else FORMATS[format](tables, caption)]
     if compare:
         subsets = {
             task for table in tables for note in table.notes if note.text.startswith("subset") for task in note.tasks
         }
         if compare == PAPER:
             compared = against_paper(plan, found, subsets)
+        elif compare == BUDGET:
+            compared = at_same_budget(found)
         else:
             compared = against_method(plan, statuses, found, compare)
         blocks.append(_written(compared, format))
@@ -50,8 +52,7 @@ def report(results_dir: str | Path, name: str, format: str, rule: str = "paper",
 def statuses_of(results_dir: str | Path, plan: Plan) -> dict[str, RunStatus]:
     """Identity -> what became of it, for the runs of the plan that have begun."""
     names = dict.fromkeys(run.identity for run in plan.runs if run.identity)
-    folders = ((name, RunFolder.of(results_dir, name)) for name in names)
-    return {name: read_run(folder) for name, folder in folders if folder.path.is_dir()}
+    return {run.identity: run for run in read_named(results_dir, names)}
 
 
 def _of_one_format(statuses: Mapping[str, RunStatus]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import time
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml") 
 TINY = ("model=tiny_bert", "task=demo_rte", "scope=smoke")
 
 
+@cache
 def plan_for(*arguments: str) -> Plan:
     return plan_of(arguments)[0]
 
@@ -39,8 +42,10 @@ def test_the_first_lines_are_the_command_that_runs_it(name: str) -> None:
     assert f"\nname: {name}\n" in text
 
 
-@pytest.mark.parametrize("scope", ["paper", "small", "smoke"])
-@pytest.mark.parametrize("name", EXPERIMENTS)
+WITH_SCOPES = [(name, scope) for name in ("table2", "table12", "table18") for scope in ("small", "smoke")]
+
+
+@pytest.mark.parametrize(("name", "scope"), [*((name, "paper") for name in EXPERIMENTS), *WITH_SCOPES])
 def test_every_experiment_plans_in_every_scope(name: str, scope: str) -> None:
     """Without data or weights: each run is composed and checked, and its problem is said, not raised."""
     plan = plan_for(f"experiment={name}", f"scope={scope}")
@@ -57,7 +62,7 @@ PRINTED = {1: 48, 2: 12, 3: 27, 4: 32, 5: 48, 8: 28, 9: 12, 12: 0, 16: 64, 17: 1
 @pytest.mark.parametrize("number", PRINTED)
 def test_every_printed_cell_has_its_runs(number: int) -> None:
     """Each cell of the paper's table is the counterpart of one cell of ours (test scores need GLUE's server)."""
-    found = results(plan_for(f"experiment=table{number}"), {}, "paper")
+    found = results(plan_for(f"experiment=table{number}", "scope=paper"), {}, "paper")
     printed = published(number)
     matched = {counterpart(printed, result.runs[0], row) for (_, row, _), result in found.items()} - {None}
     mnli_mm = sum(cell.task == "mnli_mm" for cell in printed)  # a further split: it is a column once it is scored
@@ -68,7 +73,7 @@ def test_composing_once_per_choice_of_groups_is_what_hydra_composes() -> None:
     draw = random.Random(1)
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        for name in ("table1", "table5", "table16", "table18"):
+        for name in ("table5", "table16"):
             arguments = [f"experiment={name}", "model=minilm"]
             master = loader.load_configuration("config", overrides=arguments, run_mode=RunMode.MULTIRUN)
             points = expand(*(OmegaConf.to_container(master[key]) for key in ("experiment", "scope")), {})
@@ -89,7 +94,7 @@ def test_the_same_run_in_two_rows_is_run_once() -> None:
 def test_runs_of_one_model_and_task_stand_together() -> None:
     plan = plan_for("experiment=table1", "model=tiny_bert,tiny_xlnet", "task=demo_rte,demo_cola", "scope=smoke")
     order = [(run.model, run.task) for run in plan.once()]
-    changes = sum(a != b for a, b in zip(order, order[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(order))
     assert changes == len(set(order)) - 1 == 3
 
 
@@ -105,7 +110,7 @@ def test_what_needs_no_search_is_marked() -> None:
     [
         (["experiment=table1", "task=nonsense"], "nonsense"),
         (["experiment=table1", "training.learning_rate=7"], "training.learning_rate must be above 0 and at most 1"),
-        (["experiment=table1", "method=[r_drop,smart]"], "method=[r_drop,smart]"),
+        (["experiment=table1", "method=[lora,mixout]"], "method=[lora,mixout]"),
         (["experiment=table1,table2"], "experiment cannot be swept"),
         (["experiment=table1", "+more=1,2"], "+more cannot be swept"),
     ],
@@ -152,4 +157,5 @@ def test_make_plan_takes_hydras_own_loader() -> None:
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         master = loader.load_configuration("config", overrides=arguments, run_mode=RunMode.MULTIRUN)
-        assert make_plan(loader, master, arguments) == plan_for(*arguments)
+        made = make_plan(loader, master, arguments)
+    assert made == plan_for(*arguments)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hype_bench.config import UserError
 from hype_bench.runs.folder import RunFolder
+from hype_bench.runs.index import CHUNK, Index, kept, stamp_of
 
 DONE, DIVERGED, RUNNING, FAILED, INTERRUPTED, BROKEN = "done", "diverged", "running", "failed", "interrupted", "broken"
 STATES = (DONE, DIVERGED, RUNNING, FAILED, INTERRUPTED, BROKEN)
@@ -33,12 +35,37 @@ class RunStatus:
 
 
 def read_runs(results_dir: str | Path) -> Iterator[RunStatus]:
-    """Every run under ``<results_dir>/runs``, by name of its folder."""
+    """Every run under ``<results_dir>/runs``, by name of its folder. Records as ``read_named`` gives them."""
     runs = Path(results_dir) / "runs"
     if runs.is_dir():
-        for path in sorted(runs.iterdir()):
-            if path.is_dir():
-                yield read_run(RunFolder(path))
+        with os.scandir(runs) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+        yield from read_named(results_dir, names)
+
+
+def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunStatus]:
+    """Those of these runs that have begun, in this order; many at once are read from an index.
+
+    Of records there is :data:`hype_bench.runs.index.KEPT`, and they share what they agree in: they are to be read, not
+    changed. ``read_run`` gives a whole one.
+    """
+    runs, names = Path(results_dir) / "runs", list(names)
+    with Index(results_dir) as index:
+        for start in range(0, len(names), CHUNK):
+            some = names[start : start + CHUNK]
+            stamps = {name: stamp for name in some if (stamp := stamp_of(f"{runs}/{name}/result.json"))}
+            known = index.find(stamps)
+            for name in some:
+                if record := known.get(name):
+                    yield _with_record(name, runs / name, record)
+                elif name in stamps or (runs / name).is_dir():
+                    status = read_run(RunFolder(runs / name))
+                    if status.record is not None:
+                        record = kept(status.record)
+                        status = replace(status, record=record)
+                        if name in stamps:
+                            index.keep(name, stamps[name], record)
+                    yield status
 
 
 def read_run(folder: RunFolder) -> RunStatus:
@@ -51,7 +78,7 @@ def read_run(folder: RunFolder) -> RunStatus:
         state = RUNNING if folder.is_busy() else BROKEN
         return RunStatus(name, state, folder.path, request=folder.request(), reason=str(error))
     if record is not None:
-        return RunStatus(name, str(record["status"]), folder.path, record, reason=record.get("reason", ""))
+        return _with_record(name, folder.path, record)
     request = folder.request()
     if busy:
         return RunStatus(name, RUNNING, folder.path, request=request)
@@ -59,3 +86,7 @@ def read_run(folder: RunFolder) -> RunStatus:
         last = (failure.strip().splitlines() or ["no traceback"])[-1]
         return RunStatus(name, FAILED, folder.path, request=request, reason=last)
     return RunStatus(name, INTERRUPTED, folder.path, request=request, reason="killed before it ended")
+
+
+def _with_record(name: str, path: Path, record: dict[str, Any]) -> RunStatus:
+    return RunStatus(name, str(record["status"]), path, record, reason=record.get("reason", ""))

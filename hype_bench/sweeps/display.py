@@ -35,6 +35,8 @@ class Display:
         self.jobs, self.ended = jobs, 0
         if self.progress:
             self.progress.start()
+            if self.sweep is not None:  # counted before, and now known better
+                self.progress.remove_task(self.sweep)
             self.sweep = self.progress.add_task("sweep", total=jobs, note="runs")
 
     def start_run(self, title: str) -> None:

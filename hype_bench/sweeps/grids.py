@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,10 @@ class Point:
     def overrides(self) -> list[str]:
         return [f"{axis}={value}" for axis, value in self.values]
 
+    def without(self, axes: Collection[str]) -> tuple[tuple[str, str], ...]:
+        """The point's values on all other axes."""
+        return tuple((axis, value) for axis, value in self.values if axis not in axes)
+
     def settings(self, axes: Iterable[str]) -> dict[str, str]:
         """The point's values on some axes, under short names: ``{"scale": "0.0001", "layers": "lowest:6"}``."""
         values = dict(self.values)
@@ -48,7 +53,7 @@ def expand(experiment: Mapping[str, Any], scope: Mapping[str, Any], given: Axes)
         UserError: an axis without values.
     """
     narrowed = _written(experiment.get("scopes", {}).get(scope["name"], {}))
-    points: dict[Point, None] = {}
+    points: dict[tuple[object, ...], Point] = {}
     for grid in experiment.get("grids") or [{}]:
         labels = {label: str(grid[label]) for label in _LABELS if label in grid}
         axes = _written(experiment.get("shared", {}))
@@ -57,19 +62,23 @@ def expand(experiment: Mapping[str, Any], scope: Mapping[str, Any], given: Axes)
         axes |= {axis: values for axis, values in narrowed.items() if axis in axes}
         axes |= given
         for values in itertools.product(*axes.values()):
-            points[Point(tuple(zip(axes, values, strict=True)), **labels)] = None
-    return list(points)
+            point = Point(tuple(zip(axes, values, strict=True)), **labels)
+            points.setdefault((frozenset(point.values), point.row, point.block), point)
+    return list(points.values())
 
 
 def row_axes(points: Sequence[Point], search: Iterable[str]) -> list[str]:
     """The axes that tell the rows of a table apart: those that differ somewhere and are neither searched over nor
-    part of what a table names anyway."""
-    found: dict[str, set[str | None]] = {axis: set() for point in points for axis, _ in point.values}
+    part of what a table names anyway. An option of a method must differ among its own points."""
+    axes = dict.fromkeys(axis for point in points for axis, _ in point.values)
+    seen: dict[tuple[str, str], set[str]] = defaultdict(set)
     for point in points:
         values = dict(point.values)
-        for axis, seen in found.items():
-            seen.add(values.get(axis))
-    return [axis for axis, seen in found.items() if len(seen) > 1 and axis not in _ELSEWHERE | set(search)]
+        for axis in axes:
+            of_method = axis == "noise_scale" or axis.startswith("method.")
+            seen[axis, values.get("method", "") if of_method else ""].add(values.get(axis, ""))
+    differing = {axis for (axis, _), found in seen.items() if len(found) > 1}
+    return [axis for axis in axes if axis in differing - _ELSEWHERE - set(search)]
 
 
 def write(value: Any) -> str:

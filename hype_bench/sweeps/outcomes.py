@@ -18,8 +18,8 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How one job ended. ``state`` as in ``runs.status``, or ``NOT_BEGUN``; ``skipped``: its record was there before; ``found``: the
-    headline score and the time it took, in words."""
+    """How one job ended. ``state`` as in ``runs.status``, or ``NOT_BEGUN``; ``skipped``: its record was there before;
+    ``found``: the headline score and the time it took, in words."""
 
     state: str
     title: str

@@ -47,7 +47,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """``table``: the table of the paper that is regenerated, if one; ``search``: the axes of which the best is taken."""
+    """``table``: the table of the paper that is regenerated, if any; ``search``: the axes that are searched."""
 
     name: str
     title: str

@@ -50,6 +50,7 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
     for place, runs in places.items():
         candidates = _candidates(runs, statuses)
         chosen = select(candidates)
+        chosen.cell.missing = chosen.why
         found[place] = Result(runs, candidates, chosen)
         for split, cell in chosen.further.items():
             found[*place[:2], column(place[2], split)] = Result(runs, candidates, replace(chosen, cell=cell))
@@ -60,9 +61,7 @@ def experiment_tables(plan: Plan, statuses: Mapping[str, RunStatus], found: Mapp
     """A table per block: rows and tasks in the order of the plan, and the mean over tasks if there are several."""
     blocks: dict[str, dict[Row, dict[str, Cell]]] = defaultdict(lambda: defaultdict(dict))
     for (block, row, task), result in found.items():
-        cell = result.chosen.cell
-        cell.missing = result.chosen.why
-        blocks[block][row][task] = cell
+        blocks[block][row][task] = result.chosen.cell
     return [_table(block, rows, plan, statuses) for block, rows in blocks.items()]
 
 
@@ -72,7 +71,8 @@ def _table(block: str, rows: dict[Row, dict[str, Cell]], plan: Plan, statuses: M
         for cells in rows.values():
             cells[AVERAGE] = _average([cells.get(task) for task in tasks])
     wanted = {run.identity for run in plan.runs if run.block == block}
-    notes = notes_of([statuses[name] for name in sorted(wanted) if name in statuses], rows)
+    begun = [statuses[name] for name in sorted(wanted) if name in statuses]
+    notes = notes_of([run for run in begun if (run.record or run.request or {}).get("label")], rows)
     notes += [*_unreachable(plan, block), *_configurations(plan, block)]
     return Table(block, [*tasks, AVERAGE] if len(tasks) > 1 else tasks, rows, notes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -20,6 +20,20 @@ def variant(about: Mapping[str, Any]) -> str:
     """The identity without the seed: runs of one cell have the same."""
     parts = {key: value for key, value in about.get("parts", {}).items() if key != "seed"}
     return json.dumps(parts, sort_keys=True)
+
+
+def cached_variant() -> Callable[[Mapping[str, Any]], str]:
+    """:func:`variant` for many runs: a text is written once for all that share their parts, as those of an index do."""
+    written: dict[tuple[str | int, ...], tuple[Mapping[str, Any], str]] = {}
+
+    def variant_of(about: Mapping[str, Any]) -> str:
+        parts = about.get("parts", {})
+        same = (*parts, *[id(value) for key, value in parts.items() if key != "seed"])
+        if same not in written:
+            written[same] = parts, variant(about)  # with the parts: an id holds as long as its object
+        return written[same][1]
+
+    return variant_of
 
 
 def flat_settings(about: Mapping[str, Any]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 from hype_bench.runs.status import DONE, RunStatus
 from hype_bench.tables.cells import HELDOUT, Cell, Row
 from hype_bench.tables.notes import Note, notes_of
-from hype_bench.tables.settings import differing, flat_settings, of_methods, short_names, variant
+from hype_bench.tables.settings import cached_variant, differing, flat_settings, of_methods, short_names
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ def _about(run: RunStatus) -> dict[str, Any]:
 
 def _table(model: str, runs: list[RunStatus]) -> Table:
     groups: dict[tuple[str, str], dict[str, list[RunStatus]]] = defaultdict(lambda: defaultdict(list))
+    variant = cached_variant()
     for run in runs:
         label = _about(run)["label"]
         groups[label["method"], label["task"]][variant(_about(run))].append(run)

@@ -55,14 +55,15 @@ def sheets(tables: Sequence[Table]) -> list[Sheet]:
     ]
 
 
-def to_csv(tables: Sequence[Table], caption: str = CAPTION) -> str:
+def to_csv(tables: Sequence[Table], caption: str = CAPTION, intervals: bool = False) -> str:
     """One line per cell; scores, mean and std in the metric's own units (fractions) and unrounded.
 
     ``seeds`` and ``scores`` are in the same order. No std below two seeds, no mean below one: the field is empty.
+    ``intervals``: also the ends of Student's 95 % interval of the mean.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_CSV_HEADER, "notes"])
+    writer.writerow([*_CSV_HEADER, *(("low", "high") if intervals else ()), "notes"])
     for table in tables:
         for row, cells in table.rows.items():
             for column in table.columns:
@@ -70,7 +71,17 @@ def to_csv(tables: Sequence[Table], caption: str = CAPTION) -> str:
                     settings = " ".join(f"{key}={value}" for key, value in row.settings)
                     task = column.partition("/")[0]
                     notes = "; ".join(note.text for note in table.notes if task in note.tasks)
-                    writer.writerow([table.model, column, row.method, settings, *_csv_cell(cell), notes])
+                    writer.writerow(
+                        [
+                            table.model,
+                            column,
+                            row.method,
+                            settings,
+                            *_csv_cell(cell),
+                            *(_ends(cell) if intervals else ()),
+                            notes,
+                        ]
+                    )
     return text.getvalue().rstrip("\n")
 
 
@@ -81,6 +92,14 @@ FORMATS: dict[str, Callable[..., str]] = {
     "csv": to_csv,
     "html": to_html,
 }
+
+
+def _ends(cell: Cell) -> list[str]:
+    from hype_bench.tables.statistics import interval_of_mean  # numpy and scipy: only who asks for it waits for them
+
+    if cell.n < 2 or cell.nans or cell.missing:
+        return ["", ""]
+    return [repr(end) for end in interval_of_mean(cell.mean, cell.std, cell.n)]
 
 
 def cell_text(cell: Cell | None) -> str:

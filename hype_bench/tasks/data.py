@@ -171,7 +171,7 @@ def _unlabelled(task: TaskConfig, data: DataConfig, name: str) -> Split:
         )
     where = f"task {task.name}, split {name}"
     texts = tuple(_texts(where, frame[column]) for column in task.text_columns)
-    return Split(name, texts, np.zeros(len(frame), dtype=np.float64 if task.is_regression else np.int64))
+    return Split(name, texts, np.zeros(len(frame)) if task.is_regression else np.zeros(len(frame), dtype=np.int64))
 
 
 def _texts(where: str, column: pd.Series) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from hype_bench.config import RunConfig
+from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import FAILED
+from hype_bench.tracking.cell import cell_of
 
 
 class Tracker(Protocol):
@@ -58,29 +61,54 @@ def start(run: RunConfig, identity: str, label: dict[str, Any], warnings: list[s
     if run.tracker.name == "none":
         return NoTracker()
     try:
-        return WandbTracker(_start_wandb(run, identity, label), warnings)
+        session = open_run(
+            run.as_dict(), label, identity, run.results_dir, project=run.tracker.project, entity=run.tracker.entity
+        )
+        return WandbTracker(session, warnings)
     except Exception as error:
         _note(warnings, error)
         return NoTracker()
 
 
-def _start_wandb(run: RunConfig, identity: str, label: dict[str, Any]) -> Any:
+def open_run(
+    config: dict[str, Any], label: dict[str, Any], identity: str, results_dir: str, **where: str | None
+) -> Any:
+    """The W&B run of one fine-tuning, in the group of its experiment; ``cell`` and ``method`` are there to group by.
+
+    Args:
+        config: as ``RunConfig.as_dict`` gives it and a record keeps it.
+        label: what tables call the run.
+        where: ``project`` and ``entity``.
+    """
+    names = {"method": label["method"], "cell": cell_of(config, label), "identity": identity}
+    return open_session(
+        results_dir,
+        id=identity,
+        group=config["experiment"],
+        job_type="fine-tune",
+        name=f"{label['model']} {label['task']} {label['method']} seed {config['seed']}",
+        tags=[label["model"], label["task"], *config["methods"]],
+        config={**config, **names},
+        **where,
+    )
+
+
+def open_session(results_dir: str | Path, config: dict[str, Any], **about: Any) -> Any:
+    """A W&B run under the results folder that asks for nothing; one that is there under the same ``id`` is resumed.
+
+    Args:
+        config: without keys and tokens, which are taken out.
+        about: further arguments of ``wandb.init``.
+    """
     import wandb
 
-    folder = Path(run.results_dir)
     return wandb.init(
-        project=run.tracker.project,
-        entity=run.tracker.entity,
-        id=identity,
         resume="allow",
-        group=run.experiment,
-        job_type="fine-tune",
-        name=f"{label['model']} {label['task']} {label['method']} seed {run.seed}",
-        tags=[label["model"], label["task"], *run.methods],
-        config={**run.as_dict(), "identity": identity},
-        dir=folder,
+        config=json.loads(scrub(json.dumps(config))),
+        dir=Path(results_dir),
         mode=_mode(),
         settings=wandb.Settings(silent=True, console="off", save_code=False, x_disable_meta=True, x_disable_stats=True),
+        **about,
     )
 
 

@@ -13,10 +13,20 @@ from hype_bench.options import UserError
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables import sheet
-from hype_bench.tables.compare import against_method, against_paper
+from hype_bench.tables.compare import against_method, against_paper, at_same_budget
 from hype_bench.tables.experiment import collapsed, experiment_tables, results
 from hype_bench.tables.text import to_csv, to_text
 
+TEXT = """\
+model: bert_large
+         rte               mrpc                                   average
+method   accuracy          F1
+-------  ----------------  -------------------------------------  --------------------
+vanilla  72.00 ± 4.00 (3)  72.00 ± 4.00 (3)                       72.00
+hype_n   74.67 ± 3.51 (3)      X        (1 of 3 runs, 1 running)      X (1 of 2 tasks)
+
+X: no score yet
+configurations: vanilla 2; hype_n 1"""
 METRIC = {"rte": "accuracy", "mrpc": "f1"}
 VANILLA, HYPE = (0.68, 0.72, 0.76), (0.71, 0.75, 0.78)
 
@@ -80,28 +90,8 @@ def rendered(plan: Plan, statuses: dict[str, RunStatus], rule: str = "paper") ->
     return to_text(experiment_tables(plan, statuses, results(plan, statuses, rule)), "")
 
 
-TEXT = """\
-model: bert_large
-         rte               mrpc                          average
-method   accuracy          F1
--------  ----------------  ----------------------------  -----------------
-vanilla  72.00 ± 4.00 (3)  72.00 ± 4.00 (3)              72.00
-hype_n   74.67 ± 3.51 (3)      X        (1 of 3 runs, 1 running)      X (1 of 2 tasks)
-"""
-
-
 def test_letter_by_letter(plan: Plan, statuses: dict[str, RunStatus]) -> None:
-    text = rendered(plan, statuses)
-    lines = text.splitlines()
-    assert [line.split() for line in lines[1:6]] == [
-        ["rte", "mrpc", "average"],
-        ["method", "accuracy", "F1"],
-        [word for word in lines[3].split()],
-        "vanilla 72.00 ± 4.00 (3) 72.00 ± 4.00 (3) 72.00".split(),
-        "hype_n 74.67 ± 3.51 (3) X (1 of 3 runs, 1 running) X (1 of 2 tasks)".split(),
-    ]
-    assert "configurations: vanilla 2; hype_n 1" in text
-    assert all(line == line.rstrip() for line in lines)
+    assert rendered(plan, statuses) == TEXT
 
 
 def test_the_rule_decides_which_configuration_is_shown(plan: Plan, statuses: dict[str, RunStatus]) -> None:
@@ -132,7 +122,7 @@ def test_a_further_split_is_a_column_of_the_same_choice(plan: Plan, statuses: di
         if status.record and "rte" in name:
             status.record["scores"]["validation_mismatched/accuracy"] = 0.25
     tables = experiment_tables(plan, statuses, results(plan, statuses, "paper"))
-    assert tables[0].columns == ["rte", "mrpc", "rte/mismatched", "average"]
+    assert tables[0].columns == ["rte", "rte/mismatched", "mrpc", "average"]
     assert {cells["rte/mismatched"].mean for cells in tables[0].rows.values()} == {0.25}
 
 
@@ -194,3 +184,13 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
     assert "cannot fall below 0.25 with 3 seeds" in sheet.to_text([one], "").replace("\n  ", " ")
     with pytest.raises(UserError, match="no row 'nothing' to compare with; there are vanilla, hype_n, hype_u"):
         against_method(plan, statuses, found, "nothing")
+
+
+def test_at_the_same_budget_by_enumeration(plan: Plan, statuses: dict[str, RunStatus]) -> None:
+    """hype_n tried one configuration, vanilla two (means 0.62 and 0.72): one drawn of them is 0.67 on average."""
+    (one,) = at_same_budget(results(plan, statuses, "paper"))
+    assert one.plain() == [
+        ["vanilla", "67.00 ± 5.00 (2)", "67.00 ± 5.00 (2)"],
+        ["hype_n", "74.67 ± 0.00 (1)", "X (1 of 3 runs)"],
+    ]
+    assert "expected best mean dev score of 1 configuration drawn" in one.notes[0]

@@ -1,0 +1,45 @@
+"""The engines of sweeps, where Hydra looks for plugins: ``hydra/launcher=joblib``, ``gpus``, ``ray_cluster``, ``slurm``
+and ``local``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+class EngineLauncher(Launcher):
+    """One of Hydra's launchers, with the checks and the care of ``hype_bench.engines``."""
+
+    def __init__(self, engine: str, **options: Any) -> None:
+        self.engine = engine
+        self.options = {key: _plain(value) for key, value in options.items()}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Raises UserError where no job could be started."""
+        from hype_bench.engines.choose import choose  # only now: Hydra imports every plugin that it finds
+
+        self.chosen = choose(self.engine)(config.hydra.runtime.choices["hydra/launcher"], self.options)
+        self.chosen.setup(hydra_context, config)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        return self.chosen.launch(job_overrides, initial_job_idx)
+
+
+class OurPresets(SearchPathPlugin):
+    """Once all plugins are there, and before Hydra composes: the schema that comes with joblib's would be merged into
+    ``conf/hydra/launcher/joblib.yaml``, which has the same name and other keys."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        ConfigStore.instance().repo["hydra"]["launcher"].pop("joblib.yaml", None)
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

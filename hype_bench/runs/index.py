@@ -1,0 +1,198 @@
+"""The records of a results folder in one file, so that a table of 100,000 runs need not open 100,000 files.
+
+``<results>/index.sqlite`` is a cache and nothing else: it may be deleted at any time, and whatever is wrong with it
+(folder read-only or full; file broken, locked, or of another layout) makes an answer slower and never different. A
+record is taken from it only if its ``result.json`` still has the time and the size with which it was stored.
+
+Of a record there is what tables and estimates read (``KEPT``), which leaves out what is long. Records share the
+dictionaries in which they agree, since most of them differ in seed and scores alone: read them, and change nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+Record = dict[str, Any]
+Stamp = tuple[int, int]  # of result.json: time of the last change in ns, size in bytes
+
+_ABOUT = ("label", "parts", "config")  # of runs of one cell, these differ in the seed alone
+_OFTEN_SAME = ("status", "reason", "predictions", "machine", "dropped", "warnings", "versions", "git")
+_OWN = ("scores", "seconds", "updates", "tokens")
+KEPT = (*_ABOUT, *_OFTEN_SAME, *_OWN)  # of a record; RunFolder.result has it whole
+CHUNK = 900  # names in one question: SQLite before 3.32 takes 999
+
+_LAYOUT = 1  # raised when the tables below, or what is stored in them, change
+_SETTLED = 3 * 10**9  # ns: what is younger may change again within the resolution of its time, and is not stored
+_WORTH = 100  # records: reading fewer than that costs less than it takes to notice
+_BATCH = 2000  # records in one transaction, so that nobody waits long
+_PATIENCE = 2.0  # seconds: no transaction of ours takes that long
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS texts (key BLOB PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS runs"
+    " (name TEXT PRIMARY KEY, mtime INTEGER, size INTEGER, about BLOB, same BLOB, own TEXT)",
+)
+
+
+def stamp_of(result: str) -> Stamp | None:
+    """What tells one version of a ``result.json`` from another; None if it cannot be looked at."""
+    try:
+        found = os.stat(result)  # noqa: PTH116  # a Path for each of 100,000 takes as long again
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def kept(record: Record) -> Record:
+    """What the index has of a record."""
+    return {key: record[key] for key in KEPT if key in record}
+
+
+class Index:
+    """For the time of one answer: ``find`` what is known, ``keep`` what had to be read. Neither ever raises."""
+
+    def __init__(self, results_dir: str | Path) -> None:
+        self._path = Path(results_dir).absolute() / "index.sqlite"
+        self._parts: dict[bytes, Any] = {}
+        self._templates: dict[tuple[bytes, bytes], tuple[Record, list[str], list[str]]] = {}
+        self._texts: dict[bytes, str] = {}
+        self._runs: list[tuple[Any, ...]] = []
+        self._is_broken, self._is_writable = False, True
+        self._reader = self._open()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if len(self._runs) >= _WORTH:
+            self._write()
+        self._close()
+
+    def find(self, stamps: Mapping[str, Stamp]) -> dict[str, Record]:
+        """The records of those of these runs (at most ``CHUNK``) that are stored as they are now."""
+        if self._reader is None or not stamps:
+            return {}
+        try:
+            question = f"SELECT * FROM runs WHERE name IN ({','.join('?' * len(stamps))})"
+            rows = self._reader.execute(question, list(stamps)).fetchall()
+            fresh = [row for row in rows if stamps[row[0]] == row[1:3]]
+            own = json.loads(f"[{','.join([row[5] for row in fresh])}]")  # at once: equal keys become one string
+            return {row[0]: _joined(*self._common(row[3:5]), each) for row, each in zip(fresh, own, strict=True)}
+        except (sqlite3.Error, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            self._is_broken = _says_broken(error)
+            self._close()
+            return {}
+
+    def keep(self, name: str, stamp: Stamp, record: Record) -> None:
+        """Stores a record for the next time; ``stamp`` was taken before it was read."""
+        is_usual = all(isinstance(record[part], dict) for part in _ABOUT)
+        if not (self._is_writable and is_usual) or time.time_ns() - stamp[0] < _SETTLED:
+            return
+        about, same, own = _split(record)
+        self._runs.append((name, *stamp, self._key(about), self._key(same), json.dumps(own)))
+        if len(self._runs) >= _BATCH:
+            self._write()
+
+    def _common(self, keys: tuple[bytes, bytes]) -> tuple[Record, list[str], list[str]]:
+        """A record without its own values, the names of those, and where its seed stands."""
+        if keys not in self._templates:
+            about, (same, own, seeded) = map(self._part, keys)
+            self._templates[keys] = {**about, **same, **dict.fromkeys(own)}, own, seeded
+        return self._templates[keys]
+
+    def _part(self, key: bytes) -> Any:
+        if key not in self._parts and self._reader is not None:
+            (text,) = self._reader.execute("SELECT text FROM texts WHERE key = ?", (key,)).fetchone()
+            self._parts[key] = json.loads(text)
+        return self._parts[key]
+
+    def _key(self, part: Any) -> bytes:
+        text = json.dumps(part)
+        key = hashlib.blake2b(text.encode(), digest_size=16).digest()
+        self._texts[key] = text
+        return key
+
+    def _open(self) -> sqlite3.Connection | None:
+        """To read only, which leaves the work of another process alone, whatever state that is in."""
+        reader = None
+        try:
+            reader = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)
+            if reader.execute("PRAGMA user_version").fetchone() == (_LAYOUT,):
+                return reader
+        except sqlite3.Error as error:
+            self._is_broken = _says_broken(error)
+        if reader is not None:
+            reader.close()
+        return None
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+
+    def _write(self) -> None:
+        """Stores what was kept if it can be done now; else the next answer does it."""
+        try:
+            with FileLock(f"{self._path}.lock", timeout=0):  # one at a time writes, or takes a broken file away
+                try:
+                    self._store()
+                except sqlite3.Error as error:
+                    if not _says_broken(error):
+                        raise
+                    self._is_broken = True
+                    self._store()
+        except (OSError, NotImplementedError, sqlite3.Error):  # NotImplementedError: a file system without locks
+            self._is_writable = False
+        self._runs, self._texts = [], {}
+
+    def _store(self) -> None:
+        if self._is_broken:
+            for path in (self._path, Path(f"{self._path}-journal")):
+                path.unlink(missing_ok=True)
+            self._is_broken = False
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # as private as the records
+        with closing(sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)) as writer, writer:
+            writer.execute("BEGIN IMMEDIATE")
+            if writer.execute("PRAGMA user_version").fetchone() != (_LAYOUT,):
+                for table in ("runs", "texts"):
+                    writer.execute(f"DROP TABLE IF EXISTS {table}")
+                writer.execute(f"PRAGMA user_version = {_LAYOUT}")
+            for table in _TABLES:
+                writer.execute(table)
+            writer.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?)", self._texts.items())
+            writer.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", self._runs)
+
+
+def _split(record: Record) -> tuple[Record, tuple[Record, list[str], list[str]], list[Any]]:
+    """What the runs of a cell have in common; what most runs have, with the names of what is left; and that."""
+    own = [key for key in _OWN if key in record]
+    seeded = [key for key in _ABOUT if "seed" in record[key]]
+    about = {key: {**record[key], "seed": None} if key in seeded else record[key] for key in _ABOUT}
+    same = {key: record[key] for key in _OFTEN_SAME if key in record}
+    return about, (same, own, seeded), [*(record[key]["seed"] for key in seeded), *(record[key] for key in own)]
+
+
+def _joined(template: Record, own: list[str], seeded: list[str], values: list[Any]) -> Record:
+    record = template.copy()
+    for key, seed in zip(seeded, values, strict=False):
+        record[key] = part = record[key].copy()
+        part["seed"] = seed
+    record.update(zip(own, values[len(seeded) :], strict=True))
+    return record
+
+
+def _says_broken(error: Exception) -> bool:
+    """Whether the file must be made anew; not if it is locked, cannot be opened, or the disk is full."""
+    if isinstance(error, sqlite3.OperationalError):  # SQLITE_ERROR: the tables are not ours
+        return getattr(error, "sqlite_errorname", "SQLITE_ERROR") == "SQLITE_ERROR"
+    return True

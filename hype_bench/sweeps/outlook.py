@@ -1,0 +1,66 @@
+"""A plan as a user reads it before a sweep: what is done, what is to do, and what that will cost."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from hype_bench.runs.status import RunStatus
+from hype_bench.sweeps.cost import SOURCES, Cost, Group, cost_of
+from hype_bench.sweeps.planned import Plan
+
+_HEAD = ("model", "task", "methods", "runs", "done", "failed", "to do", "time per run", "")
+_WIDTH = 40  # of the methods' names in a line
+
+
+def plan_text(plan: Plan, statuses: Mapping[str, RunStatus]) -> str:
+    """A line per model and task with the runs in all, done, failed and to do, and the hours that the rest will take.
+
+    Args:
+        statuses: as for :func:`hype_bench.sweeps.cost.cost_of`.
+    """
+    cost = cost_of(plan, statuses)
+    folded: dict[tuple[str, str], list[Group]] = defaultdict(list)
+    for group in cost.groups:
+        folded[group.model, group.task].append(group)
+    lines = [_HEAD, *((*place, *_line(groups)) for place, groups in folded.items())]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = ["  ".join(w.ljust(width) for w, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    problems = Counter(run.problem for run in plan.once() if run.problem)
+    cannot = [f"{count} of them cannot begin yet: {problem}" for problem, count in problems.items()]
+    scope = "" if plan.scope == "paper" else f" (scope {plan.scope})"
+    return "\n".join([f"{plan.name}{scope}: {plan.title}".rstrip(": "), "", *table, "", _total(cost), *cannot])
+
+
+def _line(groups: Sequence[Group]) -> list[str]:
+    counts = [str(sum(getattr(group, what) for group in groups)) for what in ("runs", "done", "failed", "to_do")]
+    asked = [group for group in groups if group.to_do] or groups
+    seconds = sorted(group.seconds for group in asked if group.seconds is not None)
+    times = dict.fromkeys(map(_time, (seconds[0], seconds[-1]))) if seconds else ["?"]
+    source = max((group.source for group in asked), key=SOURCES.index)
+    return [_names([group.method for group in groups]), *counts, " to ".join(times), source]
+
+
+def _names(methods: list[str]) -> str:
+    """The first ones, as far as they fit, and how many more there are."""
+    shown = [n for n in range(1, len(methods) + 1) if n == 1 or len(", ".join(methods[:n])) <= _WIDTH][-1]
+    more = [f"{len(methods) - shown} more"] if shown < len(methods) else []
+    return ", ".join([*methods[:shown], *more])
+
+
+def _total(cost: Cost) -> str:
+    runs, done, to_do = (sum(getattr(group, what) for group in cost.groups) for what in ("runs", "done", "to_do"))
+    hours = [f"{_short(h)} {kind} hours ({', '.join(cost.devices[kind])})" for kind, h in sorted(cost.hours.items())]
+    told = [f"about {' and '.join(hours)}, one after another"] if hours else []
+    told += [f"{cost.unknown} of unknown cost"] if cost.unknown else []
+    return "; ".join([f"{runs} runs, {done} done, {to_do} to do", *told])
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{_short(seconds)} s"
+    return f"{_short(seconds / 60)} min" if seconds < 6000 else f"{_short(seconds / 3600)} h"
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"

@@ -1,0 +1,85 @@
+"""The name of a run's cell: its identity without the seed, in words that W&B can group by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from hype_bench.config import CONF, Config, ModelConfig, RecipeConfig, TaskConfig, UserError, fill_training
+from hype_bench.tables.settings import short_names
+
+_NO_EFFECT = ("evaluate_every", "save")  # as in runs.identity
+_ALWAYS = ("learning_rate",)  # what nearly every experiment searches over
+_DATA = {  # what of the data is named, where it is not as here
+    "max_length": 128,
+    "max_train_examples": None,
+    "max_eval_examples": None,
+    "selection_examples": None,
+    "subset_seed": 0,
+}
+_FILES = ("train_file", "validation_file")
+
+
+def cell_of(config: Mapping[str, Any], label: Mapping[str, Any]) -> str:
+    """``bert_large/rte/hype_n/scale=0.0001,learning_rate=2e-05``: runs that differ in the seed alone have the same.
+
+    Named are the learning rate, and whatever differs from what ``conf`` says: of each technique, of the recipe for this
+    model and task, of the data.
+
+    Args:
+        config: a run's configuration as ``RunConfig.as_dict`` gives it and a record keeps it.
+        label: what tables call the run.
+    """
+    told: dict[str, Any] = {}
+    for name, options in config["methods"].items():
+        usual = _read("method", name)  # what is fed by another key, as scale by ${noise_scale}, is always named
+        for key, value in options.items():
+            if key not in usual or usual[key] != value:
+                told[f"methods.{name}.{key}"] = value
+    usual = _usual_training(config)
+    for key, value in config["training"].items():
+        is_usual = _listed(usual.get(key)) == _listed(value) or value is None  # None: its like says it, as max_steps
+        if key in _ALWAYS or not (is_usual or key in _NO_EFFECT):
+            told[f"training.{key}"] = value
+    told |= {f"task.{key}": PurePath(config["task"][key]).name for key in _FILES if config["task"].get(key)}
+    told |= {f"data.{key}": value for key, value in config["data"].items() if _DATA.get(key, value) != value}
+    words = ",".join(f"{name}={_word(told[key])}" for key, name in short_names(told).items())
+    return "/".join([str(label["model"]), str(label["task"]), str(label["method"]), words])
+
+
+def _usual_training(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The training settings of a run of this model and task that asks for nothing else."""
+    recipe = {"training": {}, "families": {}, **_read("recipe", config["recipe"])}
+    model = ModelConfig(**config["model"])
+    task = TaskConfig(name=config["task"]["name"])
+    settings = RecipeConfig(config["recipe"], recipe["training"], recipe["families"])
+    try:
+        return dict(vars(fill_training(Config(model=model, task=task, recipe=settings))))
+    except UserError:  # a recipe of the user's own, which leaves open what the command line said
+        return {}
+
+
+def _read(group: str, name: str) -> dict[str, Any]:
+    """A choice as its file has it, with those of its defaults that are files beside it; empty if there is none."""
+    path = CONF / group / f"{name}.yaml"
+    if not path.is_file():
+        return {}
+    said: Any = OmegaConf.to_container(OmegaConf.load(path))
+    parts = [_read(group, base) for base in said.pop("defaults", []) if base != "_self_"]
+    merged: Any = OmegaConf.to_container(OmegaConf.merge(*parts, said))
+    return dict(merged)
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_word, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)
