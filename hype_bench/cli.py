@@ -52,7 +52,7 @@ def table(
         str | None, typer.Option(help="paper, budget, or a row such as vanilla.", metavar="WITH")
     ] = None,
 ) -> None:
-    """Mean ± std over seeds, method by task: of an experiment, or of what is there."""
+    """Mean ± std over seeds, of an experiment or of what is there."""
     _existing(results_dir)
     if experiment is None:
         if compare:
@@ -71,7 +71,10 @@ def table(
 def plan(
     overrides: Annotated[list[str], typer.Argument(help="As for run.py: experiment=table1 scope=smoke ...")],
 ) -> None:
-    """What an experiment would run: how many runs, what is done, what is to do and what it costs. Runs nothing."""
+    """What an experiment would run, what is done, and what it costs.
+
+    Nothing is run.
+    """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -103,7 +106,10 @@ def clean(
     results_dir: ResultsDir = Path("results"),
     incomplete: Annotated[bool, typer.Option("--incomplete", help="Really remove them.")] = False,
 ) -> None:
-    """Remove the folders of runs that failed or were interrupted; records, good or broken, are never touched."""
+    """Remove what failed or was interrupted.
+
+    Records, good or broken, are never touched.
+    """
     from hype_bench.again import remove_incomplete
 
     for line in remove_incomplete(_existing(results_dir), really=incomplete):
@@ -117,7 +123,7 @@ def submit(
     rule: Annotated[Rule, typer.Option(help="Which configuration.")] = Rule.paper,  # type: ignore[attr-defined]
     out: Annotated[Path, typer.Option(help="Where the zip files go.", metavar="DIR")] = Path("submissions"),
 ) -> None:
-    """Write predictions of the test sets as zip files for GLUE's server, one per row of the table."""
+    """Write zip files for GLUE's test server, one per row."""
     from hype_bench.submission import submit as write_files
 
     try:
@@ -136,7 +142,10 @@ def publish(
     entity: Annotated[str | None, typer.Option(help="Of W&B: a user or a team.")] = None,
     runs: Annotated[bool, typer.Option("--runs", help="Also the runs that W&B has not seen.")] = False,
 ) -> None:
-    """Send an experiment's table and workspace to W&B; offline, write what would be sent."""
+    """Send an experiment's table and workspace to W&B.
+
+    Without a network or a key it writes what it would send, and says how to sync.
+    """
     from hype_bench.publish import publish as send
 
     try:

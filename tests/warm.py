@@ -31,7 +31,7 @@ def import_everything() -> None:
     from transformers.models.auto import modeling_auto, tokenization_auto  # noqa: F401
     from transformers.models.bert import modeling_bert  # noqa: F401
 
-    import hydra_plugins.hype_bench_grids
+    import hydra_plugins.hype_bench_grids  # noqa: F401
     import hype_bench.callback
     import hype_bench.main
     import hype_bench.tables.text

@@ -62,8 +62,10 @@ class Plan:
         order: dict[tuple[str, str], int] = {}
         for run in self.runs:
             order.setdefault((run.model, run.task), len(order))
-        unique = {run.identity or run.title: run for run in reversed(self.runs)}
-        yield from sorted(reversed(unique.values()), key=lambda run: order[run.model, run.task])
+        unique: dict[str, PlannedRun] = {}
+        for run in self.runs:
+            unique.setdefault(run.identity or run.title, run)
+        yield from sorted(unique.values(), key=lambda run: order[run.model, run.task])
 
 
 def write_plan(results_dir: str | Path, plan: Plan) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +45,12 @@ def _table(model: str, runs: list[RunStatus]) -> Table:
     for run in runs:
         label = _about(run)["label"]
         groups[label["method"], label["task"]][variant(_about(run))].append(run)
-    keys = _keys(groups)
+    flats = {place: [flat_settings(_about(same[0])) for same in found.values()] for place, found in groups.items()}
+    keys = _keys(flats)
     splits = _further_splits(runs)
     rows: dict[Row, dict[str, Cell]] = defaultdict(dict)
     for (method, task), variants in groups.items():
-        for members in variants.values():
-            flat = flat_settings(_about(members[0]))
+        for members, flat in zip(variants.values(), flats[method, task], strict=True):
             row = Row(method, tuple((name, flat[key]) for key, name in keys[method].items() if key in flat))
             rows[row][task] = _cell(members)
             for split in splits[task]:
@@ -60,7 +60,7 @@ def _table(model: str, runs: list[RunStatus]) -> Table:
     return Table(model, columns, ordered, notes_of(runs, ordered))
 
 
-def _keys(groups: dict[tuple[str, str], dict[str, list[RunStatus]]]) -> dict[str, dict[str, str]]:
+def _keys(flats: Mapping[tuple[str, str], list[dict[str, str]]]) -> dict[str, dict[str, str]]:
     """For each method the settings that its rows name, and how.
 
     Settings of the training and the data are compared across all methods of a task, so that no two rows look
@@ -68,10 +68,9 @@ def _keys(groups: dict[tuple[str, str], dict[str, list[RunStatus]]]) -> dict[str
     """
     by_task: dict[str, list[dict[str, str]]] = defaultdict(list)
     own: dict[str, set[str]] = defaultdict(set)
-    for (method, task), variants in groups.items():
-        flats = [flat_settings(_about(members[0])) for members in variants.values()]
-        by_task[task] += (of_methods(flat, keep=False) for flat in flats)
-        own[method] |= differing(of_methods(flat, keep=True) for flat in flats)
+    for (method, task), found in flats.items():
+        by_task[task] += (of_methods(flat, keep=False) for flat in found)
+        own[method] |= differing(of_methods(flat, keep=True) for flat in found)
     shared = sorted(set().union(*map(differing, by_task.values())))
     return {method: short_names([*sorted(keys), *shared]) for method, keys in own.items()}
 

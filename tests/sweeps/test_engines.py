@@ -1,5 +1,5 @@
-"""Sweeps whose jobs run side by side: the numbers of one after another, jobs that fail or die among others, engines that
-are not there. The engines are the real ones, but for SLURM, whose programs are played by a few lines of shell."""
+"""Sweeps whose jobs run side by side: the numbers of one after another, jobs that fail or die, engines that are not
+there. The engines are the real ones, but for SLURM, whose programs are played by a few lines of shell."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from hype_bench.options import UserError
 
 SHORT = ("task=demo_rte", "tracker=none", "method=hype_n", "training.max_steps=3", "training.learning_rate=1e-3")
 SHORT = (*SHORT, "data.max_train_examples=64", "data.max_eval_examples=32", "-m")
-MIXED = (*SHORT, "training.packing=on", "model=tiny_bert,tiny_xlnet")  # XLNet fails: it cannot be packed
+FAILING = ("training.packing=on", "model=tiny_bert,tiny_xlnet")  # XLNet fails: it cannot be packed
+EXPERIMENT = ("experiment=table1", "scope=smoke", "task=demo_rte", "method=vanilla", "-m")
 ENGINES = {
     "joblib": ("hydra_joblib_launcher", ["hydra.launcher.n_jobs=2"]),
     "local": ("hydra_submitit_launcher", ["hydra.launcher.jobs_at_once=2"]),
@@ -66,7 +67,8 @@ export SLURM_JOB_NUM_NODES=1 SLURM_NTASKS=1 SLURM_NODEID=0 SLURM_PROCID=0 SLURM_
 export SLURM_ARRAY_JOB_ID=7
 for task in $(seq 0 $(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*/\1/p' "$1")); do
   touch {folder}/queued-7_$task
-  (SLURM_ARRAY_TASK_ID=$task SLURM_JOB_ID=$((8 + task)) bash "$1"; rm {folder}/queued-7_$task) >/dev/null 2>&1 </dev/null &
+  (SLURM_ARRAY_TASK_ID=$task SLURM_JOB_ID=$((8 + task)) bash "$1"
+   rm {folder}/queued-7_$task) >/dev/null 2>&1 </dev/null &
 done
 """,
     "srun": r"""
@@ -114,54 +116,57 @@ def jobs(results: Path) -> list[str]:
     return [json.loads(path.read_text())["state"] for path in paths]
 
 
-def check_mixed(ended: Any, warm: Any, tmp_path: Path, seeds: str) -> None:
+def check(ended: Any, warm: Any, tmp_path: Path, sweep: tuple[str, ...], each: int) -> None:
     """Of a sweep over a model that works and one that fails: every job ended, and the numbers are those of a sweep
-    that runs one job after another in one process."""
-    count = len(seeds.split(","))
+    that runs one job after another in one process with as many threads."""
     assert ended.returncode == 1, ended.stdout + ended.stderr
     lines = [line for line in ended.stdout.splitlines() if line.startswith("[")]
-    assert [line.split()[0] for line in lines] == [f"[{number}/{2 * count}]" for number in range(1, 2 * count + 1)]
-    assert f"{2 * count} runs: {count} done now, 0 done before, {count} failed" in ended.stdout
+    assert [line.split()[0] for line in lines] == [f"[{number}/{2 * each}]" for number in range(1, 2 * each + 1)]
+    assert f"{2 * each} runs: {each} done now, 0 done before, {each} failed" in ended.stdout
     assert re.search(r"^  failed: tiny_xlnet .*training.packing=on cannot work for xlnet", ended.stdout, re.MULTILINE)
-    assert "\x1b" not in ended.stdout + ended.stderr
-    assert jobs(tmp_path / "results") == ["done"] * count + ["failed"] * count
-    (tmp_path / "results").rename(tmp_path / "side_by_side")
-    assert warm(*MIXED, f"seed={seeds}").returncode == 1
-    assert numbers(tmp_path / "side_by_side") == numbers(tmp_path / "results") != {}
+    assert "" not in ended.stdout + ended.stderr
+    assert jobs(tmp_path / "results") == ["done"] * each + ["failed"] * each
+    assert warm(*sweep, "results_dir=one_after_another").returncode == 1
+    assert numbers(tmp_path / "results") == numbers(tmp_path / "one_after_another") != {}
 
 
 def test_processes_of_joblib(command: Any, warm: Any, tmp_path: Path) -> None:
     """As typed by a user; what failed is there for ``hype-bench status``."""
-    ended = command(*MIXED, "seed=1,2", *chosen("joblib"))
+    sweep = (*SHORT, *FAILING, "seed=1,2")
+    ended = command(*sweep, *chosen("joblib"))
     assert ended.stderr == ""
+    check(ended, warm, tmp_path, sweep, each=2)
     status = command("status", program="hype_bench.cli").stdout
     assert "4 runs, 2 done, 2 failed" in status
     assert len(list(tmp_path.glob("results/runs/*/failure.txt"))) == status.count("failure.txt") == 2
-    check_mixed(ended, warm, tmp_path, "1,2")
 
 
-def test_local_jobs(warm: Any, tmp_path: Path) -> None:
-    ended = warm(*MIXED, "seed=1", *chosen("local"))
+def test_local_jobs_of_an_experiment(warm: Any, tmp_path: Path) -> None:
+    """The sweeper of experiments hands its jobs to any engine, and leaves out what is done."""
+    sweep = (*EXPERIMENT, *FAILING, "seed=1")
+    check(warm(*sweep, *chosen("local")), warm, tmp_path, sweep, each=1)
     logs = [path.read_text() for path in tmp_path.glob("results/sweeps/*/local/*/*_log.out")]
     assert sorted(re.findall(r"^(\w+): tiny", "".join(logs), re.MULTILINE)) == ["done", "failed"]
-    check_mixed(ended, warm, tmp_path, "1")
+    assert (
+        "1 done before, 0 to do" in warm(*EXPERIMENT, "model=tiny_bert", FAILING[0], "seed=1", *chosen("local")).stdout
+    )
 
 
 def test_ray_gives_every_run_a_process(warm: Any, tmp_path: Path) -> None:
-    check_mixed(warm(*MIXED, "seed=1", *chosen("gpus")), warm, tmp_path, "1")
+    sweep = (*SHORT, *FAILING, "seed=1")
+    check(warm(*sweep, *chosen("gpus")), warm, tmp_path, sweep, each=1)
 
 
 def test_an_array_of_slurm(warm: Any, cluster: dict[str, str], tmp_path: Path) -> None:
-    """What sbatch is given; then a job that SLURM requeues finds its record."""
-    ended = warm(*MIXED, "seed=1", *chosen("slurm"), env=cluster)
+    """What sbatch is given, and what comes of it."""
+    sweep = (*SHORT, *FAILING, "seed=1")
+    check(warm(*sweep, *chosen("slurm"), env=cluster), warm, tmp_path, sweep, each=1)
     script = (tmp_path / "cluster" / "submitted.sh").read_text()
     asked = {match[1]: match[2] for match in re.finditer(r"^#SBATCH --([\w-]+)=?(.*)$", script, re.MULTILINE)}
     wanted = {"partition": "gpu", "time": "30", "requeue": "", "array": "0-1%2", "gpus-per-node": "1"}
     assert asked.items() >= wanted.items()
-    (log,) = tmp_path.glob("results/sweeps/*/slurm/7_0/7_0_0_log.out")
-    assert asked["output"] == str(log).replace("7_0", "%A_%a")
-    check_mixed(ended, warm, tmp_path, "1")
-    (tmp_path / "side_by_side").rename(tmp_path / "results_of_slurm")
+    (sweep_folder,) = tmp_path.glob("results/sweeps/*")
+    assert asked["output"].startswith(str(sweep_folder / "slurm"))
 
 
 @pytest.mark.slow
@@ -283,12 +288,3 @@ def test_options_that_cannot_be(words: str, told: str, warm: Any, tmp_path: Path
 def test_an_engine_is_for_sweeps(warm: Any, tmp_path: Path) -> None:
     told = refused(warm(*SHORT[:-1], "hydra/launcher=slurm"), tmp_path)
     assert told == "error: hydra/launcher=slurm is for sweeps: add -m"
-
-
-def test_an_experiment_on_every_core(warm: Any, tmp_path: Path) -> None:
-    """The sweeper of experiments hands its jobs to any engine; what is done is left out."""
-    words = ("experiment=table1", "scope=smoke", "model=tiny_bert", "task=demo_rte", "method=vanilla,no_dropout", "-m")
-    ended = warm(*words, "seed=1", *chosen("joblib"))
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert set(jobs(tmp_path / "results")) == {"done"}
-    assert ", 0 to do" in warm(*words, "seed=1", *chosen("joblib")).stdout
