@@ -16,8 +16,15 @@ from hype_bench.runs.status import RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.experiment import Place, Result
-from hype_bench.tables.paired import paired_difference, paired_improvement, permutation_examples, permutation_p
-from hype_bench.tables.paired import seed_differences as differences_of
+from hype_bench.tables.paired import (
+    bootstrap_examples,
+    bootstrap_p,
+    paired_difference,
+    paired_improvement,
+    permutation_examples,
+    permutation_p,
+    seed_differences,
+)
 from hype_bench.tables.sheet import Pieces, Sheet
 from hype_bench.tables.statistics import (
     Floats,
@@ -37,10 +44,11 @@ _PAPER_NOTE = (
     "interval contains 0; without a printed std nothing can be said"
 )
 _PAIRED_NOTE = (
-    "paired by seed: mean difference with Student's 95 % interval, share of seeds that improve; p (seeds): sign-flip "
-    "permutation test, which cannot fall below {least:.2g} with {n} seeds; p (examples): these runs' predictions "
-    "swapped example by example (1,000 draws), about other examples and not about other seeds; both adjusted by Holm "
-    "over all {tests} lines of this comparison; * below 0.05, ** 0.01, *** 0.001"
+    "paired by seed: mean difference with Student's 95 % interval, seeds that improve, ties counting half; p (seeds): "
+    "sign-flip permutation test, which cannot fall below {least:.2g} with {n} seeds; p (examples): these runs' "
+    "predictions swapped example by example (1,000 draws), about other examples and not other seeds; both adjusted "
+    "by Holm over all {tests} lines of this comparison; * below 0.05, ** 0.01, *** 0.001; bootstrap: paired and not "
+    "adjusted; with few seeds its p over seeds is far too small"
 )
 
 
@@ -102,6 +110,7 @@ def against_method(
     compared = [_compared(result, base, statuses) for _, result, base in pairs]
     over_seeds, over_examples = (holm([getattr(line, name) for line in compared]) for name in ("p_seeds", "p_examples"))
     columns = [("difference", "95 % interval"), ("improve", "seeds"), ("p (seeds)", "Holm"), ("p (examples)", "Holm")]
+    columns.append(("bootstrap p", "seeds, examples"))
     n = max((line.n for line in compared), default=0)
     least = 2.0 ** (1 - n) if n else math.nan
     note = _PAIRED_NOTE.format(least=least, n=n, tests=len(pairs))
@@ -154,13 +163,18 @@ class _Compared:
     n: int
     p_seeds: float
     p_examples: float
+    bootstrap: tuple[float, float]
 
     def pieces(self, p_seeds: float, p_examples: float) -> list[Pieces]:
         """The line's cells, with the p-values after the correction."""
         if not self.n:
-            return [("X", "", " (no pairs yet)"), *[("", "", "")] * 3]
+            return [("X", "", " (no pairs yet)"), *[("", "", "")] * 4]
         improve = f"{round(self.improve * self.n, 1):g} of {self.n}"
-        return [_difference(self.mean, self.low, self.high), (improve, "", ""), _p(p_seeds), _p(p_examples)]
+        drawn: Pieces = ", ".join(_p(p)[0] for p in self.bootstrap), "", ""
+        return [_difference(self.mean, self.low, self.high), (improve, "", ""), _p(p_seeds), _p(p_examples), drawn]
+
+
+_NOTHING = _Compared(math.nan, math.nan, math.nan, math.nan, 0, math.nan, math.nan, (math.nan, math.nan))
 
 
 def _pairs(found: Mapping[Place, Result], baseline: str) -> Iterator[tuple[Place, Result, Result]]:
@@ -175,21 +189,25 @@ def _compared(result: Result, base: Result, statuses: Mapping[str, RunStatus]) -
     a, b = ({} if r.chosen.cell.missing else _finite(r.chosen.cell) for r in (result, base))
     paired = paired_difference(a, b)
     if not paired.n:
-        return _Compared(math.nan, math.nan, math.nan, math.nan, 0, math.nan, math.nan)
-    differences = differences_of(a, b)
+        return _NOTHING
+    differences = seed_differences(a, b)
     improve = paired_improvement(differences).probability
-    p_examples = _over_examples(result, base, sorted(a.keys() & b.keys()), statuses)
-    return _Compared(paired.mean, paired.low, paired.high, improve, paired.n, permutation_p(differences), p_examples)
+    p_examples, drawn = _over_examples(result, base, sorted(a.keys() & b.keys()), statuses)
+    p_seeds, bootstrap = permutation_p(differences), (bootstrap_p(differences), drawn)
+    return _Compared(paired.mean, paired.low, paired.high, improve, paired.n, p_seeds, p_examples, bootstrap)
 
 
-def _over_examples(result: Result, base: Result, seeds: list[int], statuses: Mapping[str, RunStatus]) -> float:
+def _over_examples(
+    result: Result, base: Result, seeds: list[int], statuses: Mapping[str, RunStatus]
+) -> tuple[float, float]:
+    """p by permutation and by bootstrap; NaN if the two were not scored on the same examples."""
     read = [[_predictions(statuses[side.reported()[seed].identity].path) for seed in seeds] for side in (result, base)]
     labels = read[0][0][0]
     if any(not np.array_equal(labels, other) for side in read for other, _ in side):
-        return math.nan  # not the same examples
+        return math.nan, math.nan
     a, b = (np.stack([predictions for _, predictions in side]) for side in read)
-    found: float = permutation_examples(result.chosen.cell.metric, labels, a, b)
-    return found
+    metric = result.chosen.cell.metric
+    return permutation_examples(metric, labels, a, b), bootstrap_examples(metric, labels, a, b).p
 
 
 def _predictions(run: Path) -> tuple[Floats, Floats]:
