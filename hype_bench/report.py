@@ -10,12 +10,14 @@ from pathlib import Path
 from hype_bench.options import UserError
 from hype_bench.runs.status import RunStatus, read_named
 from hype_bench.sweeps.planned import Plan, read_plan
-from hype_bench.tables import sheet
 from hype_bench.tables.compare import BUDGET, PAPER, against_method, against_paper, at_same_budget
 from hype_bench.tables.experiment import collapsed, experiment_tables, results
 from hype_bench.tables.selection import RULES
-from hype_bench.tables.sheet import Sheet
-from hype_bench.tables.text import CAPTION, FORMATS, to_csv
+from hype_bench.tables.sheet import Sheet, to_html, to_latex, to_markdown, to_text
+from hype_bench.tables.table import Table
+from hype_bench.tables.text import CAPTION, sheets, to_csv
+
+_WRITERS = {"text": to_text, "markdown": to_markdown, "latex": to_latex, "html": to_html}
 
 
 def report(results_dir: str | Path, name: str, format: str, rule: str = "paper", compare: str | None = None) -> str:
@@ -34,19 +36,16 @@ def report(results_dir: str | Path, name: str, format: str, rule: str = "paper",
     found = results(plan, statuses, rule)
     tables = experiment_tables(plan, statuses, found)
     caption = _caption(plan, statuses, rule)
-    blocks = [to_csv(tables, caption, intervals=True) if format == "csv" else FORMATS[format](tables, caption)]
-    if compare:
-        subsets = {
-            task for table in tables for note in table.notes if note.text.startswith("subset") for task in note.tasks
-        }
-        if compare == PAPER:
-            compared = against_paper(plan, found, subsets)
-        elif compare == BUDGET:
-            compared = at_same_budget(found)
-        else:
-            compared = against_method(plan, statuses, found, compare)
-        blocks.append(_written(compared, format))
-    return "\n\n".join(blocks)
+    compared: list[Sheet] = []
+    if compare == PAPER:
+        compared = against_paper(plan, found, _subsets(tables))
+    elif compare == BUDGET:
+        compared = at_same_budget(found)
+    elif compare:
+        compared = against_method(plan, statuses, found, compare)
+    if format == "csv":
+        return "\n\n".join([to_csv(tables, caption, intervals=True), *map(_lines, compared)])
+    return _WRITERS[format]([*sheets(tables), *compared], caption)
 
 
 def statuses_of(results_dir: str | Path, plan: Plan) -> dict[str, RunStatus]:
@@ -72,13 +71,14 @@ def _caption(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> str:
     return f"{plan.name}{scope}; rule {rule}: {search}{counted}. {CAPTION}"
 
 
-def _written(sheets: Sequence[Sheet], format: str) -> str:
-    writers = {"text": sheet.to_text, "markdown": sheet.to_markdown, "latex": sheet.to_latex, "html": sheet.to_html}
-    if format in writers:
-        return writers[format](sheets, "")
+def _subsets(tables: Sequence[Table]) -> set[str]:
+    """The tasks of which only a part of the data was there."""
+    return {task for table in tables for note in table.notes if note.text.startswith("subset") for task in note.tasks}
+
+
+def _lines(compared: Sheet) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    for one in sheets:
-        writer.writerow([one.title, *one.headers])
-        writer.writerows(one.plain())
+    writer.writerow([compared.heading, *compared.headers])
+    writer.writerows(compared.plain())
     return text.getvalue().rstrip("\n")

@@ -4,7 +4,7 @@
 (folder read-only or full; file broken, locked, or of another layout) makes an answer slower and never different. A
 record is taken from it only if its ``result.json`` still has the time and the size with which it was stored.
 
-Of a record there is what tables and estimates read (``KEPT``), which leaves out what is long. Records share the
+Of a record there is what tables and estimates read (:func:`kept`), which leaves out what is long. Records share the
 dictionaries in which they agree, since most of them differ in seed and scores alone: read them, and change nothing.
 """
 
@@ -25,7 +25,7 @@ from filelock import FileLock
 Record = dict[str, Any]
 Stamp = tuple[int, int]  # of result.json: time of the last change in ns, size in bytes
 
-_ABOUT = ("label", "parts", "config")  # of runs of one cell, these differ in the seed alone
+_ABOUT = ("label", "parts", "config")  # the same for all runs of a cell, but for the seed
 _OFTEN_SAME = ("status", "reason", "predictions", "machine", "dropped", "warnings", "versions", "git")
 _OWN = ("scores", "seconds", "updates", "tokens")
 KEPT = (*_ABOUT, *_OFTEN_SAME, *_OWN)  # of a record; RunFolder.result has it whole
@@ -54,8 +54,12 @@ def stamp_of(result: str) -> Stamp | None:
 
 
 def kept(record: Record) -> Record:
-    """What the index has of a record."""
-    return {key: record[key] for key in KEPT if key in record}
+    """What the index has of a record: ``KEPT``, and the seed in the label alone, lest all be different."""
+    found = {key: record[key] for key in KEPT if key in record}
+    for key in ("parts", "config"):
+        if isinstance(found[key], dict):
+            found[key] = {name: value for name, value in found[key].items() if name != "seed"}
+    return found
 
 
 class Index:
@@ -64,7 +68,7 @@ class Index:
     def __init__(self, results_dir: str | Path) -> None:
         self._path = Path(results_dir).absolute() / "index.sqlite"
         self._parts: dict[bytes, Any] = {}
-        self._templates: dict[tuple[bytes, bytes], tuple[Record, list[str], list[str]]] = {}
+        self._templates: dict[tuple[bytes, bytes], tuple[Record, list[str], bool]] = {}
         self._texts: dict[bytes, str] = {}
         self._runs: list[tuple[Any, ...]] = []
         self._is_broken, self._is_writable = False, True
@@ -103,11 +107,11 @@ class Index:
         if len(self._runs) >= _BATCH:
             self._write()
 
-    def _common(self, keys: tuple[bytes, bytes]) -> tuple[Record, list[str], list[str]]:
-        """A record without its own values, the names of those, and where its seed stands."""
+    def _common(self, keys: tuple[bytes, bytes]) -> tuple[Record, list[str], bool]:
+        """A record without its own values, the names of those, and whether its label has a seed."""
         if keys not in self._templates:
-            about, (same, own, seeded) = map(self._part, keys)
-            self._templates[keys] = {**about, **same, **dict.fromkeys(own)}, own, seeded
+            about, (same, own, has_seed) = map(self._part, keys)
+            self._templates[keys] = {**about, **same, **dict.fromkeys(own)}, own, has_seed
         return self._templates[keys]
 
     def _part(self, key: bytes) -> Any:
@@ -173,21 +177,21 @@ class Index:
             writer.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", self._runs)
 
 
-def _split(record: Record) -> tuple[Record, tuple[Record, list[str], list[str]], list[Any]]:
+def _split(record: Record) -> tuple[Record, tuple[Record, list[str], bool], list[Any]]:
     """What the runs of a cell have in common; what most runs have, with the names of what is left; and that."""
-    own = [key for key in _OWN if key in record]
-    seeded = [key for key in _ABOUT if "seed" in record[key]]
-    about = {key: {**record[key], "seed": None} if key in seeded else record[key] for key in _ABOUT}
+    label, own = record["label"], [key for key in _OWN if key in record]
+    seed = [label["seed"]] if "seed" in label else []
+    about = {**{key: record[key] for key in _ABOUT}, "label": {**label, "seed": None} if seed else label}
     same = {key: record[key] for key in _OFTEN_SAME if key in record}
-    return about, (same, own, seeded), [*(record[key]["seed"] for key in seeded), *(record[key] for key in own)]
+    return about, (same, own, bool(seed)), [*seed, *(record[key] for key in own)]
 
 
-def _joined(template: Record, own: list[str], seeded: list[str], values: list[Any]) -> Record:
-    record = template.copy()
-    for key, seed in zip(seeded, values, strict=False):
-        record[key] = part = record[key].copy()
-        part["seed"] = seed
-    record.update(zip(own, values[len(seeded) :], strict=True))
+def _joined(common: Record, own: list[str], has_seed: bool, values: list[Any]) -> Record:
+    record = common.copy()
+    if has_seed:
+        seed, *values = values
+        record["label"] = {**record["label"], "seed": seed}
+    record.update(zip(own, values, strict=True))
     return record
 
 

@@ -46,8 +46,8 @@ def read_runs(results_dir: str | Path) -> Iterator[RunStatus]:
 def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunStatus]:
     """Those of these runs that have begun, in this order; many at once are read from an index.
 
-    Of records there is :data:`hype_bench.runs.index.KEPT`, and they share what they agree in: they are to be read, not
-    changed. ``read_run`` gives a whole one.
+    Of records there is what :func:`hype_bench.runs.index.kept` leaves, and they share what they agree in: they are to be
+    read, not changed. ``read_run`` gives a whole one.
     """
     runs, names = Path(results_dir) / "runs", list(names)
     with Index(results_dir) as index:

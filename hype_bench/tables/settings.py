@@ -24,14 +24,13 @@ def variant(about: Mapping[str, Any]) -> str:
 
 def cached_variant() -> Callable[[Mapping[str, Any]], str]:
     """:func:`variant` for many runs: a text is written once for all that share their parts, as those of an index do."""
-    written: dict[tuple[str | int, ...], tuple[Mapping[str, Any], str]] = {}
+    written: dict[int, tuple[Mapping[str, Any], str]] = {}
 
     def variant_of(about: Mapping[str, Any]) -> str:
         parts = about.get("parts", {})
-        same = (*parts, *[id(value) for key, value in parts.items() if key != "seed"])
-        if same not in written:
-            written[same] = parts, variant(about)  # with the parts: an id holds as long as its object
-        return written[same][1]
+        if id(parts) not in written:
+            written[id(parts)] = parts, variant(about)  # with the parts: an id holds as long as its object
+        return written[id(parts)][1]
 
     return variant_of
 

@@ -25,6 +25,11 @@ class Sheet:
     corner: str = "method"
 
     @property
+    def heading(self) -> str:
+        """The title where a heading may be long; that it is a model's is plain there."""
+        return self.title if self.kind in ("", "model") else f"{self.kind}: {self.title}"
+
+    @property
     def headers(self) -> list[str]:
         return [f"{name} ({unit})" if unit else name for name, unit in self.columns]
 
@@ -66,7 +71,7 @@ def to_markdown(sheets: Sequence[Sheet], caption: str) -> str:
         lines = [f"| {' | '.join(w.ljust(width) for w, width in zip(line, widths, strict=True))} |" for line in grid]
         lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
         blocks.append(
-            "\n".join([f"**{sheet.title}**", "", *lines, "", *(f"- {note}" for note in sheet.notes)]).rstrip()
+            "\n".join([f"**{sheet.heading}**", "", *lines, "", *(f"- {note}" for note in sheet.notes)]).rstrip()
         )
     return "\n\n".join([*blocks, *([f"*{caption}*"] if caption else [])]) if blocks else NOTHING
 
@@ -91,7 +96,7 @@ def to_html(sheets: Sequence[Sheet], caption: str) -> str:
         head = "".join(f"<th>{html.escape(word)}</th>" for word in [sheet.corner, *sheet.headers])
         body = "\n".join(_html_line(words) for words in sheet.plain())
         notes = "".join(f"<li>{html.escape(note, quote=False)}</li>" for note in sheet.notes)
-        title = html.escape(sheet.title, quote=False)
+        title = html.escape(sheet.heading, quote=False)
         blocks.append(f"<h2>{title}</h2>\n<table>\n<tr>{head}</tr>\n{body}\n</table>\n<ul>{notes}</ul>")
     blocks.append(f"<p><em>{html.escape(caption, quote=False)}</em></p>" if blocks else f"<p>{NOTHING}</p>")
     return "\n".join([_PAGE, *blocks, "</html>"])
@@ -112,7 +117,7 @@ _PAGE = """\
 <meta charset="utf-8">
 <title>hype_bench</title>
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222 }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .25rem .9rem; text-align: right; white-space: nowrap }
 th:first-child { text-align: left; font-weight: 400 }

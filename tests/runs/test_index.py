@@ -133,6 +133,8 @@ def test_a_record_has_what_tables_read(results: Path) -> None:
         whole = RunFolder(run.path).result()
         assert whole is not None
         assert {"curve", "facts"} <= whole.keys() - set(KEPT)
+        for part in ("parts", "config"):
+            assert whole[part].pop("seed") == whole["label"]["seed"]
         assert run.record == {key: value for key, value in whole.items() if key in KEPT}
 
 
@@ -141,8 +143,9 @@ def test_runs_of_one_cell_share_what_they_agree_in(results: Path) -> None:
     first, second = (run.record for run in answer(results) if run.identity in ("00", "03"))
     assert first is not None
     assert second is not None
-    assert first["parts"]["methods"] is second["parts"]["methods"]
-    assert (first["parts"]["seed"], second["parts"]["seed"]) == (0, 3)
+    assert first["parts"] is second["parts"]
+    assert first["config"] is second["config"]
+    assert (first["label"]["seed"], second["label"]["seed"]) == (0, 3)
 
 
 def test_names_are_answered_in_their_order_and_only_if_they_have_begun(results: Path) -> None:

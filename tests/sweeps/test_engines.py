@@ -183,12 +183,15 @@ def test_a_requeued_job_finds_its_record(warm: Any, cluster: dict[str, str], tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_job_that_dies_harms_no_other(engine: str, warm: Any, cluster: dict[str, str], tmp_path: Path) -> None:
+def test_a_job_that_dies_harms_no_other(
+    engine: str, command: Any, warm: Any, cluster: dict[str, str], tmp_path: Path
+) -> None:
     """One raises, one kills its process, two are well: each is told as what it is, and only two are to do again."""
+    start = command if engine == "joblib" else warm  # joblib ends its processes when Python ends as it should
     (tmp_path / "faults").mkdir()
     (tmp_path / "faults" / "sitecustomize.py").write_text(FAULTS)
     sweep = (*SHORT, "model=tiny_bert", "seed=1,2,3,4", *chosen(engine))
-    ended = warm(*sweep, env={**cluster, "PYTHONPATH": str(tmp_path / "faults")}, timeout=240)
+    ended = start(*sweep, env={**cluster, "PYTHONPATH": str(tmp_path / "faults")}, timeout=240)
     assert ended.returncode == 1
     assert "4 runs: 2 done now, 0 done before, 2 failed" in ended.stdout
     assert "seed 2: a cosmic ray (traceback: " in ended.stdout
