@@ -11,9 +11,6 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hype_bench.plan import make_plan
-from hype_bench.sweeps.begin import begin
-
 
 class GridsSweeper(Sweeper):
     """Expands the union of an experiment's grids, checks every run before the first starts, leaves out what is done,
@@ -31,6 +28,9 @@ class GridsSweeper(Sweeper):
         Raises:
             UserError: a run of the experiment cannot be, or the results folder cannot be written to.
         """
+        from hype_bench.plan import make_plan  # only now: Hydra imports every plugin that it finds
+        from hype_bench.sweeps.begin import begin
+
         plan = make_plan(self.hydra_context.config_loader, self.config, arguments)
         to_do = begin(plan, self.config.results_dir, Path(self.config.hydra.sweep.dir))
         return self.launcher.launch([run.overrides for run in to_do], initial_job_idx=0) if to_do else []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
@@ -19,12 +19,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hype_bench.config import CONF, RunConfig
 from hype_bench.execute import identify, settle
-from hype_bench.methods.base import Method
 from hype_bench.options import UserError
 from hype_bench.sweeps.grids import Axes, Point, expand, row_axes
 from hype_bench.sweeps.planned import Plan, PlannedRun
 
-Settled = tuple[RunConfig, dict[str, Method]]
+if TYPE_CHECKING:
+    from hype_bench.methods.base import Method
+
+    Settled = tuple[RunConfig, dict[str, Method]]
 
 _FIRST = ("experiment", "scope")  # what says which points there are is no axis itself
 

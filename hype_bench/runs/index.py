@@ -97,15 +97,22 @@ class Index:
             self._close()
             return {}
 
-    def keep(self, name: str, stamp: Stamp, record: Record) -> None:
-        """Stores a record for the next time; ``stamp`` was taken before it was read."""
-        is_usual = all(isinstance(record[part], dict) for part in _ABOUT)
-        if not (self._is_writable and is_usual) or time.time_ns() - stamp[0] < _SETTLED:
-            return
+    def keep(self, name: str, stamp: Stamp | None, record: Record) -> Record:
+        """Stores a record for the next time, and gives it back in the form that ``find`` has.
+
+        Args:
+            stamp: taken before the record was read; None if it could not be.
+        """
+        record = kept(record)
+        if not all(isinstance(record[part], dict) for part in _ABOUT):
+            return record
         about, same, own = _split(record)
-        self._runs.append((name, *stamp, self._key(about), self._key(same), json.dumps(own)))
-        if len(self._runs) >= _BATCH:
-            self._write()
+        keys = self._key(about), self._key(same)
+        if stamp and self._is_writable and time.time_ns() - stamp[0] > _SETTLED:
+            self._runs.append((name, *stamp, *keys, json.dumps(own)))
+            if len(self._runs) >= _BATCH:
+                self._write()
+        return _joined(*self._common(keys), own)
 
     def _common(self, keys: tuple[bytes, bytes]) -> tuple[Record, list[str], bool]:
         """A record without its own values, the names of those, and whether its label has a seed."""
@@ -117,13 +124,16 @@ class Index:
     def _part(self, key: bytes) -> Any:
         if key not in self._parts and self._reader is not None:
             (text,) = self._reader.execute("SELECT text FROM texts WHERE key = ?", (key,)).fetchone()
+            if _digest(text) != key:
+                raise ValueError("not the text that was stored")
             self._parts[key] = json.loads(text)
         return self._parts[key]
 
     def _key(self, part: Any) -> bytes:
         text = json.dumps(part)
-        key = hashlib.blake2b(text.encode(), digest_size=16).digest()
+        key = _digest(text)
         self._texts[key] = text
+        self._parts.setdefault(key, part)
         return key
 
     def _open(self) -> sqlite3.Connection | None:
@@ -175,6 +185,10 @@ class Index:
                 writer.execute(table)
             writer.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?)", self._texts.items())
             writer.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", self._runs)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def _split(record: Record) -> tuple[Record, tuple[Record, list[str], bool], list[Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hype_bench.config import UserError
 from hype_bench.runs.folder import RunFolder
-from hype_bench.runs.index import CHUNK, Index, kept, stamp_of
+from hype_bench.runs.index import CHUNK, Index, stamp_of
 
 DONE, DIVERGED, RUNNING, FAILED, INTERRUPTED, BROKEN = "done", "diverged", "running", "failed", "interrupted", "broken"
 STATES = (DONE, DIVERGED, RUNNING, FAILED, INTERRUPTED, BROKEN)
@@ -46,8 +46,8 @@ def read_runs(results_dir: str | Path) -> Iterator[RunStatus]:
 def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunStatus]:
     """Those of these runs that have begun, in this order; many at once are read from an index.
 
-    Of records there is what :func:`hype_bench.runs.index.kept` leaves, and they share what they agree in: they are to be
-    read, not changed. ``read_run`` gives a whole one.
+    Of records there is what :func:`hype_bench.runs.index.kept` leaves, and they share what they agree in: they are to
+    be read, not changed. ``read_run`` gives a whole one.
     """
     runs, names = Path(results_dir) / "runs", list(names)
     with Index(results_dir) as index:
@@ -61,10 +61,7 @@ def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunSta
                 elif name in stamps or (runs / name).is_dir():
                     status = read_run(RunFolder(runs / name))
                     if status.record is not None:
-                        record = kept(status.record)
-                        status = replace(status, record=record)
-                        if name in stamps:
-                            index.keep(name, stamps[name], record)
+                        status = replace(status, record=index.keep(name, stamps.get(name), status.record))
                     yield status
 
 

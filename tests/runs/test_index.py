@@ -139,13 +139,13 @@ def test_a_record_has_what_tables_read(results: Path) -> None:
 
 
 def test_runs_of_one_cell_share_what_they_agree_in(results: Path) -> None:
-    answer(results)
-    first, second = (run.record for run in answer(results) if run.identity in ("00", "03"))
-    assert first is not None
-    assert second is not None
-    assert first["parts"] is second["parts"]
-    assert first["config"] is second["config"]
-    assert (first["label"]["seed"], second["label"]["seed"]) == (0, 3)
+    for _ in range(2):
+        first, second = (run.record for run in answer(results) if run.identity in ("00", "03"))
+        assert first is not None
+        assert second is not None
+        assert first["parts"] is second["parts"]
+        assert first["config"] is second["config"]
+        assert (first["label"]["seed"], second["label"]["seed"]) == (0, 3)
 
 
 def test_names_are_answered_in_their_order_and_only_if_they_have_begun(results: Path) -> None:
@@ -266,6 +266,7 @@ DAMAGES = {
     "no texts": said("DELETE FROM texts"),
     "no table of texts": said("DROP TABLE texts"),
     "half a text": said("UPDATE texts SET text = substr(text, 1, 20)"),
+    "other words": said("UPDATE texts SET text = replace(text, 'method', 'Method')"),
     "half a record": said("UPDATE runs SET own = substr(own, 1, 20)"),
     "too little": said("UPDATE runs SET own = '[1, 2, 3]'"),
     "too much": said("UPDATE runs SET own = '[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]'"),
