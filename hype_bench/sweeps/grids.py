@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,14 +47,17 @@ def expand(experiment: Mapping[str, Any], scope: Mapping[str, Any], given: Axes)
     Args:
         experiment: ``shared``, ``grids`` and ``scopes`` as in ``conf/experiment``; without grids, one that has no axes.
         scope: its ``axes`` replace the grids' of the same name and are added where there is none.
-        given: axes from the command line, which replace both.
+        given: axes from the command line, which replace both; but of the methods only those named are kept, and one
+            that no grid has gets a grid of the shared axes.
 
     Raises:
         UserError: an axis without values.
     """
     narrowed = _written(experiment.get("scopes", {}).get(scope["name"], {}))
     points: dict[tuple[object, ...], Point] = {}
-    for grid in experiment.get("grids") or [{}]:
+    given = dict(given)
+    named = given.pop("method", None) if experiment.get("grids") else None
+    for grid in _with_methods(experiment.get("grids") or [{}], named):
         labels = {label: str(grid[label]) for label in _LABELS if label in grid}
         axes = _written(experiment.get("shared", {}))
         axes |= _written({axis: values for axis, values in grid.items() if axis not in _LABELS})
@@ -65,6 +68,25 @@ def expand(experiment: Mapping[str, Any], scope: Mapping[str, Any], given: Axes)
             point = Point(tuple(zip(axes, values, strict=True)), **labels)
             points.setdefault((frozenset(point.values), point.row, point.block), point)
     return list(points.values())
+
+
+def _with_methods(grids: list[Mapping[str, Any]], named: list[str] | None) -> Iterator[Mapping[str, Any]]:
+    """The grids with those of their methods that are named."""
+    if named is None:
+        yield from grids
+        return
+    known: set[str] = set()
+    for grid in grids:
+        methods = [method for method in _as_list(grid.get("method", [])) if write(method) in named]
+        known |= {write(method) for method in methods}
+        if methods:
+            yield {**grid, "method": methods}
+    if more := [method for method in named if method not in known]:
+        yield {"method": [_Written(method) for method in more]}
+
+
+class _Written(str):
+    """A value that is already as the command line has it."""
 
 
 def row_axes(points: Sequence[Point], search: Iterable[str]) -> list[str]:
@@ -83,6 +105,8 @@ def row_axes(points: Sequence[Point], search: Iterable[str]) -> list[str]:
 
 def write(value: Any) -> str:
     """A value as Hydra's command line reads it."""
+    if isinstance(value, _Written):
+        return str(value)
     if value is None:
         return "null"
     if isinstance(value, bool):

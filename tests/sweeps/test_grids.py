@@ -56,6 +56,19 @@ def test_the_command_line_has_the_last_word() -> None:
     assert {point["device"] for point in points} == {"cpu"}
 
 
+def test_methods_on_the_command_line_pick_rows_and_add_new_ones() -> None:
+    points = [dict(point.values) for point in expand(EXPERIMENT, PAPER, {"method": ["hype_n", "[hype_n,r_drop]"]})]
+    assert {(point["method"], point.get("noise_scale")) for point in points} == {
+        ("hype_n", "0.0001"),
+        ("hype_n", "1e-05"),
+        ("[hype_n,r_drop]", None),
+    }
+    assert {point["seed"] for point in points} == {"1", "2"}
+    nested = {"grids": [{"method": ["vanilla", ["hype_n", "r_drop"]]}]}
+    (point,) = expand(nested, PAPER, {"method": ["[hype_n,r_drop]"]})
+    assert point.overrides == ["method=[hype_n,r_drop]"]
+
+
 def test_without_grids_the_command_line_is_the_grid() -> None:
     points = expand({}, PAPER, {"seed": ["1", "2"], "method": ["vanilla"]})
     assert [point.overrides for point in points] == [["seed=1", "method=vanilla"], ["seed=2", "method=vanilla"]]
