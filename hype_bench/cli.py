@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import Counter, defaultdict
 from enum import StrEnum
@@ -29,6 +30,7 @@ ResultsDir = Annotated[Path, typer.Option(help="The folder that the runs were wr
 @app.command()
 def status(results_dir: ResultsDir = Path("results")) -> None:
     """What ran, what is running, what failed and why."""
+    gc.disable()  # a short life: looking for garbage among 100,000 records takes longer than reading them
     runs = list(read_runs(_existing(results_dir)))
     counts = Counter(run.state for run in runs)
     total = f"{results_dir}: {len(runs)} {'run' if len(runs) == 1 else 'runs'}"
@@ -53,6 +55,7 @@ def table(
     ] = None,
 ) -> None:
     """Mean ± std over seeds, of an experiment or of what is there."""
+    gc.disable()  # as above
     _existing(results_dir)
     if experiment is None:
         if compare:
@@ -80,14 +83,13 @@ def plan(
 
     from hype_bench.main import one_line
     from hype_bench.plan import plan_of
-    from hype_bench.report import statuses_of
     from hype_bench.sweeps.outlook import plan_text
     from hype_bench.sweeps.planned import write_plan
 
     try:
         planned, results_dir = plan_of(overrides)
         write_plan(results_dir, planned)
-        print(plan_text(planned, statuses_of(results_dir, planned)))
+        print(plan_text(planned, {run.identity: run for run in read_runs(results_dir)}))
     except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:  # as main.main catches
         _refuse(one_line(error))
 

@@ -118,7 +118,8 @@ def pieces(cell: Cell | None) -> Pieces:
     missing = [f"{cell.nans} nan"] * bool(cell.nans) + _counts(cell)
     if cell.n == 0:
         return "X", "", f" ({', '.join(missing)})"
-    spread = "" if math.isnan(cell.std) else f" ± {100 * cell.std:.2f}"
+    std = cell.std
+    spread = "" if math.isnan(std) else f" ± {100 * std:.2f}"
     return f"{100 * cell.mean:.2f}", spread, f" ({', '.join([str(cell.n), *missing])})"
 
 
