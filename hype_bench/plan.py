@@ -40,7 +40,7 @@ def plan_of(arguments: Sequence[str]) -> tuple[Plan, Path]:
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         master = loader.load_configuration("config", overrides=list(arguments), run_mode=RunMode.MULTIRUN)
-        return make_plan(loader, master, arguments), Path(master.results_dir)
+        return make_plan(loader, master, list(master.hydra.overrides.task)), Path(master.results_dir)
 
 
 def make_plan(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) -> Plan:

@@ -151,6 +151,22 @@ def test_ten_thousand_runs_are_planned_within_a_minute(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "experiments" / "table5.json").read_text())["runs"]
 
 
+def test_the_example_of_the_documentation_plans(tmp_path: Path) -> None:
+    text = (CONF.parent / "docs" / "experiments.md").read_text()
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(example)
+    plan = plan_for("experiment=mine", f"hydra.searchpath=[file://{tmp_path}]", "hydra/launcher=joblib")
+    rows = Counter((run.row or run.method, *run.settings.values()) for run in plan.runs)
+    assert rows == {
+        ("vanilla",): 12,
+        ("no_dropout",): 12,
+        ("mixout", "0.5"): 12,
+        ("mixout", "0.9"): 12,
+        ("vanilla, wider search",): 24,
+    }
+
+
 def test_make_plan_takes_hydras_own_loader() -> None:
     """What the sweeper does: the same plan as ``hype-bench plan`` makes."""
     arguments: Any = ["experiment=low_resource", *TINY]

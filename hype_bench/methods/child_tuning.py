@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.methods.base import Groups, Method, Moments, forward_of, objective
 from hype_bench.methods.card import Card
-from hype_bench.methods.context import Batch, Context, NoiseSource
+from hype_bench.methods.context import Batch, Context
 from hype_bench.methods.registry import register
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError, choice, number
@@ -77,19 +77,12 @@ class ChildTuningF(Method):
             for name, parameter in model.named_parameters():
                 if parameter.grad is None:
                     continue
-                if (
-                    parameter is table.weight and rows is not None
-                ):  # the other rows of the table have no gradient to be masked
-                    part = parameter.grad[rows]
-                    parameter.grad[rows] = self._masked(part, source, name)
+                if parameter is table.weight and rows is not None:  # its other rows have no gradient to be masked
+                    parameter.grad[rows] = source.keep_(parameter.grad[rows], self.reserve_p, name)
                 else:
-                    self._masked(parameter.grad, source, name)
+                    source.keep_(parameter.grad, self.reserve_p, name)
 
         return Moments(before_step=before_step)
-
-    def _masked(self, gradient: Tensor, source: NoiseSource, name: str) -> Tensor:
-        keep = source.keep(gradient, self.reserve_p, name)
-        return gradient if keep is None else gradient.mul_(keep)
 
 
 def fisher_information(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hype_bench.models.dropout import keep_mask
+from hype_bench.models.dropout import drop_, keep_mask
 from hype_bench.options import UserError
 
 Batch = dict[str, Any]  # keyword arguments of the model's forward call, "labels" among them
@@ -65,6 +65,13 @@ class NoiseSource:
         if like.device.type == "cpu":
             return keep_mask(like, like.shape, 1 - p, self.seed(site))
         return torch.empty_like(like).bernoulli_(p, generator=self.generator(site, like.device)).div_(p)
+
+    def keep_(self, values: Tensor, p: float, site: str) -> Tensor:
+        """Multiplies by :meth:`keep` in place."""
+        if values.device.type == "cpu" and values.is_contiguous() and p < 1:
+            return drop_(values, 1 - p, self.seed(site))
+        keep = self.keep(values, p, site)
+        return values if keep is None else values.mul_(keep)
 
 
 @dataclass

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 _LEVELS = 1 << 16
+_PART = 1 << 17  # entries: half a MiB of mask
 
 
 def keep_mask(like: Tensor, shape: Sequence[int], p: float, seed: int | None = None) -> Tensor | None:
@@ -35,6 +36,26 @@ def keep_mask(like: Tensor, shape: Sequence[int], p: float, seed: int | None = N
     keep = like.new_empty(shape)
     torch.ge(bits, dropped - _LEVELS // 2, out=keep)  # four times as fast as by way of a mask of bools
     return keep.mul_(_LEVELS / (_LEVELS - dropped))
+
+
+def drop_(values: Tensor, p: float, seed: int) -> Tensor:
+    """``values.mul_(keep_mask(values, values.shape, p, seed))``, in parts whose masks stay in the processor's cache.
+
+    Args:
+        values: contiguous, on the CPU; changed in place.
+    """
+    dropped = round(p * _LEVELS)
+    if dropped in (0, _LEVELS):
+        return values if dropped == 0 else values.zero_()
+    stream, scale, nothing = np.random.SFC64(seed % 2**64), _LEVELS / (_LEVELS - dropped), values.new_zeros(())
+    flat = values.view(-1)
+    keep = flat.new_empty(min(_PART, len(flat)))
+    for part in flat.split(_PART):
+        words = stream.random_raw(math.ceil(len(part) / 4))
+        bits, kept = torch.from_numpy(words.view(np.int16))[: len(part)], keep[: len(part)]
+        torch.ge(bits, dropped - _LEVELS // 2, out=kept)
+        torch.addcmul(nothing, part, kept, value=scale, out=part)
+    return values
 
 
 def bulk_dropout(x: Tensor, p: float) -> Tensor:

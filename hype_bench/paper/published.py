@@ -38,7 +38,7 @@ class Published:
         mean, std: in percent; ``std`` is None where none is printed.
         n: seeds behind the mean; None where the paper does not say.
         metric: of the task, or ``average`` or ``gain``; None where the paper does not say.
-        quoted: whether the number was copied from another publication; None where that is unknown.
+        quoted: whether the number was copied from another publication.
         note: what is wrong with the printed number, or where it comes from.
     """
 
@@ -54,7 +54,7 @@ class Published:
     setting: Mapping[str, Any] = field(default_factory=dict, hash=False)
     n: int | None = None
     metric: str | None = None
-    quoted: bool | None = False
+    quoted: bool = False
     note: str | None = None
 
 

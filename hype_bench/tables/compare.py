@@ -71,7 +71,8 @@ def against_paper(plan: Plan, found: Mapping[Place, Result], subsets: set[str]) 
         for (where, row, task), result in found.items():
             cell = counterpart(printed, replace(result.runs[0], task=task), row) if where == block else None
             if cell is not None:
-                title = f"{row.title}, {task}" + (" (subset)" if task in subsets else "")
+                marks = [" (subset)"] * (task in subsets) + [" (quoted there)"] * cell.quoted
+                title = "".join([f"{row.title}, {task}", *marks])
                 lines.append((title, _beside(result.chosen.cell, cell)))
         notes = [_PAPER_NOTE] if lines else [f"Table {plan.table} of the paper has no cell for {block}"]
         sheets.append(Sheet(block, columns, lines, notes, kind=f"against Table {plan.table} of the paper, model"))

@@ -56,6 +56,9 @@ class Recorded(NoiseSource):
     def keep(self, like: Tensor, p: float, site: str) -> Tensor:
         return self.masks[self.forward - 1][site] / p
 
+    def keep_(self, values: Tensor, p: float, site: str) -> Tensor:
+        return values.mul_(self.keep(values, p, site))
+
 
 class Recorder(NoiseSource):
     """Draws as always and remembers what it drew, by step and site."""
@@ -67,6 +70,10 @@ class Recorder(NoiseSource):
         assert keep is not None
         self.drawn[self.forward, site] = keep.clone()
         return keep
+
+    def keep_(self, values: Tensor, p: float, site: str) -> Tensor:
+        self.keep(values, p, site)
+        return super().keep_(values, p, site)
 
 
 def with_source(method: ChildTuningF, model: Any, source: NoiseSource) -> Moments:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from hype_bench.models.dropout import BulkDropout, bulk_dropout, install_bulk_dropout
+from hype_bench.models.dropout import BulkDropout, bulk_dropout, drop_, install_bulk_dropout, keep_mask
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -63,3 +63,15 @@ def test_install_and_restore() -> None:
     assert model[1] is original
     assert type(model[2][0]) is nn.Dropout
     assert (original.p, original.training) == (0.0, False)
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (384, 384), (513, 1023), (2**17 + 3,)])
+@pytest.mark.parametrize("p", [0.0, 1e-6, 0.3, 0.7, 1.0])
+def test_in_parts_and_in_place_is_the_same_mask(shape: tuple[int, ...], p: float) -> None:
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    mask = keep_mask(values, shape, p, seed=5)
+    expected = values if mask is None else values * mask
+    changed = values.clone()
+    assert drop_(changed, p, seed=5) is changed
+    torch.testing.assert_close(changed, expected, rtol=1e-7, atol=0)
+    assert torch.equal(changed == 0, expected == 0)

@@ -262,9 +262,9 @@ def test_metrics_are_those_of_the_tasks() -> None:
 
 
 def test_unknown_is_said() -> None:
-    """Starred rows of Table 5 and test scores: neither whose nor how many seeds is in the text."""
-    assert {p.row for p in ALL if p.quoted is not False} == {"Top-K Tuning*", "Mixout*", "RecAdam*", "LNSR*"}
-    assert all(p.quoted is None and p.std is None for p in ALL if p.row.endswith("*"))
+    """Starred rows of Table 5 and test scores: how many seeds is not in the text."""
+    assert {p.row for p in ALL if p.quoted} == {"Top-K Tuning*", "Mixout*", "RecAdam*", "LNSR*"}
+    assert all(p.quoted and p.n is None and p.std is None for p in ALL if p.row.endswith("*"))
     assert {(p.table, p.row.endswith("*")) for p in ALL if p.n is None} == {(5, True), (12, False)}
 
 
