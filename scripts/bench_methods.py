@@ -109,8 +109,8 @@ def report(rows: list[dict[str, Any]], arguments: argparse.Namespace, case: Case
         "",
         f"`make bench-methods`: {arguments.model} on {run.task.name}, batch {run.training.batch_size}, float32, "
         f"{where}. Time: medians of {arguments.repeats} ratios of median updates, each in turns with vanilla. "
-        "Memory: the peak of a process of its own. The bounds are this project's own. `no_dropout` does less than vanilla: "
-        "how far its time is from 1 says how far any of these may be off.",
+        "Memory: the peak of a process of its own. The bounds are this project's own. `no_dropout` does less than "
+        "vanilla: how far its time is from 1 says how far any of these may be off.",
         "",
         "| technique | time | bound | memory | bound |",
         "|---|---|---|---|---|",
