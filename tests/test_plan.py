@@ -59,7 +59,10 @@ def test_every_experiment_plans_in_every_scope(name: str, scope: str) -> None:
 PRINTED = {1: 48, 2: 12, 3: 27, 4: 32, 5: 48, 8: 28, 9: 12, 12: 0, 16: 64, 17: 12, 18: 24}
 
 
-@pytest.mark.parametrize("number", PRINTED)
+LARGE = (4, 5, 12, 16)  # thousands of runs
+
+
+@pytest.mark.parametrize("number", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in PRINTED])
 def test_every_printed_cell_has_its_runs(number: int) -> None:
     """Each cell of the paper's table is the counterpart of one cell of ours (test scores need GLUE's server)."""
     found = results(plan_for(f"experiment=table{number}", "scope=paper"), {}, "paper")
