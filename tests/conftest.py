@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+pytest.register_assert_rewrite("tests.methods.by_hand", "tests.methods.noise_by_hand")  # so that asserts say why
 ROOT = Path(__file__).resolve().parents[1]
 os.environ |= {
     "OMP_NUM_THREADS": "1",  # two test processes with two threads each wait for one another
@@ -63,6 +64,27 @@ def command(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture
+def disk_of(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Size -> a folder that can be full or read-only even for root."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(size: str) -> Path:
+        script = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        try:
+            made = subprocess.run(script, capture_output=True)
+        except OSError as error:
+            pytest.skip(f"cannot mount a small disk: {error}")
+        if made.returncode:
+            pytest.skip(f"cannot mount a small disk: {made.stderr.decode().strip()}")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 class Started:

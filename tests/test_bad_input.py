@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -177,17 +177,8 @@ def test_offline_names_three_ways_out(typed: tuple[str, ...], ways: tuple[str, .
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(folder)], capture_output=True)
-    except OSError as error:
-        pytest.skip(f"cannot mount a small disk: {error}")
-    if made.returncode:
-        pytest.skip(f"cannot mount a small disk: {made.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def small_disk(disk_of: Callable[[str], Path]) -> Path:
+    return disk_of("48k")
 
 
 def test_a_full_disk(small_disk: Path, warm: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from hype_bench.methods.base import Method, compose, forward_of, objective
+from hype_bench.methods.base import Method, Moments, compose, forward_of, objective, task_loss
 from hype_bench.methods.context import Batch, Context
 from hype_bench.training.optimizer import AdamWHF, parameter_groups
 from tests.methods.tiny import batch_of
@@ -84,21 +84,21 @@ def follow(
 class Adam:
     """The moments of one parameter: ``adamw`` as Loshchilov and Hutter 2019, ``adamw_hf`` as methods.md 1.5."""
 
-    def __init__(self, form: str) -> None:
-        self.form, self.t = form, 0
+    def __init__(self, form: str, betas: tuple[float, float] = BETAS, epsilon: float = EPSILON) -> None:
+        self.form, self.betas, self.epsilon, self.t = form, betas, epsilon, 0
         self.m: Any = 0.0
         self.v: Any = 0.0
 
     def direction(self, gradient: Array) -> Array:
         """What the learning rate multiplies."""
-        (b1, b2), self.t = BETAS, self.t + 1
+        (b1, b2), self.t = self.betas, self.t + 1
         self.m = b1 * self.m + (1 - b1) * gradient
         self.v = b2 * self.v + (1 - b2) * gradient**2
         c1, c2 = 1 - b1**self.t, 1 - b2**self.t
         found: Array = (
-            np.sqrt(c2) / c1 * self.m / (np.sqrt(self.v) + EPSILON)
+            np.sqrt(c2) / c1 * self.m / (np.sqrt(self.v) + self.epsilon)
             if self.form == "adamw_hf"
-            else self.m / c1 / (np.sqrt(self.v / c2) + EPSILON)
+            else self.m / c1 / (np.sqrt(self.v / c2) + self.epsilon)
         )
         return found
 
@@ -108,3 +108,31 @@ class Adam:
             moved = p - rate * self.direction(gradient)
             return moved - rate * decay * moved
         return p - rate * decay * p - rate * self.direction(gradient)
+
+
+def train_some(model: Any, names: Collection[str], batch: Batch, count: int) -> list[float]:
+    """What ``tiny.train`` does to a plain model of which only these parameters train, and its losses."""
+    adams, losses = {name: Adam("adamw", (0.9, 0.999), 1e-8) for name in names}, list[float]()
+    for _ in range(count):
+        model.zero_grad()
+        loss = task_loss(forward_of(model)(batch).logits, batch["labels"])
+        loss.backward()
+        losses.append(loss.item())
+        for name, p in model.named_parameters():
+            if name in names and p.grad is not None:
+                p.data.copy_(torch.from_numpy(adams[name].step(copied(p), p.grad.numpy(), rate=3e-3, decay=0.01)))
+    return losses
+
+
+def with_state(model: Any, moments: Moments, batch: Batch) -> set[str]:
+    """The parameters that have a state in the optimizer after one update; just these have a gradient."""
+    batch = batch | {"token_type_ids": torch.zeros_like(batch["input_ids"])}  # else XLNet has no use for its segments
+    groups = moments.parameter_groups(parameter_groups(model, LR, DECAY))
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
+    task_loss(forward_of(model)(batch).logits, batch["labels"]).backward()
+    moments.before_step(optimizer)
+    optimizer.step()
+    moments.after_step(optimizer)
+    names = {name for name, p in model.named_parameters() if p in optimizer.state}
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == names
+    return names

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -13,9 +15,12 @@ from hype_bench.methods.base import Attached, Method, compose
 from hype_bench.methods.context import Batch, Context, NoiseSource
 from hype_bench.models.attention import Layout
 from hype_bench.models.layers import encoder_layers
+from hype_bench.models.packing import attach_packing
+from tests.methods.tiny import still, tiny, train
 
 LENGTHS = (5, 3, 7, 4)
 Change = Callable[[Tensor], Tensor]
+ByHand = Callable[[Any, Iterator[Tensor], dict[str, Any]], Tensor]  # (model, draws, facts) -> loss; leaves gradients
 
 
 class Recorder(NoiseSource):
@@ -157,6 +162,96 @@ def assert_unrelated(first: Tensor, second: Tensor) -> None:
     """The correlation of two samples is within four standard errors of 0."""
     correlation = torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1]
     assert abs(float(correlation)) < 4 / first.numel() ** 0.5
+
+
+def assert_normal(samples: Sequence[Tensor], std: float) -> None:
+    """The first: a million draws from N(0, std^2); the others, of other updates and seeds, are unrelated to it."""
+    first, *others = samples
+    assert first.numel() == 10**6
+    assert abs(float(first.mean())) < 4 * std / 1000
+    assert float(first.std()) == pytest.approx(std, rel=0.005)
+    assert float((first.abs() < std).double().mean()) == pytest.approx(0.6827, abs=0.002)
+    assert float((first / std).pow(4).mean()) == pytest.approx(3, abs=0.05)
+    for other in others:
+        assert_unrelated(first, other)
+
+
+def assert_uniform(samples: Sequence[Tensor]) -> None:
+    """The first: a million draws from U(-1, 1); the others, of other updates and seeds, are unrelated to it."""
+    first, *others = samples
+    assert first.numel() == 10**6
+    assert abs(float(first.mean())) < 4 * 3**-0.5 / 1000
+    assert float(first.var()) == pytest.approx(1 / 3, rel=0.005)
+    for other in others:
+        assert_unrelated(first, other)
+
+
+def entered(method: Method, model: Any, layer: int, batch: Batch, updates: int = 1, seed: int = 3) -> list[Tensor]:
+    """What goes into a layer in every pass of some updates."""
+    attached, found = attach(method, model, seed=seed), list[Tensor]()
+    handle = encoder_layers(model)[layer].register_forward_pre_hook(lambda _, args: found.append(args[0].detach()))
+    for _ in range(updates):
+        attached.loss(batch)
+    handle.remove()
+    attached.moments.finish()
+    return found
+
+
+def assert_as_by_hand(
+    method: Method,
+    family: str,
+    batch: Batch,
+    by_hand: ByHand,
+    *,
+    loss: float,
+    gradient: float,
+    losses: float,
+    weights: float,
+) -> None:
+    """Loss and gradients, then losses and weights after one and three updates; of each its absolute tolerance."""
+    outputs = 1 if batch["labels"].is_floating_point() else 3
+    model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
+    attached = attach(method, model)
+    found = attached.backward(batch).item()
+    draws = iter(drawn(attached))
+    assert found == pytest.approx(by_hand(reference, draws, attached.context.facts).item(), abs=loss)
+    assert next(draws, None) is None
+    assert_close(gradients(model), gradients(reference), atol=gradient)
+    for count in (1, 3):
+        model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
+        attached = attach(method, model)
+        all_found = list(train(model, attached.moments, batch, count))
+        draws = iter(drawn(attached))
+        expected = train_by_hand(reference, count, partial(by_hand, reference, draws, attached.context.facts))
+        assert all_found == pytest.approx(expected, abs=losses)
+        assert next(draws, None) is None
+        attached.moments.finish()
+        assert_close(model.state_dict(), reference.state_dict(), atol=weights)
+
+
+def update_of(family: str, method: Method, batch: Batch) -> dict[str, Tensor]:
+    """The ``loss`` of an update with the same noise at every token, and the gradients by name."""
+    model = still(tiny(family))
+    if "packing" in batch:
+        attach_packing(model)
+    attached = attach(method, model, Wave)
+    loss = attached.backward(batch)
+    attached.moments.finish()
+    return gradients(model) | {"loss": loss}
+
+
+def assert_mean_of_examples(family: str, method: Method, atol: float) -> None:
+    """An update of a padded batch is the mean of updates of its examples alone; what pads it is nothing."""
+    batch = unequal(3, family)
+    whole = update_of(family, method, batch)
+    assert_close(update_of(family, method, unequal(3, family, padding=33)), whole, atol=0)
+    examples = [update_of(family, method, alone(batch, index)) for index in range(4)]
+    assert_close({name: sum(one[name] for one in examples) / 4 for name in whole}, whole, atol)
+
+
+def assert_packed_as_padded(method: Method, atol: float) -> None:
+    """An update of a packed row is that of the padded batch."""
+    assert_close(update_of("bert", method, packed(unequal())), update_of("bert", method, unequal()), atol)
 
 
 class Table(torch.nn.Module):

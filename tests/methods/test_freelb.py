@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.methods.base import Method, compose, forward_of, objective, task_loss
+from hype_bench.methods.base import Attached, Method, compose, forward_of, objective, task_loss
 from hype_bench.methods.context import Batch
 from hype_bench.methods.freelb import FreeLB, ascend, first_delta
 from hype_bench.methods.hype import HyPe
 from hype_bench.models.attention import Layout
-from hype_bench.models.packing import attach_packing
 from hype_bench.models.places import Places
 from tests.methods.noise_by_hand import (
     LENGTHS,
     Recorder,
     Table,
-    Wave,
-    alone,
+    assert_as_by_hand,
     assert_close,
-    assert_unrelated,
+    assert_mean_of_examples,
+    assert_packed_as_padded,
+    assert_uniform,
     attach,
     drawn,
     embedded_pass,
     gradients,
-    packed,
-    train_by_hand,
     unequal,
 )
-from tests.methods.tiny import batch_of, context_of, cut, still, tiny, train
+from tests.methods.tiny import batch_of, context_of, cut, still, tiny
 
 Nested = list[list[list[float]]]  # example, place, width
 
@@ -68,7 +67,8 @@ def climbed(delta: Nested, gradient: Nested, method: FreeLB) -> Nested:
 
 
 def update_by_hand(model: Any, batch: Batch, draw: Tensor, method: FreeLB) -> Tensor:
-    """Leaves the mean gradient of all passes of an update; ``draw`` is (batch, length, width)."""
+    """Leaves the mean gradient of all passes of an update."""
+    draw = draw.transpose(0, 1) if model.config.model_type == "xlnet" else draw
     passes = method.steps + (1 if method.passes == "fairseq" else 0)
     delta = torch.tensor(begun(draw.tolist(), batch["attention_mask"].tolist(), method), dtype=torch.float64)
     losses = []
@@ -95,26 +95,11 @@ METHODS = [
 def test_against_the_ascent_by_hand(method: FreeLB, family: str, outputs: int) -> None:
     """Loss, gradients and the weights after one and three updates of a padded batch."""
     batch = unequal(outputs, family)
-    for count in (1, 3):
-        model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
-        attached = attach(method, model)
-        losses = list(train(model, attached.moments, batch, count))
-        draws = iter(d.transpose(0, 1) if family == "xlnet" else d for d in drawn(attached))
-        expected = train_by_hand(
-            reference, count, lambda r=reference, d=draws: update_by_hand(r, batch, next(d), method)
-        )
-        assert losses == pytest.approx(expected, abs=1e-6)
-        assert next(draws, None) is None  # drawn once an update
-        attached.moments.finish()
-        assert_close(model.state_dict(), reference.state_dict(), atol=1e-5)
 
-    model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
-    attached = attach(method, model)
-    loss = attached.backward(batch)
-    (draw,) = drawn(attached)
-    by_hand = update_by_hand(reference, batch, draw.transpose(0, 1) if family == "xlnet" else draw, method)
-    assert loss.item() == pytest.approx(by_hand.item(), abs=1e-6)
-    assert_close(gradients(model), gradients(reference), atol=1e-6)
+    def by_hand(model: Any, draws: Iterator[Tensor], _: Any) -> Tensor:
+        return update_by_hand(model, batch, next(draws), method)
+
+    assert_as_by_hand(method, family, batch, by_hand, loss=1e-6, gradient=1e-6, losses=1e-6, weights=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
@@ -173,14 +158,9 @@ def test_first_perturbation_is_uniform_in_a_million_draws() -> None:
                 assert not delta[~real].any()
                 units.append((delta / bound[:, None, None])[real])
             attached.moments.finish()
-        unit = units[0]
-        assert unit.numel() == 10**6
-        assert abs(float(unit.mean())) < 4 * 3**-0.5 / 1000
-        assert float(unit.var()) == pytest.approx(1 / 3, rel=0.005)
-        assert 0.9999 < float(unit.max()) <= 1 + 1e-6
-        assert -1 - 1e-6 <= float(unit.min()) < -0.9999
-        assert_unrelated(unit, units[1])  # another update
-        assert_unrelated(unit, units[2])  # another seed
+        assert_uniform(units)
+        assert 0.9999 < float(units[0].max()) <= 1 + 1e-6
+        assert -1 - 1e-6 <= float(units[0].min()) < -0.9999
 
 
 def perturbation(attached: Any, model: Table, batch: Batch) -> Tensor:
@@ -204,15 +184,10 @@ def passes_of(model: Any, methods: dict[str, Any], batch: Batch, updates: int = 
     """Losses of some updates without a step between them, and the logits of all their passes."""
     logits: list[Tensor] = []
     handle = model.register_forward_hook(lambda _, args, output: logits.append(output.logits.detach()))
-    moments = compose(methods, model, context_of(batch))
-
-    def backward(pieces: list[Batch]) -> Tensor:
-        loss = moments.loss(pieces[0], forward_of(model), objective)
-        loss.backward()
-        return loss.detach()
-
-    losses = [float(moments.gradients([batch], backward)) for _ in range(updates)]
-    moments.finish()
+    context = context_of(batch)
+    attached = Attached(model, compose(methods, model, context), context)
+    losses = [float(attached.backward(batch)) for _ in range(updates)]
+    attached.moments.finish()
     handle.remove()
     return losses, logits
 
@@ -302,27 +277,6 @@ def test_every_piece_has_a_perturbation_of_its_own() -> None:
 @pytest.mark.parametrize("family", ["bert", "xlnet"])
 def test_a_batch_is_its_examples_alone_and_padding_is_nothing(family: str, method: FreeLB) -> None:
     """Same noise at every token: a padded batch gives the mean of its examples alone, and a packed row too."""
-    batch = unequal(3, family)
-    whole = update(family, method, batch)
-    other = update(family, method, unequal(3, family, padding=33))
-    assert other[0] == whole[0]
-    assert_close(other[1], whole[1], atol=0)
-
-    examples = [update(family, method, alone(batch, index)) for index in range(4)]
-    assert sum(loss for loss, _ in examples) / 4 == pytest.approx(whole[0], abs=1e-6)
-    mean = {name: sum(g[name] for _, g in examples) / 4 for name in whole[1]}
-    assert_close(mean, whole[1], atol=1e-6)
+    assert_mean_of_examples(family, method, atol=1e-6)
     if family == "bert":
-        row = update(family, method, packed(batch))
-        assert row[0] == pytest.approx(whole[0], abs=1e-6)
-        assert_close(row[1], whole[1], atol=1e-6)
-
-
-def update(family: str, method: FreeLB, batch: Batch) -> tuple[float, dict[str, Tensor]]:
-    model = still(tiny(family))
-    if "packing" in batch:
-        attach_packing(model)
-    attached = attach(method, model, Wave)
-    loss = float(attached.backward(batch))
-    attached.moments.finish()
-    return loss, gradients(model)
+        assert_packed_as_padded(method, atol=1e-6)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from itertools import combinations
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from hype_bench.methods.base import compose, task_loss
+from hype_bench.methods.base import compose
 from hype_bench.methods.context import Context
 from hype_bench.methods.hft import HFT, frozen_units
 from hype_bench.methods.registry import build
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError
-from hype_bench.training.optimizer import parameter_groups
-from tests.methods.tiny import FAMILIES, batch_of, context_of, forward_of, still, tiny, train
+from tests.methods.by_hand import train_some, with_state
+from tests.methods.noise_by_hand import assert_close
+from tests.methods.tiny import FAMILIES, batch_of, context_of, still, tiny, train
 
-LR, DECAY = 3e-3, 0.01  # of tiny.train
 SEEDS = 1000
 
 # Attention matrices, feed-forward matrices and LayerNorms of one layer, by name.
@@ -172,17 +171,9 @@ def test_frozen_units_are_of_the_layers_given() -> None:
 @pytest.mark.parametrize("family", ["bert", "xlnet", "deberta"])
 def test_the_frozen_half_has_neither_gradient_nor_state(family: str) -> None:
     model, batch = tiny(family).train(), batch_of(3)
-    batch["token_type_ids"] = torch.zeros_like(batch["input_ids"])  # else XLNet does not use its segment weights
     moments = compose({"hft": HFT()}, model, context_of(batch))
-    groups = moments.parameter_groups(parameter_groups(model, LR, DECAY))
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
-    task_loss(forward_of(model)(batch).logits, batch["labels"]).backward()
-    moments.before_step(optimizer)
-    optimizer.step()
-    with_state = {name for name, p in model.named_parameters() if p in optimizer.state}
     everything = {name for name, _ in model.named_parameters()} - {"transformer.mask_emb"}  # for pre-training only
-    assert with_state == everything - frozen(model)
-    assert {name for name, p in model.named_parameters() if p.grad is not None} == with_state
+    assert with_state(model, moments, batch) == everything - frozen(model)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -191,23 +182,11 @@ def test_steps_against_a_plain_model(family: str, count: int) -> None:
     """AdamW in numpy on a plain model's gradients, of which those of the frozen half are left out."""
     model, batch = still(tiny(family)), batch_of(3)
     moments = compose({"hft": HFT()}, model, context_of(batch))
-    left_out = frozen(model)
+    trained = {name for name, _ in model.named_parameters()} - frozen(model)
     list(train(model, moments, batch, count))
     plain = still(tiny(family))
-    first: dict[str, Any] = defaultdict(float)
-    second: dict[str, Any] = defaultdict(float)
-    for step in range(1, count + 1):
-        plain.zero_grad()
-        task_loss(forward_of(plain)(batch).logits, batch["labels"]).backward()
-        for name, p in plain.named_parameters():
-            if name not in left_out and p.grad is not None:
-                g = p.grad.numpy()
-                first[name] = 0.9 * first[name] + 0.1 * g
-                second[name] = 0.999 * second[name] + 0.001 * g**2
-                change = first[name] / (1 - 0.9**step) / (np.sqrt(second[name] / (1 - 0.999**step)) + 1e-8)
-                p.data.copy_(torch.from_numpy(p.detach().numpy() * (1 - LR * DECAY) - LR * change))
-    for (name, p), q in zip(model.named_parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(p.detach(), q.detach(), atol=1e-10, rtol=0, msg=name)
+    train_some(plain, trained, batch, count)
+    assert_close(model.state_dict(), plain.state_dict(), atol=1e-10)
 
 
 @pytest.mark.parametrize(

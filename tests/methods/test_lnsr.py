@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.methods.base import forward_of, task_loss
+from hype_bench.methods.base import Method, task_loss
 from hype_bench.methods.context import Batch
 from hype_bench.methods.lnsr import LNSR, instability
-from hype_bench.models.packing import attach_packing
 from hype_bench.options import UserError
 from tests.methods.noise_by_hand import (
     LENGTHS,
     Stack,
-    Wave,
     alone,
+    assert_as_by_hand,
     assert_close,
-    assert_unrelated,
+    assert_normal,
     attach,
     drawn,
-    gradients,
+    entered,
     layered_pass,
     packed,
-    train_by_hand,
     unequal,
+    update_of,
 )
-from tests.methods.tiny import logits_of, still, tiny, train
+from tests.methods.tiny import logits_of, still, tiny
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])
 
@@ -129,24 +129,11 @@ def update_by_hand(model: Any, batch: Batch, draw: Tensor, method: LNSR) -> Tens
 def test_against_passes_by_hand(layer: int, family: str, outputs: int) -> None:
     """Loss, gradients, and the weights after one and three updates of a padded batch."""
     batch, method = unequal(outputs, family), LNSR(scale=0.5, layer=layer, weight=0.1)
-    model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
-    attached = attach(method, model)
-    loss = attached.backward(batch)
-    (draw,) = drawn(attached)
-    assert loss.item() == pytest.approx(update_by_hand(reference, batch, draw, method).item(), rel=1e-12)
-    assert_close(gradients(model), gradients(reference), atol=1e-12)
-    for count in (1, 3):
-        model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
-        attached = attach(method, model)
-        losses = list(train(model, attached.moments, batch, count))
-        draws = iter(drawn(attached))
-        expected = train_by_hand(
-            reference, count, lambda r=reference, d=draws: update_by_hand(r, batch, next(d), method)
-        )
-        assert losses == pytest.approx(expected, rel=1e-10)
-        assert next(draws, None) is None
-        attached.moments.finish()
-        assert_close(model.state_dict(), reference.state_dict(), atol=1e-9)
+
+    def by_hand(model: Any, draws: Iterator[Tensor], _: Any) -> Tensor:
+        return update_by_hand(model, batch, next(draws), method)
+
+    assert_as_by_hand(method, family, batch, by_hand, loss=1e-12, gradient=1e-12, losses=1e-10, weights=1e-9)
 
 
 def test_with_dropout_only_the_layers_above_the_noise_count() -> None:
@@ -197,50 +184,27 @@ def test_noise_is_normal_in_a_million_draws() -> None:
     batch = {"input_ids": ids, "hidden": torch.zeros(100, 100, 100, dtype=torch.float64), "labels": ids[0]}
     noises = []
     for seed in (3, 4):
-        attached, entered = attach(LNSR(scale=0.2, layer=1), model, seed=seed), list[Tensor]()
-        handle = model.layers[1].register_forward_pre_hook(lambda _, args, e=entered: e.append(args[0].detach()))
-        for _ in range(2):
-            attached.loss(batch)
-        assert not entered[0].any()
-        assert not entered[2].any()
-        noises += [entered[1], entered[3]]
-        handle.remove()
-        attached.moments.finish()
-    noise = noises[0]
-    assert noise.numel() == 10**6
-    assert abs(float(noise.mean())) < 4 * 0.2 / 1000
-    assert float(noise.std()) == pytest.approx(0.2, rel=0.005)
-    assert float((noise.abs() < 0.2).double().mean()) == pytest.approx(0.6827, abs=0.002)
-    assert float((noise / 0.2).pow(4).mean()) == pytest.approx(3, abs=0.05)
-    assert_unrelated(noise, noises[1])  # another update
-    assert_unrelated(noise, noises[2])  # another seed
+        passes = entered(LNSR(scale=0.2, layer=1), model, 1, batch, updates=2, seed=seed)
+        assert not passes[0].any()
+        assert not passes[2].any()
+        noises += [passes[1], passes[3]]
+    assert_normal(noises, 0.2)
 
 
 @pytest.mark.parametrize("family", ["bert", "xlnet"])
 def test_padding_is_nothing_and_tokens_count_alike(family: str) -> None:
     """Same noise at every token: what a batch adds is the mean over tokens of what its examples add alone."""
     batch = unequal(3, family)
-    whole, gradient = added(family, batch)
-    other, other_gradient = added(family, unequal(3, family, padding=33))
-    assert other == whole
-    assert_close(other_gradient, gradient, atol=0)
-    examples = [added(family, alone(batch, index)) for index in range(4)]
-    assert sum(n * r for n, (r, _) in zip(LENGTHS, examples, strict=True)) / sum(LENGTHS) == pytest.approx(
-        whole, rel=1e-5
-    )
+    whole = added(family, batch)
+    assert_close(added(family, unequal(3, family, padding=33)), whole, atol=0)
+    examples = [added(family, alone(batch, index))["loss"].item() for index in range(4)]
+    mean = sum(n * one for n, one in zip(LENGTHS, examples, strict=True)) / sum(LENGTHS)
+    assert mean == pytest.approx(whole["loss"].item(), rel=1e-5)
     if family == "bert":
-        row, row_gradient = added(family, packed(batch))
-        assert row == pytest.approx(whole, rel=1e-10)
-        assert_close(row_gradient, gradient, atol=1e-10)
+        assert_close(added(family, packed(batch)), whole, atol=1e-10)
 
 
-def added(family: str, batch: Batch) -> tuple[float, dict[str, Tensor]]:
+def added(family: str, batch: Batch) -> dict[str, Tensor]:
     """What the technique adds to the loss, and the gradients of the sum."""
-    model = still(tiny(family))
-    if "packing" in batch:
-        attach_packing(model)
-    attached = attach(LNSR(scale=0.5), model, Wave)
-    loss = attached.loss(batch)
-    loss.backward()
-    attached.moments.finish()
-    return (loss - task_loss(forward_of(model)(batch).logits, batch["labels"])).item(), gradients(model)
+    plain, whole = (update_of(family, method, batch) for method in (Method(), LNSR(scale=0.5)))
+    return whole | {"loss": whole["loss"] - plain["loss"]}

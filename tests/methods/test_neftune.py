@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,24 +14,21 @@ from hype_bench.methods.base import forward_of, objective, task_loss
 from hype_bench.methods.context import Batch
 from hype_bench.methods.neftune import NEFTune, noise_bound
 from hype_bench.models.attention import Layout
-from hype_bench.models.packing import attach_packing
 from hype_bench.models.places import Places
 from tests.methods.noise_by_hand import (
     LENGTHS,
     Table,
     Wave,
-    alone,
-    assert_close,
-    assert_unrelated,
+    assert_as_by_hand,
+    assert_mean_of_examples,
+    assert_packed_as_padded,
+    assert_uniform,
     attach,
     drawn,
     embedded_pass,
-    gradients,
-    packed,
-    train_by_hand,
     unequal,
 )
-from tests.methods.tiny import still, tiny, train
+from tests.methods.tiny import still, tiny
 
 
 @pytest.mark.parametrize("length", ["padded", "own"])
@@ -87,30 +84,16 @@ def test_against_passes_by_hand(family: str, outputs: int, length: str) -> None:
     """Loss, gradients, and the weights after one and three updates of a padded batch."""
     batch, method = unequal(outputs, family), NEFTune(alpha=5.0, length=length)
 
-    def update_by_hand(model: Any, draw: Tensor) -> Tensor:
+    def by_hand(model: Any, draws: Iterator[Tensor], _: Any) -> Tensor:
+        draw = next(draws)
+        assert draw.shape[-1] == (16 if family == "electra" else 32)
         draw = draw.transpose(0, 1) if family == "xlnet" else draw
         noise = (2 * draw - 1) * by_place(batch, draw.shape[-1], method)
         loss = task_loss(embedded_pass(model, batch, noise), batch["labels"])
         loss.backward()
         return loss
 
-    model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
-    attached = attach(method, model)
-    loss = attached.backward(batch)
-    (draw,) = drawn(attached)
-    assert draw.shape[-1] == (16 if family == "electra" else 32)
-    assert loss.item() == pytest.approx(update_by_hand(reference, draw).item(), abs=1e-6)
-    assert_close(gradients(model), gradients(reference), atol=1e-7)
-    for count in (1, 3):
-        model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
-        attached = attach(method, model)
-        losses = list(train(model, attached.moments, batch, count))
-        draws = iter(drawn(attached))
-        expected = train_by_hand(reference, count, lambda r=reference, d=draws: update_by_hand(r, next(d)))
-        assert losses == pytest.approx(expected, abs=1e-6)
-        assert next(draws, None) is None
-        attached.moments.finish()
-        assert_close(model.state_dict(), reference.state_dict(), atol=1e-6)
+    assert_as_by_hand(method, family, batch, by_hand, loss=1e-6, gradient=1e-7, losses=1e-6, weights=1e-6)
 
 
 @pytest.mark.parametrize("family", ["bert", "xlnet"])
@@ -133,43 +116,18 @@ def test_noise_is_uniform_in_a_million_draws(length: str, family: str) -> None:
                 assert 0.999 < float(largest) <= 1 + 1e-6
         assert not forward_of(model.eval())(batch).logits.any()
         attached.moments.finish()
-    unit = units[0].flatten()
-    assert unit.numel() == 10**6
-    assert abs(float(unit.mean())) < 4 * 3**-0.5 / 1000
-    assert float(unit.var()) == pytest.approx(1 / 3, rel=0.005)
-    assert_unrelated(unit, units[1])  # another pass
-    assert_unrelated(unit, units[2])  # another seed
+    assert_uniform(units)
 
 
 @pytest.mark.parametrize("family", ["bert", "xlnet"])
 def test_with_its_own_length_an_example_does_not_know_its_batch(family: str) -> None:
     """Same noise at every token: a padded batch gives the mean of its examples without padding."""
-    batch = unequal(3, family)
-    whole = update(family, NEFTune(length="own"), batch)
-    other = update(family, NEFTune(length="own"), unequal(3, family, padding=33))
-    assert other[0] == whole[0]
-    assert_close(other[1], whole[1], atol=0)
-    examples = [update(family, NEFTune(length="own"), alone(batch, index)) for index in range(4)]
-    assert sum(loss for loss, _ in examples) / 4 == pytest.approx(whole[0], abs=1e-6)
-    assert_close({name: sum(g[name] for _, g in examples) / 4 for name in whole[1]}, whole[1], atol=1e-7)
+    assert_mean_of_examples(family, NEFTune(length="own"), atol=1e-7)
 
 
 @pytest.mark.parametrize("length", ["padded", "own"])
 def test_a_packed_row_gets_what_a_padded_batch_gets(length: str) -> None:
-    batch = unequal(3)
-    whole, row = (update("bert", NEFTune(length=length), b) for b in (batch, packed(batch)))
-    assert row[0] == pytest.approx(whole[0], abs=1e-6)
-    assert_close(row[1], whole[1], atol=1e-7)
-
-
-def update(family: str, method: NEFTune, batch: Batch) -> tuple[float, dict[str, Tensor]]:
-    model = still(tiny(family))
-    if "packing" in batch:
-        attach_packing(model)
-    attached = attach(method, model, Wave)
-    loss = float(attached.backward(batch))
-    attached.moments.finish()
-    return loss, gradients(model)
+    assert_packed_as_padded(NEFTune(length=length), atol=1e-7)
 
 
 def test_padded_length_makes_noise_smaller_in_a_longer_batch() -> None:

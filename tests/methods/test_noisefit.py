@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,22 +18,20 @@ from hype_bench.methods.base import task_loss
 from hype_bench.methods.context import Batch
 from hype_bench.methods.noisefit import NoiseFiT, adaptive_noise, consistency, signal_to_noise
 from hype_bench.models.layers import encoder_layers
-from hype_bench.models.packing import attach_packing
 from hype_bench.options import UserError
 from tests.methods.noise_by_hand import (
     Stack,
-    Wave,
+    assert_as_by_hand,
     assert_close,
+    assert_normal,
+    assert_packed_as_padded,
     assert_unrelated,
     attach,
-    drawn,
     gradients,
     layered_pass,
-    packed,
-    train_by_hand,
     unequal,
 )
-from tests.methods.tiny import logits_of, still, tiny, train
+from tests.methods.tiny import logits_of, still, tiny
 
 METHOD = NoiseFiT(noise_std=1.5, layers=2, weight=0.6, between=0.3, temperature=2.0)
 
@@ -156,27 +156,14 @@ def test_against_passes_by_hand(family: str, outputs: int, base: str) -> None:
     """Loss, gradients, and the weights after one and three updates of a padded batch."""
     batch = unequal(outputs, family)
     method = NoiseFiT(noise_std=1.5, layers=2, weight=0.6, between=0.3, temperature=2.0, base=base)
-    model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
-    attached = attach(method, model)
-    loss = attached.backward(batch)
-    draws, layers = drawn(attached), attached.context.facts["noised_layers"]
-    assert len(draws) == 4
-    assert len(layers) == 2
-    assert loss.item() == pytest.approx(update_by_hand(reference, batch, draws, method, layers).item(), abs=1e-12)
-    assert_close(gradients(model), gradients(reference), atol=1e-12)
-    for count in (1, 3):
-        model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
-        attached = attach(method, model)
-        losses = list(train(model, attached.moments, batch, count))
-        draws, layers = drawn(attached), attached.context.facts["noised_layers"]
-        assert len(draws) == 4 * count
-        fours = iter([draws[at : at + 4] for at in range(0, len(draws), 4)])
-        expected = train_by_hand(
-            reference, count, lambda r=reference, f=fours, c=layers: update_by_hand(r, batch, next(f), method, c)
-        )
-        assert losses == pytest.approx(expected, abs=1e-9)
-        attached.moments.finish()
-        assert_close(model.state_dict(), reference.state_dict(), atol=1e-8)
+
+    def by_hand(model: Any, draws: Iterator[Tensor], facts: dict[str, Any]) -> Tensor:
+        four, layers = list(islice(draws, 4)), facts["noised_layers"]
+        assert len(four) == 4
+        assert len(layers) == 2
+        return update_by_hand(model, batch, four, method, layers)
+
+    assert_as_by_hand(method, family, batch, by_hand, loss=1e-12, gradient=1e-12, losses=1e-9, weights=1e-8)
 
 
 def ratio_in_numpy(hidden: np.ndarray, noise_std: float) -> float:
@@ -303,11 +290,7 @@ def test_noise_is_normal_in_a_million_draws() -> None:
         for handle in handles:
             handle.remove()
     assert {place: len(passes) for place, passes in units.items()} == {(3, 0): 10, (3, 1): 10, (4, 0): 2, (4, 1): 2}
-    unit = torch.cat(units[3, 0])
-    assert unit.numel() == 10**6
-    assert abs(float(unit.mean())) < 4 / 1000
-    assert float(unit.std()) == pytest.approx(1, rel=0.005)
-    assert float(unit.pow(4).mean()) == pytest.approx(3, abs=0.05)
+    assert_normal([torch.cat(units[3, 0])], 1.0)
     first, second, third, *_ = units[3, 0]
     for other in (second, third, units[3, 1][0], units[4, 0][0]):
         assert_unrelated(first, other)
@@ -328,12 +311,4 @@ def test_padding_is_nothing(family: str) -> None:
 
 def test_a_packed_row_gets_what_a_padded_batch_gets() -> None:
     """Same noise at every token and all layers noised."""
-    found = []
-    for batch in (unequal(), packed(unequal())):
-        model = still(tiny("bert"))
-        if "packing" in batch:
-            attach_packing(model)
-        loss = attach(NoiseFiT(noise_std=1.5, layers=3, weight=0.3), model, Wave).backward(batch)
-        found.append((loss.item(), gradients(model)))
-    assert found[1][0] == pytest.approx(found[0][0], abs=1e-10)
-    assert_close(found[1][1], found[0][1], atol=1e-10)
+    assert_packed_as_padded(NoiseFiT(noise_std=1.5, layers=3, weight=0.3), atol=1e-10)

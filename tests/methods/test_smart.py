@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,23 +13,19 @@ from torch import Tensor
 from hype_bench.methods.base import task_loss
 from hype_bench.methods.context import Batch
 from hype_bench.methods.smart import SMART, ascent_loss, climb, divergence
-from hype_bench.models.layers import encoder_layers
-from hype_bench.models.packing import attach_packing
 from tests.methods.noise_by_hand import (
     Stack,
-    Wave,
-    alone,
-    assert_close,
-    assert_unrelated,
+    assert_as_by_hand,
+    assert_mean_of_examples,
+    assert_normal,
+    assert_packed_as_padded,
     attach,
     drawn,
-    gradients,
+    entered,
     layered_pass,
-    packed,
-    train_by_hand,
     unequal,
 )
-from tests.methods.tiny import logits_of, still, tiny, train
+from tests.methods.tiny import logits_of, still, tiny
 
 PAPER = SMART(weight=0.7, radius=0.05, steps=2, step_size=0.03, init_std=0.02)
 OFFICIAL = SMART(weight=0.7, steps=2, step_size=10.0, init_std=0.1, variant="official")
@@ -97,24 +94,11 @@ def update_by_hand(model: Any, batch: Batch, draw: Tensor, method: SMART) -> Ten
 def test_against_the_ascent_by_hand(family: str, method: SMART, outputs: int) -> None:
     """Loss, gradients, and the weights after one and three updates of a padded batch."""
     batch = unequal(outputs, family)
-    model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
-    attached = attach(method, model)
-    loss = attached.backward(batch)
-    (draw,) = drawn(attached)
-    assert loss.item() == pytest.approx(update_by_hand(reference, batch, draw, method).item(), abs=1e-12)
-    assert_close(gradients(model), gradients(reference), atol=1e-12)
-    for count in (1, 3):
-        model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
-        attached = attach(method, model)
-        losses = list(train(model, attached.moments, batch, count))
-        draws = iter(drawn(attached))
-        by_hand = train_by_hand(
-            reference, count, lambda r=reference, d=draws: update_by_hand(r, batch, next(d), method)
-        )
-        assert losses == pytest.approx(by_hand, abs=1e-9)
-        assert next(draws, None) is None
-        attached.moments.finish()
-        assert_close(model.state_dict(), reference.state_dict(), atol=1e-8)
+
+    def by_hand(model: Any, draws: Iterator[Tensor], _: Any) -> Tensor:
+        return update_by_hand(model, batch, next(draws), method)
+
+    assert_as_by_hand(method, family, batch, by_hand, loss=1e-12, gradient=1e-12, losses=1e-9, weights=1e-8)
 
 
 @pytest.mark.parametrize("variant", ["paper", "official"])
@@ -203,13 +187,8 @@ def test_what_else_is_climbed() -> None:
 
 def perturbations(model: Any, method: SMART, batch: Batch) -> list[Tensor]:
     """What is added to the input of the lowest layer in every pass of an update but the first."""
-    entered: list[Tensor] = []
-    attached = attach(method, model)
-    handle = encoder_layers(model)[0].register_forward_pre_hook(lambda _, args: entered.append(args[0].detach()))
-    attached.loss(batch)
-    handle.remove()
-    attached.moments.finish()
-    return [hidden - entered[0] for hidden in entered[1:]]
+    clean, *others = entered(method, model, 0, batch)
+    return [hidden - clean for hidden in others]
 
 
 @pytest.mark.parametrize("family", ["bert", "xlnet"])
@@ -264,50 +243,20 @@ def test_the_first_perturbation_is_normal_in_a_million_draws() -> None:
     batch = {"hidden": torch.zeros(100, 100, 100, dtype=torch.float64), "labels": torch.zeros(100, dtype=torch.long)}
     begun = []
     for seed in (3, 4):
-        attached, entered = attach(SMART(init_std=0.2), model, seed=seed), list[Tensor]()
-        handle = model.layers[0].register_forward_pre_hook(lambda _, args, e=entered: e.append(args[0].detach()))
-        for _ in range(2):
-            attached.loss(batch)
-        assert not entered[0].any()
-        assert not entered[3].any()
-        begun += [entered[1], entered[4]]
-        handle.remove()
-        attached.moments.finish()
-    noise = begun[0]
-    assert noise.numel() == 10**6
-    assert abs(float(noise.mean())) < 4 * 0.2 / 1000
-    assert float(noise.std()) == pytest.approx(0.2, rel=0.005)
-    assert float((noise / 0.2).pow(4).mean()) == pytest.approx(3, abs=0.05)
-    assert_unrelated(noise, begun[1])  # another update
-    assert_unrelated(noise, begun[2])  # another seed
+        passes = entered(SMART(init_std=0.2), model, 0, batch, updates=2, seed=seed)
+        assert not passes[0].any()
+        assert not passes[3].any()
+        begun += [passes[1], passes[4]]
+    assert_normal(begun, 0.2)
 
 
 @pytest.mark.parametrize("method", [PAPER, OFFICIAL], ids=["paper", "official"])
 @pytest.mark.parametrize("family", ["bert", "xlnet"])
 def test_a_batch_is_its_examples_alone_and_padding_is_nothing(family: str, method: SMART) -> None:
     """Same noise at every token: a padded batch gives the mean of its examples alone, and a packed row too."""
-    batch = unequal(3, family)
-    whole = update(family, method, batch)
-    other = update(family, method, unequal(3, family, padding=33))
-    assert other[0] == whole[0]
-    assert_close(other[1], whole[1], atol=0)
-    examples = [update(family, method, alone(batch, index)) for index in range(4)]
-    assert sum(loss for loss, _ in examples) / 4 == pytest.approx(whole[0], abs=1e-10)
-    assert_close({name: sum(g[name] for _, g in examples) / 4 for name in whole[1]}, whole[1], atol=1e-10)
+    assert_mean_of_examples(family, method, atol=1e-10)
     if family == "bert":
-        row = update(family, method, packed(batch))
-        assert row[0] == pytest.approx(whole[0], abs=1e-10)
-        assert_close(row[1], whole[1], atol=1e-10)
-
-
-def update(family: str, method: SMART, batch: Batch) -> tuple[float, dict[str, Tensor]]:
-    model = still(tiny(family))
-    if "packing" in batch:
-        attach_packing(model)
-    attached = attach(method, model, Wave)
-    loss = float(attached.backward(batch))
-    attached.moments.finish()
-    return loss, gradients(model)
+        assert_packed_as_padded(method, atol=1e-10)
 
 
 def test_nothing_in_evaluation() -> None:

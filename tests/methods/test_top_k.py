@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
-from hype_bench.methods.base import compose, task_loss
+from hype_bench.methods.base import compose
 from hype_bench.methods.context import Context
 from hype_bench.methods.registry import build
 from hype_bench.methods.top_k import TopK
 from hype_bench.options import UserError
-from hype_bench.training.optimizer import parameter_groups
-from tests.methods.tiny import FAMILIES, batch_of, context_of, forward_of, still, tiny, train
+from tests.methods.by_hand import train_some, with_state
+from tests.methods.noise_by_hand import assert_close
+from tests.methods.tiny import FAMILIES, batch_of, context_of, still, tiny, train
 
-LR, DECAY = 3e-3, 0.01  # of tiny.train
 HEADS = ("bert.pooler.", "pooler.", "classifier.", "sequence_summary.", "logits_proj.")
 
 
@@ -71,19 +68,10 @@ def test_the_upper_half_by_default() -> None:
 @pytest.mark.parametrize("family", ["bert", "xlnet", "deberta"])
 def test_the_backward_pass_ends_at_the_lowest_trained_layer_and_frozen_weights_have_no_state(family: str) -> None:
     model, batch = tiny(family).train(), batch_of(3)
-    batch["token_type_ids"] = torch.zeros_like(batch["input_ids"])  # else XLNet does not use its segment weights
     moments = compose({"top_k": TopK(1)}, model, context_of(batch))
     hidden = model(input_ids=batch["input_ids"], output_hidden_states=True).hidden_states
     assert [h.requires_grad for h in hidden] == [False, False, False, True]
-    groups = moments.parameter_groups(parameter_groups(model, LR, DECAY))
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
-    task_loss(forward_of(model)(batch).logits, batch["labels"]).backward()
-    moments.before_step(optimizer)
-    optimizer.step()
-    moments.after_step(optimizer)
-    with_state = {name for name, p in model.named_parameters() if p in optimizer.state}
-    assert with_state == expected(model, 1)
-    assert {name for name, p in model.named_parameters() if p.grad is not None} == with_state
+    assert with_state(model, moments, batch) == expected(model, 1)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -93,22 +81,8 @@ def test_steps_against_a_plain_model(family: str, count: int) -> None:
     model, batch = still(tiny(family)), batch_of(3)
     losses = list(train(model, compose({"top_k": TopK(2)}, model, context_of(batch)), batch, count))
     plain = still(tiny(family))
-    first: dict[str, Any] = defaultdict(float)
-    second: dict[str, Any] = defaultdict(float)
-    for step in range(1, count + 1):
-        plain.zero_grad()
-        loss = task_loss(forward_of(plain)(batch).logits, batch["labels"])
-        loss.backward()
-        assert losses[step - 1] == pytest.approx(loss.item(), abs=1e-7)
-        for name, p in plain.named_parameters():
-            if name in expected(plain, 2) and p.grad is not None:
-                g = p.grad.numpy()
-                first[name] = 0.9 * first[name] + 0.1 * g
-                second[name] = 0.999 * second[name] + 0.001 * g**2
-                change = first[name] / (1 - 0.9**step) / (np.sqrt(second[name] / (1 - 0.999**step)) + 1e-8)
-                p.data.copy_(torch.from_numpy(p.detach().numpy() * (1 - LR * DECAY) - LR * change))
-    for (name, p), q in zip(model.named_parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(p.detach(), q.detach(), atol=1e-10, rtol=0, msg=name)
+    assert losses == pytest.approx(train_some(plain, expected(plain, 2), batch, count), abs=1e-7)
+    assert_close(model.state_dict(), plain.state_dict(), atol=1e-10)
 
 
 @pytest.mark.parametrize(

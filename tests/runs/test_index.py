@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -330,18 +330,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder that can be full or read-only even for root."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True)
-    except OSError as error:
-        pytest.skip(f"cannot mount a small disk: {error}")
-    if made.returncode:
-        pytest.skip(f"cannot mount a small disk: {made.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def disk(disk_of: Callable[[str], Path]) -> Path:
+    return disk_of("256k")
 
 
 @pytest.mark.parametrize("indexed", [False, True])
