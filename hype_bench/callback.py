@@ -11,10 +11,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from hype_bench.report import report
-from hype_bench.runs.folder import RunFolder
+from hype_bench.report import report, tabulate
 from hype_bench.runs.secrets import scrub
-from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_run
+from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_named
 from hype_bench.sweeps.display import display
 from hype_bench.sweeps.outcomes import NOT_BEGUN, Ended, read, wait_for
 from hype_bench.tables.table import build_tables
@@ -40,7 +39,7 @@ class SweepCallback(Callback):
         """
         try:
             experiment = config.experiment.name if config.experiment.grids else None
-            failures = _report(read(Path(config.hydra.sweep.dir)), Path(config.results_dir), experiment)
+            failures = _report(list(read(Path(config.hydra.sweep.dir)).values()), Path(config.results_dir), experiment)
         except Exception as error:  # Hydra would turn it into a warning, and the sweep would end with 0
             print(f"error: the table of this sweep cannot be made: {error!r}", file=sys.stderr)
             raise SystemExit(1) from error
@@ -56,10 +55,10 @@ def _report(ended: list[Ended], results: Path, experiment: str | None) -> int:
     display.stop()
     print()
     if experiment:
-        print(report(results, experiment, "text"))
+        print(report(tabulate(results, experiment, "paper"), "text"))
     else:
         names = dict.fromkeys(job.identity for job in ended if job.identity)
-        print(to_text(build_tables(read_run(RunFolder.of(results, name)) for name in names)))
+        print(to_text(build_tables(read_named(results, names))))
     failures = [job for job in ended if job.state not in (DONE, DIVERGED, NOT_BEGUN)]
     left = sum(job.state == NOT_BEGUN for job in ended)
     skipped = sum(job.skipped for job in ended)

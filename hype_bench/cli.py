@@ -7,7 +7,7 @@ import sys
 from collections import Counter, defaultdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -53,21 +53,19 @@ def table(
     compare: Annotated[
         str | None, typer.Option(help="paper, budget, or a row such as vanilla.", metavar="WITH")
     ] = None,
+    intervals: Annotated[bool, typer.Option("--intervals", help="Also 95 % intervals of the means.")] = False,
 ) -> None:
     """Mean ± std over seeds, of an experiment or of what is there."""
     gc.disable()  # as above
     _existing(results_dir)
     if experiment is None:
-        if compare:
-            _refuse("--compare needs an experiment, as in hype-bench table table1 --compare paper")
+        if compare or intervals:
+            raise UserError("--compare and --intervals need an experiment, as in hype-bench table table1 --intervals")
         print(FORMATS[format.value](build_tables(read_runs(results_dir))))
         return
-    from hype_bench.report import report
+    from hype_bench.report import report, tabulate
 
-    try:
-        print(report(results_dir, experiment, format.value, rule.value, compare))
-    except UserError as error:
-        _refuse(str(error))
+    print(report(tabulate(results_dir, experiment, rule.value), format.value, compare, intervals))
 
 
 @app.command()
@@ -78,10 +76,7 @@ def plan(
 
     Nothing is run.
     """
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from hype_bench.main import one_line
+    from hype_bench.main import COMPLAINTS, one_line
     from hype_bench.plan import plan_of
     from hype_bench.sweeps.outlook import plan_text
     from hype_bench.sweeps.planned import write_plan
@@ -90,8 +85,8 @@ def plan(
         planned, results_dir = plan_of(overrides)
         write_plan(results_dir, planned)
         print(plan_text(planned, {run.identity: run for run in read_runs(results_dir)}))
-    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:  # as main.main catches
-        _refuse(one_line(error))
+    except COMPLAINTS as error:
+        raise UserError(one_line(error)) from error
 
 
 @app.command()
@@ -128,11 +123,8 @@ def submit(
     """Write zip files for GLUE's test server, one per row."""
     from hype_bench.submission import submit as write_files
 
-    try:
-        for line in write_files(_existing(results_dir), experiment, rule.value, out):
-            print(line)
-    except UserError as error:
-        _refuse(str(error))
+    for line in write_files(_existing(results_dir), experiment, rule.value, out):
+        print(line)
 
 
 @app.command()
@@ -150,11 +142,8 @@ def publish(
     """
     from hype_bench.publish import publish as send
 
-    try:
-        for line in send(_existing(results_dir), experiment, rule.value, project, entity, runs):
-            print(line)
-    except UserError as error:
-        _refuse(str(error))
+    for line in send(_existing(results_dir), experiment, rule.value, project, entity, runs):
+        print(line)
 
 
 @app.command()
@@ -169,10 +158,7 @@ def soup(
     """
     from hype_bench.soup import make
 
-    try:
-        make(kind.value, _existing(results_dir), device)
-    except UserError as error:
-        _refuse(str(error))
+    make(kind.value, _existing(results_dir), device)
 
 
 @app.command()
@@ -201,21 +187,16 @@ def _with_seeds(name: str, seeds: list[int]) -> str:
 
 def _existing(results_dir: Path) -> Path:
     if not results_dir.is_dir():
-        _refuse(f"{results_dir}: no such folder; name another one with --results-dir")
+        raise UserError(f"{results_dir}: no such folder; name another one with --results-dir")
     return results_dir
-
-
-def _refuse(sentence: str) -> NoReturn:
-    typer.echo(f"error: {sentence}", err=True)
-    raise typer.Exit(2)
 
 
 def main() -> None:
     try:
         app()
-    except OSError as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
+        raise SystemExit(2 if isinstance(error, UserError) else 1) from error
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from hype_bench.sweeps.arguments import check_flags, flags_first
 from hype_bench.sweeps.display import Display, display
 from hype_bench.sweeps.outcomes import NOT_BEGUN, Ended, keep_traceback, note, read
 
+COMPLAINTS = (HydraException, OmegaConfBaseException, ValueError, AssertionError)  # about what cannot be composed
+
 
 def main() -> None:
     """Entry point of ``run.py``.
@@ -38,7 +40,7 @@ def main() -> None:
     try:
         check_flags(sys.argv[1:])
         _hydra_main()
-    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:  # while composing
+    except COMPLAINTS as error:
         _complain(one_line(error), 2)
     except OSError as error:
         _complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part), 1)
@@ -73,7 +75,7 @@ def job_of_sweep(composed: DictConfig, display: Display) -> None:
     job = HydraConfig.get()
     folder, number = Path(job.sweep.dir), int(job.job.num)
     title = " ".join(job.overrides.task) or "default"
-    if composed.fail_fast and any(ended.state == FAILED for ended in read(folder)):
+    if composed.fail_fast and any(ended.state == FAILED for ended in read(folder).values()):
         note(folder, number, Ended(NOT_BEGUN, title, reason="an earlier run failed and the sweep was to stop there"))
         return
     try:

@@ -12,13 +12,11 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from hype_bench.options import UserError
-from hype_bench.report import report, statuses_of
-from hype_bench.runs.folder import RunFolder, write_atomically
+from hype_bench.report import Tabulated, report, tabulate
+from hype_bench.runs.folder import RunFolder, file_name, write_atomically, writing_to
 from hype_bench.runs.secrets import scrub
-from hype_bench.runs.status import RunStatus
-from hype_bench.sweeps.planned import Plan, read_plan
+from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.compare import PAPER
-from hype_bench.tables.experiment import experiment_tables, results
 from hype_bench.tables.figure import figure
 from hype_bench.tables.lines import Line, lines_of, to_csv
 from hype_bench.tables.text import AVERAGE, CAPTION
@@ -33,19 +31,21 @@ _NO_WORKSPACE = 'no workspace: pip install wandb-workspaces (or ".[dashboards]")
 class _Made:
     """What is published, and lies in ``folder``. ``figures``: block -> its file."""
 
-    plan: Plan
-    rule: str
-    statuses: dict[str, RunStatus]
+    table: Tabulated
     lines: list[Line]
     page: str
     folder: Path
     figures: dict[str, Path]
 
     @property
+    def plan(self) -> Plan:
+        return self.table.plan
+
+    @property
     def identity(self) -> str:
         """Of the W&B run: publishing again updates it; a smaller scope has its own."""
         scope = "" if self.plan.scope == "paper" else f"-{self.plan.scope}"
-        return f"table-{_file_name(self.plan.name)}{scope}-{self.rule}"
+        return f"table-{file_name(self.plan.name)}{scope}-{self.table.rule}"
 
 
 @dataclass(frozen=True)
@@ -104,22 +104,19 @@ def publish(
 
 
 def _make(results_dir: Path, name: str, rule: str) -> _Made:
-    plan = read_plan(results_dir, name)
-    page = scrub(report(results_dir, name, "html", rule, compare=None if plan.table is None else PAPER))
-    statuses = statuses_of(results_dir, plan)
-    found = results(plan, statuses, rule)
-    lines = lines_of(plan, experiment_tables(plan, statuses, found), found)
+    table = tabulate(results_dir, name, rule)
+    plan = table.plan
+    page = scrub(report(table, "html", compare=None if plan.table is None else PAPER, intervals=True))
+    lines = lines_of(plan, table.tables, table.found)
     folder = results_dir / "publish" / name
-    figures = {block: folder / f"{_file_name(block)}.png" for block in dict.fromkeys(line.block for line in lines)}
-    try:
+    figures = {block: folder / f"{file_name(block)}.png" for block in dict.fromkeys(line.block for line in lines)}
+    with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "table.html", page)
         write_atomically(folder / "table.csv", scrub(to_csv(lines)))
         for block, path in figures.items():
             _draw([line for line in lines if line.block == block and line.metric != AVERAGE], plan, path)
-    except OSError as error:
-        raise UserError(f"the results folder cannot be written to: {error.strerror}: {error.filename}") from error
-    return _Made(plan, rule, statuses, lines, page, folder, figures)
+    return _Made(table, lines, page, folder, figures)
 
 
 def _draw(lines: Sequence[Line], plan: Plan, path: Path) -> None:
@@ -138,13 +135,13 @@ def _send_table(made: _Made, where: _Where) -> _Sent:
     cells = [line for line in made.lines if line.metric != AVERAGE]
     with open_session(
         where.results_dir,
-        {"experiment": plan.name, "rule": made.rule, "scope": plan.scope, "command": plan.command},
+        {"experiment": plan.name, "rule": made.table.rule, "scope": plan.scope, "command": plan.command},
         project=where.project,
         entity=where.entity,
         id=made.identity,
         group=plan.name,
         job_type="table",
-        name=f"{plan.name}, rule {made.rule}",
+        name=f"{plan.name}, rule {made.table.rule}",
         notes=CAPTION,
     ) as session:
         media = {_key(block): wandb.Image(str(path)) for block, path in made.figures.items()}
@@ -160,7 +157,7 @@ def _send_table(made: _Made, where: _Where) -> _Sent:
 def _send_runs(made: _Made, where: _Where) -> list[str]:
     """What has a folder of W&B beside it was mirrored before."""
     mirrored = {path.name.rpartition("-")[2] for path in (where.results_dir / "wandb").glob("*run-*")}
-    to_send = [name for name, status in made.statuses.items() if status.record and name not in mirrored]
+    to_send = [name for name, status in made.table.statuses.items() if status.record and name not in mirrored]
     warnings: list[str] = []
     for name in to_send:
         if record := RunFolder.of(where.results_dir, name).result():
@@ -177,7 +174,7 @@ def _send_workspace(made: _Made, where: _Where, sent: _Sent) -> list[str]:
     plan = made.plan
     metrics = list(dict.fromkeys(run.metric for run in plan.runs))
     cells = {(run.model, run.task, run.method, *run.settings.items(), *run.configuration.items()) for run in plan.runs}
-    records = {name: status.record for name, status in made.statuses.items() if status.record}
+    records = {name: status.record for name, status in made.table.statuses.items() if status.record}
     elsewhere = [name for name, record in records.items() if record["label"].get("experiment") != plan.name]
     media = [PAGE, *map(_key, made.figures)]
     shown = Shown(plan.name, where.project, metrics, media, len(cells), elsewhere)
@@ -216,8 +213,4 @@ def _staged(results_dir: Path) -> Iterator[None]:
 
 
 def _key(block: str) -> str:
-    return f"figure/{_file_name(block)}"
-
-
-def _file_name(words: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "_+.=-" else "_" for letter in words)
+    return f"figure/{file_name(block)}"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from hype_bench.options import UserError
 from hype_bench.runs.status import RunStatus, read_named
 from hype_bench.sweeps.planned import Plan, read_plan
 from hype_bench.tables.compare import BUDGET, PAPER, against_method, against_paper, at_same_budget
-from hype_bench.tables.experiment import collapsed, experiment_tables, results
+from hype_bench.tables.experiment import Place, Result, collapsed, experiment_tables, results
 from hype_bench.tables.selection import RULES
 from hype_bench.tables.sheet import Sheet, to_html, to_latex, to_markdown, to_text
 from hype_bench.tables.table import Table
@@ -20,38 +22,58 @@ from hype_bench.tables.text import CAPTION, sheets, to_csv
 _WRITERS = {"text": to_text, "markdown": to_markdown, "latex": to_latex, "html": to_html}
 
 
-def report(results_dir: str | Path, name: str, format: str, rule: str = "paper", compare: str | None = None) -> str:
-    """An experiment's table and, if asked for, what it is compared with.
+@dataclass(frozen=True)
+class Tabulated:
+    """An experiment's cells under one rule. ``statuses``: identity -> what became of the run, if it has begun."""
+
+    plan: Plan
+    rule: str
+    statuses: dict[str, RunStatus]
+    found: dict[Place, Result]
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        return experiment_tables(self.plan, self.statuses, self.found)
+
+
+def tabulate(results_dir: str | Path, name: str, rule: str) -> Tabulated:
+    """Puts the records of an experiment into its table.
 
     Args:
         rule: a key of :data:`hype_bench.tables.selection.RULES`.
-        compare: ``paper``, ``budget`` (the expected best of equally many configurations), or the title of a row.
 
     Raises:
-        UserError: there is no plan of that name, nothing to compare with, or records of two code formats.
+        UserError: there is no plan of that name, or records of two code formats.
     """
     plan = read_plan(results_dir, name)
-    statuses = statuses_of(results_dir, plan)
-    _of_one_format(statuses)
-    found = results(plan, statuses, rule)
-    tables = experiment_tables(plan, statuses, found)
-    caption = _caption(plan, statuses, rule)
-    compared: list[Sheet] = []
-    if compare == PAPER:
-        compared = against_paper(plan, found, _subsets(tables))
-    elif compare == BUDGET:
-        compared = at_same_budget(found)
-    elif compare:
-        compared = against_method(plan, statuses, found, compare)
-    if format == "csv":
-        return "\n\n".join([to_csv(tables, caption, intervals=True), *map(_lines, compared)])
-    return _WRITERS[format]([*sheets(tables), *compared], caption)
-
-
-def statuses_of(results_dir: str | Path, plan: Plan) -> dict[str, RunStatus]:
-    """Identity -> what became of it, for the runs of the plan that have begun."""
     names = dict.fromkeys(run.identity for run in plan.runs if run.identity)
-    return {run.identity: run for run in read_named(results_dir, names)}
+    statuses = {run.identity: run for run in read_named(results_dir, names)}
+    _of_one_format(statuses)
+    return Tabulated(plan, rule, statuses, results(plan, statuses, rule))
+
+
+def report(made: Tabulated, format: str, compare: str | None = None, intervals: bool = False) -> str:
+    """The table in words and, if asked for, what it is compared with.
+
+    Args:
+        compare: ``paper``, ``budget`` (the expected best of equally many configurations), or the title of a row.
+        intervals: also Student's 95 % interval of every mean; CSV has it anyway.
+
+    Raises:
+        UserError: there is nothing to compare with.
+    """
+    caption, compared = _caption(made), _compared(made, compare)
+    if format == "csv":
+        return "\n\n".join([to_csv(made.tables, caption, intervals=True), *map(_lines, compared)])
+    return _WRITERS[format]([*sheets(made.tables, intervals), *compared], caption)
+
+
+def _compared(made: Tabulated, compare: str | None) -> list[Sheet]:
+    if compare == PAPER:
+        return against_paper(made.plan, made.found, _subsets(made.tables))
+    if compare == BUDGET:
+        return at_same_budget(made.found)
+    return against_method(made.plan, made.statuses, made.found, compare) if compare else []
 
 
 def _of_one_format(statuses: Mapping[str, RunStatus]) -> None:
@@ -63,12 +85,13 @@ def _of_one_format(statuses: Mapping[str, RunStatus]) -> None:
         )
 
 
-def _caption(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> str:
-    search = f"search over {', '.join(plan.search)}: {RULES[rule][1]}" if plan.search else "no search"
+def _caption(made: Tabulated) -> str:
+    plan = made.plan
+    search = f"search over {', '.join(plan.search)}: {RULES[made.rule][1]}" if plan.search else "no search"
     scope = "" if plan.scope == "paper" else f"; scope {plan.scope}"
-    diverged = collapsed(plan, statuses)
+    diverged = collapsed(plan, made.statuses)
     counted = f"; {diverged} diverged" if diverged else ""
-    return f"{plan.name}{scope}; rule {rule}: {search}{counted}. {CAPTION}"
+    return f"{plan.name}{scope}; rule {made.rule}: {search}{counted}. {CAPTION}"
 
 
 def _subsets(tables: Sequence[Table]) -> set[str]:

@@ -16,10 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hype_bench.options import UserError
-from hype_bench.report import statuses_of
+from hype_bench.report import tabulate
+from hype_bench.runs.folder import file_name
 from hype_bench.runs.status import RunStatus
-from hype_bench.sweeps.planned import PlannedRun, read_plan
-from hype_bench.tables.experiment import Result, results
+from hype_bench.sweeps.planned import PlannedRun
+from hype_bench.tables.experiment import Result
 
 FILES = {
     ("cola", "test"): "CoLA.tsv",
@@ -46,11 +47,10 @@ def submit(results_dir: Path, name: str, rule: str, folder: Path) -> list[str]:
     Raises:
         UserError: there is no plan, or no run that predicted a test set.
     """
-    plan = read_plan(results_dir, name)
-    statuses = statuses_of(results_dir, plan)
+    made = tabulate(results_dir, name, rule)
     rows: dict[tuple[str, str], list[tuple[PlannedRun, RunStatus]]] = {}
-    for (block, row, task), result in results(plan, statuses, rule).items():
-        best = _best_seed(result, statuses)
+    for (block, row, task), result in made.found.items():
+        best = _best_seed(result, made.statuses)
         if best is not None and "/" not in task:
             rows.setdefault((block, row.title), []).append(best)
     if not rows:
@@ -58,7 +58,7 @@ def submit(results_dir: Path, name: str, rule: str, folder: Path) -> list[str]:
             f"no cell of {name} has all its runs with predictions of a test set; data.predict_test=true makes them"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    return [_write(folder / f"{_file_name(block)}-{_file_name(row)}.zip", runs) for (block, row), runs in rows.items()]
+    return [_write(folder / f"{file_name(block)}-{file_name(row)}.zip", runs) for (block, row), runs in rows.items()]
 
 
 def lines(task: str, labels: Sequence[str], logits: NDArray[np.float64]) -> str:
@@ -100,7 +100,3 @@ def _write(path: Path, runs: list[tuple[PlannedRun, RunStatus]]) -> str:
     missing = [file for file in FILES.values() if file not in written]
     still = f"; GLUE also wants {', '.join(missing)}" if missing else ""
     return f"{path}: {', '.join(written)}{still}"
-
-
-def _file_name(words: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "_+.=" else "_" for letter in words)

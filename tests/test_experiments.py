@@ -81,7 +81,7 @@ def test_the_table_is_there_afterwards_in_every_format(swept: tuple[Path, Any], 
             ["table", "table1", "--compare", "nothing"],
             "table1 has no row 'nothing' to compare with; there are vanilla,",
         ),
-        (["table", "--compare", "paper"], "--compare needs an experiment"),
+        (["table", "--compare", "paper"], "--compare and --intervals need an experiment"),
         (["submit", "table1"], "no cell of table1 has all its runs with predictions of a test set"),
     ],
 )

@@ -16,7 +16,7 @@ import pytest
 
 from hype_bench import publish as publishing
 from hype_bench.options import UserError
-from hype_bench.report import report, statuses_of
+from hype_bench.report import report, tabulate
 from hype_bench.runs.folder import RunFolder
 from hype_bench.sweeps.planned import Plan, PlannedRun, read_plan, write_plan
 from hype_bench.tables.experiment import experiment_tables, results
@@ -79,7 +79,7 @@ def write_experiment(results_dir: Path) -> None:
 
 def expected(results_dir: Path) -> list[Line]:
     plan = read_plan(results_dir, "table1")
-    statuses = statuses_of(results_dir, plan)
+    statuses = tabulate(results_dir, plan.name, "paper").statuses
     found = results(plan, statuses, "paper")
     return lines_of(plan, experiment_tables(plan, statuses, found), found)
 
@@ -167,7 +167,7 @@ def test_the_run_that_carries_the_table(published: tuple[Path, Any], offline: di
         assert (run.summary["cells"], run.summary["cells_with_a_score"]) == (4, 3)
     page = first.media("page").read_text()
     assert page == (published[0] / "publish/table1/table.html").read_text()
-    assert page == report(published[0], "table1", "html", "paper", "paper")
+    assert page == report(tabulate(published[0], "table1", "paper"), "html", "paper", intervals=True)
     assert first.media("figure/bert_large").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 

@@ -25,7 +25,7 @@ from hype_bench.main import one_line
 from hype_bench.options import UserError
 from hype_bench.runs.status import FAILED
 from hype_bench.sweeps.grids import write
-from hype_bench.sweeps.outcomes import Ended, keep_traceback, note
+from hype_bench.sweeps.outcomes import Ended, is_noted, keep_traceback, note
 
 Job = Sequence[str]  # its overrides
 
@@ -82,9 +82,6 @@ class Engine(ABC):
     def run(self, jobs: Mapping[int, Job]) -> dict[int, Exception]:
         """Runs jobs, by their numbers; returns those that ended without a note, and with what."""
 
-    def is_noted(self, number: int) -> bool:
-        return (self.sweep / f"job-{number:06d}.json").exists()
-
     def hand_over(self, jobs: Mapping[int, Job], **options: Any) -> dict[int, Exception]:
         """Has Hydra's launcher run jobs with consecutive numbers."""
         module = import_module(f"hydra_plugins.{self.plugin}.{self.plugin.removeprefix('hydra_')}")
@@ -103,7 +100,7 @@ class Engine(ABC):
 
     def _note_lost(self, number: int, title: str, error: Exception) -> None:
         """For a job whose worker ended before it could note anything: it may have run out of memory."""
-        if not self.is_noted(number):
+        if not is_noted(self.sweep, number):
             trace = os.path.relpath(keep_traceback(self.sweep, number, error))
             reason = f"its worker ended: {_in_one_line(error)} (see {trace})"
             note(self.sweep, number, Ended(FAILED, title, reason=reason))

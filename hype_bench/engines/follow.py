@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from hype_bench.main import line_of
 from hype_bench.sweeps.display import display
-from hype_bench.sweeps.outcomes import NOT_BEGUN, Ended
+from hype_bench.sweeps.outcomes import NOT_BEGUN, read
 
 _POLL_SECONDS = 0.5
 
@@ -25,12 +24,10 @@ class Follower:
 
     def look(self) -> None:
         with self._looking:
-            for path in sorted(self.sweep.glob("job-*.json")):
-                if (number := int(path.stem.removeprefix("job-"))) in self.missing:
-                    self.missing.remove(number)
-                    ended = Ended(**json.loads(path.read_text(encoding="utf-8")))
-                    if ended.state != NOT_BEGUN:
-                        display.end_run(line_of(ended))
+            for number, ended in read(self.sweep, self.missing).items():
+                self.missing.remove(number)
+                if ended.state != NOT_BEGUN:
+                    display.end_run(line_of(ended))
 
     def wait(self, seconds: float) -> None:
         """Until every note is there: a shared folder may show it later than the job ended."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from hype_bench.engines.engine import Engine, Job, cores
 from hype_bench.sweeps.display import display
+from hype_bench.sweeps.outcomes import is_noted
 
 
 class Joblib(Engine):
@@ -27,7 +28,7 @@ class Joblib(Engine):
         try:
             return self.hand_over(jobs, **self.options | {"n_jobs": processes})
         except Exception as error:
-            left = {number: job for number, job in jobs.items() if not self.is_noted(number)}
+            left = {number: job for number, job in jobs.items() if not is_noted(self.sweep, number)}
             display.say(f"warning: a process died ({type(error).__name__}); {len(left)} runs go on one at a time")
         lost: dict[int, Exception] = {}
         for number, job in left.items():

@@ -69,13 +69,12 @@ class RunFolder:
             UserError: the results folder cannot be written to.
         """
         lock = FileLock(self.path / "lock")
-        try:
+        with writing_to(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=patience, poll_interval=0.02)
-        except Timeout:
-            raise BusyError(str(self.path)) from None
-        except OSError as error:
-            raise UserError(self._not_writable(error)) from error
+            try:
+                lock.acquire(timeout=patience, poll_interval=0.02)
+            except Timeout:
+                raise BusyError(str(self.path)) from None
         try:
             yield
         finally:
@@ -103,14 +102,12 @@ class RunFolder:
             UserError: the results folder cannot be written to.
         """
         told, broken = None, self.path / "result.json"
-        try:
+        with writing_to(self.path):
             if broken.exists():
                 kept = _free_name(self.path / "result.broken.json")
                 broken.replace(kept)
                 told = f"{broken} is broken; it is kept as {kept.name}, and the run is done again"
             (self.path / "failure.txt").unlink(missing_ok=True)
-        except OSError as error:
-            raise UserError(self._not_writable(error)) from error
         self.write_json("run.json", request)
         return told
 
@@ -137,13 +134,27 @@ class RunFolder:
         Raises:
             UserError: the results folder is full or cannot be written to.
         """
-        try:
+        with writing_to(self.path):
             write_atomically(self.path / name, scrub(text))
-        except OSError as error:
-            raise UserError(self._not_writable(error)) from error
 
-    def _not_writable(self, error: OSError) -> str:
-        return f"the results folder cannot be written to: {error.strerror or error}: {error.filename or self.path}"
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Says in one sentence that a results folder is full or cannot be written to.
+
+    Raises:
+        UserError: for every OSError of the block; it names the file, or ``path`` where the system names none.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = f"{error.strerror or error}: {error.filename or path}"
+        raise UserError(f"the results folder cannot be written to: {what}") from error
+
+
+def file_name(words: str) -> str:
+    """Words as the name of a file, whatever the file system."""
+    return "".join(letter if letter.isalnum() or letter in "_+.=-" else "_" for letter in words)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ from hype_bench.config import RunConfig
 
 FORMAT = 2  # raised when a change of the code changes the numbers of the same settings
 
-_NO_EFFECT = ("evaluate_every", "save")  # a curve more, a folder more: the same numbers
+NO_EFFECT = ("evaluate_every", "save")  # a curve more, a folder more: the same numbers
 
 
 def identity(run: RunConfig, checkpoint: str, data: str, methods: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def identity(run: RunConfig, checkpoint: str, data: str, methods: dict[str, dict
         data: the fingerprint of all texts and labels.
         methods: name -> all hyper-parameters, defaults included.
     """
-    training = {key: value for key, value in asdict(run.training).items() if key not in _NO_EFFECT}
+    training = {key: value for key, value in asdict(run.training).items() if key not in NO_EFFECT}
     return {
         "format": FORMAT,
         "model": checkpoint,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.record import in_words
-from hype_bench.runs.status import DIVERGED, DONE, RunStatus, read_run
+from hype_bench.runs.status import DIVERGED, DONE, read_named
 from hype_bench.sweeps.display import display
 from hype_bench.sweeps.outcomes import Ended, note
 from hype_bench.sweeps.planned import Plan, PlannedRun, write_plan
@@ -18,17 +17,15 @@ def begin(plan: Plan, results_dir: str | Path, sweep: Path) -> list[PlannedRun]:
     Their jobs have the numbers 0, 1, ... in the sweep's folder; runs done before are noted behind them.
     """
     write_plan(results_dir, plan)
-    to_do: list[PlannedRun] = []
-    before: list[tuple[PlannedRun, RunStatus]] = []
-    for run in plan.once():
-        status = read_run(RunFolder.of(results_dir, run.identity)) if run.identity else None
-        if status is not None and status.state in (DONE, DIVERGED):
-            before.append((run, status))
-        else:
-            to_do.append(run)
-    for number, (run, status) in enumerate(before, start=len(to_do)):
+    runs = list(plan.once())
+    begun = read_named(results_dir, [run.identity for run in runs if run.identity])
+    before = [status for status in begun if status.state in (DONE, DIVERGED)]
+    done = {status.identity for status in before}
+    to_do = [run for run in runs if run.identity not in done]
+    for number, status in enumerate(before, start=len(to_do)):
         found = in_words(status.record or {})
-        note(sweep, number, Ended(status.state, status.title, run.identity, status.reason, skipped=True, found=found))
+        ended = Ended(status.state, status.title, status.identity, status.reason, skipped=True, found=found)
+        note(sweep, number, ended)
     rows = f", {len(plan.runs)} in rows of its table" if len(plan.runs) != len(to_do) + len(before) else ""
     display.say(f"{plan.name}: {len(to_do) + len(before)} runs{rows}; {len(before)} done before, {len(to_do)} to do")
     display.start_sweep(len(to_do))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,39 +54,28 @@ def expand(experiment: Mapping[str, Any], scope: Mapping[str, Any], given: Axes)
         UserError: an axis without values.
     """
     narrowed = _written(experiment.get("scopes", {}).get(scope["name"], {}))
-    points: dict[tuple[object, ...], Point] = {}
-    given = dict(given)
-    named = given.pop("method", None) if experiment.get("grids") else None
-    for grid in _with_methods(experiment.get("grids") or [{}], named):
-        labels = {label: str(grid[label]) for label in _LABELS if label in grid}
+
+    def axes_of(grid: Mapping[str, Any]) -> Axes:
         axes = _written(experiment.get("shared", {}))
         axes |= _written({axis: values for axis, values in grid.items() if axis not in _LABELS})
         axes |= _written(scope["axes"])
         axes |= {axis: values for axis, values in narrowed.items() if axis in axes}
-        axes |= given
+        return axes | {axis: values for axis, values in given.items() if axis != "method" or not grids}
+
+    grids = experiment.get("grids", [])
+    labels = [{label: str(grid[label]) for label in _LABELS if label in grid} for grid in grids or [{}]]
+    expanded = list(zip(labels, map(axes_of, grids or [{}]), strict=True))
+    if grids and "method" in given:
+        known = {method for _, axes in expanded for method in axes.get("method", [])}
+        for _, axes in expanded:
+            axes["method"] = [method for method in axes.get("method", []) if method in given["method"]]
+        expanded.append(({}, axes_of({}) | {"method": [m for m in given["method"] if m not in known]}))
+    points: dict[tuple[object, ...], Point] = {}
+    for names, axes in expanded:
         for values in itertools.product(*axes.values()):
-            point = Point(tuple(zip(axes, values, strict=True)), **labels)
+            point = Point(tuple(zip(axes, values, strict=True)), **names)
             points.setdefault((frozenset(point.values), point.row, point.block), point)
     return list(points.values())
-
-
-def _with_methods(grids: list[Mapping[str, Any]], named: list[str] | None) -> Iterator[Mapping[str, Any]]:
-    """The grids with those of their methods that are named."""
-    if named is None:
-        yield from grids
-        return
-    known: set[str] = set()
-    for grid in grids:
-        methods = [method for method in _as_list(grid.get("method", [])) if write(method) in named]
-        known |= {write(method) for method in methods}
-        if methods:
-            yield {**grid, "method": methods}
-    if more := [method for method in named if method not in known]:
-        yield {"method": [_Written(method) for method in more]}
-
-
-class _Written(str):
-    """A value that is already as the command line has it."""
 
 
 def row_axes(points: Sequence[Point], search: Iterable[str]) -> list[str]:
@@ -105,8 +94,6 @@ def row_axes(points: Sequence[Point], search: Iterable[str]) -> list[str]:
 
 def write(value: Any) -> str:
     """A value as Hydra's command line reads it."""
-    if isinstance(value, _Written):
-        return str(value)
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -31,20 +32,26 @@ class Ended:
 
 def note(sweep: Path, job: int, ended: Ended) -> None:
     sweep.mkdir(parents=True, exist_ok=True)
-    write_atomically(sweep / f"job-{job:06d}.json", scrub(json.dumps(asdict(ended))) + "\n")
+    write_atomically(_path(sweep, job), scrub(json.dumps(asdict(ended))) + "\n")
+
+
+def is_noted(sweep: Path, job: int) -> bool:
+    return _path(sweep, job).exists()
 
 
 def keep_traceback(sweep: Path, job: int, error: Exception) -> Path:
     """For a job that crashed before it had a folder of its own."""
     sweep.mkdir(parents=True, exist_ok=True)
-    path = sweep / f"job-{job:06d}.txt"
+    path = _path(sweep, job).with_suffix(".txt")
     write_atomically(path, scrub("".join(traceback.format_exception(error))))
     return path
 
 
-def read(sweep: Path) -> list[Ended]:
-    """In the order of the jobs' numbers."""
-    return [Ended(**json.loads(path.read_text(encoding="utf-8"))) for path in sorted(sweep.glob("job-*.json"))]
+def read(sweep: Path, wanted: Collection[int] | None = None) -> dict[int, Ended]:
+    """Number -> how that job ended, in the order of the numbers; of all jobs, or of those that are wanted."""
+    paths = {int(path.stem.removeprefix("job-")): path for path in sweep.glob("job-*.json")}
+    numbers = sorted(paths if wanted is None else paths.keys() & wanted)
+    return {number: Ended(**json.loads(paths[number].read_text(encoding="utf-8"))) for number in numbers}
 
 
 def wait_for(ended: Ended, results_dir: Path) -> Ended:
@@ -54,3 +61,7 @@ def wait_for(ended: Ended, results_dir: Path) -> Ended:
         time.sleep(_POLL_SECONDS)
     skipped = status.state in (DONE, DIVERGED)
     return replace(ended, state=status.state, reason=status.reason, skipped=skipped)
+
+
+def _path(sweep: Path, job: int) -> Path:
+    return sweep / f"job-{job:06d}.json"

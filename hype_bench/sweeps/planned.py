@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hype_bench.options import UserError
-from hype_bench.runs.folder import write_atomically
+from hype_bench.runs.folder import write_atomically, writing_to
 from hype_bench.runs.secrets import scrub
 
 
@@ -75,11 +75,9 @@ def write_plan(results_dir: str | Path, plan: Plan) -> Path:
         UserError: the results folder cannot be written to.
     """
     path = _path(results_dir, plan.name)
-    try:
+    with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, scrub(json.dumps(asdict(plan))) + "\n")
-    except OSError as error:
-        raise UserError(f"the results folder cannot be written to: {error.strerror}: {error.filename}") from error
     return path
 
 

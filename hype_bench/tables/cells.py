@@ -53,6 +53,12 @@ class Cell:
         return sum(not math.isfinite(value) for value in self.scores.values())
 
     @property
+    def lacks(self) -> list[str]:
+        """What stands between it and a whole number, in words: ``["2 of 3 runs", "1 nan", "1 failed"]``."""
+        nans = [f"{self.nans} nan"] if self.nans else []
+        return [*filter(None, [self.missing]), *nans, *(f"{n} {state}" for state, n in sorted(self.unfinished.items()))]
+
+    @property
     def mean(self) -> float:
         """Mean over seeds; NaN if one of them is NaN, or if there is none."""
         return math.fsum(self.scores.values()) / self.n if self.n and not self.nans else math.nan

@@ -19,6 +19,7 @@ from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.paired import (
     bootstrap_examples,
     bootstrap_p,
+    least_p,
     paired_difference,
     paired_improvement,
     permutation_examples,
@@ -112,9 +113,8 @@ def against_method(
     over_seeds, over_examples = (holm([getattr(line, name) for line in compared]) for name in ("p_seeds", "p_examples"))
     columns = [("difference", "95 % interval"), ("improve", "seeds"), ("p (seeds)", "Holm"), ("p (examples)", "Holm")]
     columns.append(("bootstrap p", "seeds, examples"))
-    n = max((line.n for line in compared), default=0)
-    least = 2.0 ** (1 - n) if n else math.nan
-    note = _PAIRED_NOTE.format(least=least, n=n, tests=len(pairs))
+    n = max(line.n for line in compared)
+    note = _PAIRED_NOTE.format(least=least_p(n), n=n, tests=len(pairs))
     sheets: dict[str, Sheet] = {}
     for (place, _, _), line, p_seeds, p_examples in zip(pairs, compared, over_seeds, over_examples, strict=True):
         block, row, task = place
@@ -146,7 +146,7 @@ def at_same_budget(found: Mapping[Place, Result]) -> list[Sheet]:
 def _expected(result: Result | None, k: int) -> Pieces:
     if result is None:
         return "-", "", ""
-    means = [candidate.reported.mean for candidate in result.candidates]
+    means = [cell.mean for cell in result.tried]
     if result.chosen.why or not all(map(math.isfinite, means)):
         return "X", "", f" ({result.chosen.why or 'nan'})"
     spread = expected_best_std(means, k)
@@ -202,7 +202,10 @@ def _over_examples(
     result: Result, base: Result, seeds: list[int], statuses: Mapping[str, RunStatus]
 ) -> tuple[float, float]:
     """p by permutation and by bootstrap; NaN if the two were not scored on the same examples."""
-    read = [[_predictions(statuses[side.reported()[seed].identity].path) for seed in seeds] for side in (result, base)]
+    read = [
+        [_predictions(statuses[side.reported()[seed].identity].path, side.split) for seed in seeds]
+        for side in (result, base)
+    ]
     labels = read[0][0][0]
     if any(not np.array_equal(labels, other) for side in read for other, _ in side):
         return math.nan, math.nan
@@ -211,13 +214,13 @@ def _over_examples(
     return permutation_examples(metric, labels, a, b), bootstrap_examples(metric, labels, a, b).p
 
 
-def _predictions(run: Path) -> tuple[Floats, Floats]:
-    """Labels and predictions of the split that gives the cell: the first one in the file."""
+def _predictions(run: Path, split: str) -> tuple[Floats, Floats]:
+    """Labels and predictions of a split; without its name, of the first one in the file, which gives most cells."""
     import pandas as pd
 
     table = pd.read_csv(run / "predictions.csv", usecols=["split", "label", "prediction"])
-    first = table[table["split"] == table["split"].iloc[0]]
-    return first["label"].to_numpy(np.float64), first["prediction"].to_numpy(np.float64)
+    part = table[table["split"] == (split or table["split"].iloc[0])]
+    return part["label"].to_numpy(np.float64), part["prediction"].to_numpy(np.float64)
 
 
 def _beside(cell: Cell, printed: Published) -> list[Pieces]:

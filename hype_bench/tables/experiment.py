@@ -22,12 +22,21 @@ Place = tuple[str, Row, str]  # block, row, task
 class Result:
     """A cell of an experiment, before it becomes words.
 
-    ``runs``: the planned runs behind it; ``candidates``: one for each of its configurations, in the plan's order.
+    ``runs``: the planned runs behind it; ``candidates``: one for each of its configurations, in the plan's order;
+    ``split``: which one is scored, if it is not the first.
     """
 
     runs: list[PlannedRun]
     candidates: list[Candidate]
     chosen: Chosen
+    split: str = ""
+
+    @property
+    def tried(self) -> list[Cell]:
+        """The scores of every configuration."""
+        if not self.split:
+            return [candidate.reported for candidate in self.candidates]
+        return [candidate.further.get(self.split, Cell(self.chosen.cell.metric)) for candidate in self.candidates]
 
     def reported(self) -> dict[int, PlannedRun]:
         """seed -> the run whose score is shown."""
@@ -43,17 +52,15 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
     """
     places: dict[Place, list[PlannedRun]] = defaultdict(list)
     for run in plan.runs:
-        row = Row(run.row or run.method, tuple(run.settings.items()))
-        places[run.block, row, run.task].append(run)
+        places[run.block, _row_of(run), run.task].append(run)
     select = RULES[rule][0]
     found = {}
     for place, runs in places.items():
         candidates = _candidates(runs, statuses)
         chosen = select(candidates)
-        chosen.cell.missing = chosen.why
         found[place] = Result(runs, candidates, chosen)
         for split, cell in chosen.further.items():
-            found[*place[:2], column(place[2], split)] = Result(runs, candidates, replace(chosen, cell=cell))
+            found[*place[:2], column(place[2], split)] = Result(runs, candidates, replace(chosen, cell=cell), split)
     return found
 
 
@@ -77,6 +84,10 @@ def _table(block: str, rows: dict[Row, dict[str, Cell]], plan: Plan, statuses: M
     return Table(block, [*tasks, AVERAGE] if len(tasks) > 1 else tasks, rows, notes)
 
 
+def _row_of(run: PlannedRun) -> Row:
+    return Row(run.row or run.method, tuple(run.settings.items()))
+
+
 def _candidates(runs: list[PlannedRun], statuses: Mapping[str, RunStatus]) -> list[Candidate]:
     candidates: dict[tuple[tuple[str, str], ...], Candidate] = {}
     for run in runs:
@@ -95,10 +106,9 @@ def _candidates(runs: list[PlannedRun], statuses: Mapping[str, RunStatus]) -> li
         for name, score in scores.items():
             split, _, metric = name.rpartition("/")
             if metric == run.metric and split:
-                held = (
-                    candidate.heldout if name.startswith(HELDOUT) else candidate.further.setdefault(split, Cell(metric))
-                )
-                held.scores[run.seed] = float(score)
+                further = candidate.further
+                cell = candidate.heldout if name.startswith(HELDOUT) else further.setdefault(split, Cell(metric))
+                cell.scores[run.seed] = float(score)
     return list(candidates.values())
 
 
@@ -127,8 +137,7 @@ def _configurations(plan: Plan, block: str) -> list[Note]:
     tried: dict[str, set[tuple[tuple[str, str], ...]]] = defaultdict(set)
     for run in plan.runs:
         if run.block == block:
-            row = Row(run.row or run.method, tuple(run.settings.items()))
-            tried[row.title].add(tuple(run.configuration.items()))
+            tried[_row_of(run).title].add(tuple(run.configuration.items()))
     if max(map(len, tried.values())) == 1:
         return []
     return [

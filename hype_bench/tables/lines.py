@@ -74,18 +74,13 @@ def _line(block: str, row: Row, column: str, cell: Cell, result: Result | None, 
         std=std,
         n=None if cell.metric == AVERAGE else cell.n,
         configuration=" ".join(f"{key}={value}" for key, value in configuration.items()),
-        missing=_missing(cell),
+        missing=", ".join(cell.lacks),
     )
     theirs = counterpart(printed, replace(result.runs[0], task=column), row) if result is not None else None
     if theirs is None:
         return line
     difference = None if mean is None else mean - theirs.mean
     return replace(line, paper_mean=theirs.mean, paper_std=theirs.std, paper_n=theirs.n, difference=difference)
-
-
-def _missing(cell: Cell) -> str:
-    counts = [f"{count} {state}" for state, count in sorted(cell.unfinished.items())]
-    return ", ".join([*filter(None, [cell.missing]), *([f"{cell.nans} nan"] if cell.nans else []), *counts])
 
 
 def _percent(score: float) -> float | None:

@@ -23,20 +23,23 @@ class Candidate:
     is_default: bool = False
 
     @property
-    def is_whole(self) -> bool:
-        """Whether every planned run has ended, well or not."""
-        return self.reported.n + self.reported.unfinished.get("diverged", 0) >= self.planned
+    def ended(self) -> int:
+        """How many of the runs have ended, well or not."""
+        return self.reported.n + self.reported.unfinished.get("diverged", 0)
 
 
 @dataclass
 class Chosen:
-    """What a rule made of a cell's candidates. ``further``: as in :class:`Candidate`; ``why``: why there is no number,
-    if there is none."""
+    """What a rule made of a cell's candidates. ``further``: as in :class:`Candidate`."""
 
     cell: Cell
     configuration: dict[str, str] = field(default_factory=dict)
     further: dict[str, Cell] = field(default_factory=dict)
-    why: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why there is no number, if there is none."""
+        return self.cell.missing
 
 
 Rule = Callable[[Sequence[Candidate]], Chosen]
@@ -50,18 +53,14 @@ def by_dev_score(candidates: Sequence[Candidate]) -> Chosen:
 def by_heldout_score(candidates: Sequence[Candidate]) -> Chosen:
     """The configuration with the best mean score on training examples that were set aside, reported on dev."""
     if any(candidate.reported.n > candidate.heldout.n for candidate in candidates):
-        return Chosen(_empty(candidates), why="no held-out scores")
+        return _none(candidates, "no held-out scores")
     return _best(candidates, lambda candidate: candidate.heldout)
 
 
 def without_search(candidates: Sequence[Candidate]) -> Chosen:
     """The configuration that recipe and technique have by default."""
     default = [candidate for candidate in candidates if candidate.is_default]
-    return (
-        _best(default, lambda candidate: candidate.reported)
-        if default
-        else Chosen(_empty(candidates), why="no default")
-    )
+    return _best(default, lambda candidate: candidate.reported) if default else _none(candidates, "no default")
 
 
 RULES: Mapping[str, tuple[Rule, str]] = {
@@ -73,20 +72,19 @@ RULES: Mapping[str, tuple[Rule, str]] = {
 
 def _best(candidates: Sequence[Candidate], scores: Callable[[Candidate], Cell]) -> Chosen:
     """A cell that lacks runs gets no number: the missing ones might have been chosen."""
-    planned = sum(candidate.planned for candidate in candidates)
-    ended = sum(candidate.reported.n + candidate.reported.unfinished.get("diverged", 0) for candidate in candidates)
-    if not all(candidate.is_whole for candidate in candidates):
-        return Chosen(_empty(candidates), why=f"{ended} of {planned} runs")
+    ended, planned = (sum(getattr(candidate, what) for candidate in candidates) for what in ("ended", "planned"))
+    if ended < planned:
+        return _none(candidates, f"{ended} of {planned} runs")
     best = max(candidates, key=lambda candidate: (scores(candidate).n, _or_least(scores(candidate).mean)))
     return Chosen(best.reported, best.configuration, best.further)
 
 
-def _empty(candidates: Sequence[Candidate]) -> Cell:
-    cell = Cell(candidates[0].reported.metric)
+def _none(candidates: Sequence[Candidate], why: str) -> Chosen:
+    cell = Cell(candidates[0].reported.metric, missing=why)
     for candidate in candidates:
         for state, count in candidate.reported.unfinished.items():
             cell.unfinished[state] = cell.unfinished.get(state, 0) + count
-    return cell
+    return Chosen(cell)
 
 
 def _or_least(mean: float) -> float:

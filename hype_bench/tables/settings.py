@@ -11,7 +11,7 @@ from typing import Any
 Settings = tuple[tuple[str, str], ...]
 
 _SUBSET = ("max_train_examples", "max_eval_examples", "selection_examples", "subset_seed")
-_FILES = ("train_file", "validation_file")
+FILES = ("train_file", "validation_file")
 _METHODS = "methods."
 _SHOWN = {"data": 8, "model": len("content:") + 8}  # characters of what is or may be a hash
 
@@ -50,7 +50,7 @@ def flat_settings(about: Mapping[str, Any]) -> dict[str, str]:
     data, task = config.get("data", {}), config.get("task", {})
     if any(data.get(key) for key in _SUBSET[:-1]):
         flat |= {key: _text(data[key]) for key in _SUBSET if data.get(key) is not None}
-    return flat | {key: PurePath(task[key]).name for key in _FILES if task.get(key)}
+    return flat | {key: PurePath(task[key]).name for key in FILES if task.get(key)}
 
 
 def of_methods(flat: Mapping[str, str], keep: bool) -> dict[str, str]:
@@ -67,9 +67,9 @@ def differing(flats: Iterable[Mapping[str, str]]) -> set[str]:
         different.discard("subset_seed")
     hashes: dict[tuple[str | None, ...], set[str | None]] = defaultdict(set)
     for flat in flats:
-        hashes[tuple(flat.get(key) for key in (*_SUBSET, *_FILES))].add(flat.get("data"))
+        hashes[tuple(flat.get(key) for key in (*_SUBSET, *FILES))].add(flat.get("data"))
     if "data" not in different:  # said differently, and yet the same rows
-        return different - {*_SUBSET, *_FILES}
+        return different - {*_SUBSET, *FILES}
     return different if any(len(found) > 1 for found in hashes.values()) else different - {"data"}
 
 

@@ -8,19 +8,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from hype_bench.config import CONF, Config, ModelConfig, RecipeConfig, TaskConfig, UserError, fill_training
-from hype_bench.tables.settings import short_names
+from hype_bench.config import CONF, Config, DataConfig, ModelConfig, RecipeConfig, TaskConfig, UserError, fill_training
+from hype_bench.runs.identity import NO_EFFECT
+from hype_bench.tables.settings import FILES, short_names
 
-_NO_EFFECT = ("evaluate_every", "save")  # as in runs.identity
 _ALWAYS = ("learning_rate",)  # what nearly every experiment searches over
-_DATA = {  # what of the data is named, where it is not as here
-    "max_length": 128,
-    "max_train_examples": None,
-    "max_eval_examples": None,
-    "selection_examples": None,
-    "subset_seed": 0,
-}
-_FILES = ("train_file", "validation_file")
+_ELSEWHERE = ("root", "predict_test")  # of the data: where it lies, and what is done besides
 
 
 def cell_of(config: Mapping[str, Any], label: Mapping[str, Any]) -> str:
@@ -42,10 +35,11 @@ def cell_of(config: Mapping[str, Any], label: Mapping[str, Any]) -> str:
     usual = _usual_training(config)
     for key, value in config["training"].items():
         is_usual = _listed(usual.get(key)) == _listed(value) or value is None  # None: its like says it, as max_steps
-        if key in _ALWAYS or not (is_usual or key in _NO_EFFECT):
+        if key in _ALWAYS or not (is_usual or key in NO_EFFECT):
             told[f"training.{key}"] = value
-    told |= {f"task.{key}": PurePath(config["task"][key]).name for key in _FILES if config["task"].get(key)}
-    told |= {f"data.{key}": value for key, value in config["data"].items() if _DATA.get(key, value) != value}
+    told |= {f"task.{key}": PurePath(config["task"][key]).name for key in FILES if config["task"].get(key)}
+    usual, data = vars(DataConfig()), config["data"]
+    told |= {f"data.{key}": data[key] for key in data if key not in _ELSEWHERE and data[key] != usual.get(key)}
     words = ",".join(f"{name}={_word(told[key])}" for key, name in short_names(told).items())
     return "/".join([str(label["model"]), str(label["task"]), str(label["method"]), words])
 

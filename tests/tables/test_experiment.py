@@ -15,7 +15,7 @@ from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables import sheet
 from hype_bench.tables.compare import against_method, against_paper, at_same_budget
 from hype_bench.tables.experiment import collapsed, experiment_tables, results
-from hype_bench.tables.text import to_csv, to_text
+from hype_bench.tables.text import sheets, to_csv, to_text
 
 TEXT = """\
 model: bert_large
@@ -27,6 +27,13 @@ hype_n   74.67 ± 3.51 (3)      X        (1 of 3 runs, 1 running)      X (1 of 2
 
 X: no score yet
 configurations: vanilla 2; hype_n 1"""
+INTERVALS = """\
+95 % intervals of the means (Student's t), model: bert_large
+         rte             mrpc
+method   accuracy        F1
+-------  --------------  --------------
+vanilla  [62.06, 81.94]  [62.06, 81.94]
+hype_n   [65.94, 83.39]               -"""  # 4.303 standard errors: 4 / sqrt 3 and 3.512 / sqrt 3
 METRIC = {"rte": "accuracy", "mrpc": "f1"}
 VANILLA, HYPE = (0.68, 0.72, 0.76), (0.71, 0.75, 0.78)
 
@@ -94,6 +101,11 @@ def test_letter_by_letter(plan: Plan, statuses: dict[str, RunStatus]) -> None:
     assert rendered(plan, statuses) == TEXT
 
 
+def test_intervals_of_means_come_behind_the_table(plan: Plan, statuses: dict[str, RunStatus]) -> None:
+    shown = sheet.to_text(sheets(experiment_tables(plan, statuses, results(plan, statuses, "paper")), True), "")
+    assert shown == f"{TEXT}\n\n{INTERVALS}"
+
+
 def test_the_rule_decides_which_configuration_is_shown(plan: Plan, statuses: dict[str, RunStatus]) -> None:
     found = results(plan, statuses, "paper")
     assert {r.chosen.configuration["learning_rate"] for (_, row, _), r in found.items() if row.method == "vanilla"} == {
@@ -157,10 +169,14 @@ def test_against_the_paper_by_hand(plan: Plan, statuses: dict[str, RunStatus]) -
         against_paper(replace(plan, table=None), {}, set())
 
 
-def write_predictions(folder: Path, labels: Any, predictions: Any) -> None:
+def write_predictions(folder: Path, splits: dict[str, tuple[Any, Any]]) -> None:
+    """``splits``: name -> labels and predictions."""
     folder.mkdir()
-    rows = [f"validation,{i},{label},{p},0,0" for i, (label, p) in enumerate(zip(labels, predictions, strict=True))]
-    rows += ["other,0,1,1,0,0"]
+    rows = [
+        f"{split},{i},{label},{prediction},0,0"
+        for split, pairs in splits.items()
+        for i, (label, prediction) in enumerate(zip(*pairs, strict=True))
+    ]
     (folder / "predictions.csv").write_text("\n".join(["split,index,label,prediction,logit_0,logit_1", *rows]))
 
 
@@ -171,7 +187,7 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
         for method, right in (("vanilla", 240), ("hype_n", 320), ("hype_u", 240)):
             run = planned(method, "rte", seed)
             predictions = np.where(np.arange(400) < right + seed, labels, 1 - labels)
-            write_predictions(tmp_path / run.identity, labels, predictions)
+            write_predictions(tmp_path / run.identity, {"validation": (labels, predictions), "other": ([1], [1])})
             runs.append(run)
             statuses[run.identity] = replace(done(run, (right + seed) / 400), path=tmp_path / run.identity)
     plan = Plan("mine", "", "paper", None, [], "", runs)
@@ -185,6 +201,31 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
     assert "cannot fall below 0.25 with 3 seeds" in sheet.to_text([one], "").replace("\n  ", " ")
     with pytest.raises(UserError, match="no row 'nothing' to compare with; there are vanilla, hype_n, hype_u"):
         against_method(plan, statuses, found, "nothing")
+
+
+def test_a_further_split_is_compared_over_its_own_examples_and_scores(tmp_path: Path) -> None:
+    """On the first split both methods say the same; on the second vanilla is wrong on every other example."""
+    labels, runs, statuses = np.arange(400) % 2, [], {}
+    for seed in (1, 2):
+        for method, rate, first, more in (
+            ("vanilla", "1e-05", 0.9, 0.5),
+            ("vanilla", "2e-05", 0.8, 0.3),
+            ("hype_n", "1e-05", 0.9, 1.0),
+        ):
+            run = planned(method, "rte", seed, rate=rate)
+            path = tmp_path / run.identity
+            further = labels if method == "hype_n" else 0 * labels
+            write_predictions(path, {"validation": (labels, labels), "validation_mismatched": (labels, further)})
+            runs.append(run)
+            scores = {"validation_mismatched/accuracy": more}
+            statuses[run.identity] = replace(done(run, first, **scores), path=path)
+    plan = Plan("mine", "", "paper", None, ["training.learning_rate"], "", runs)
+    found = results(plan, statuses, "paper")
+    (one,) = against_method(plan, statuses, found, "vanilla")
+    p_examples = {title: cells[3][0] for title, cells in one.rows}
+    assert p_examples == {"hype_n, rte": "1.000", "hype_n, rte/mismatched": "0.002"}  # 1/1001, twice by Holm
+    (same,) = at_same_budget(found)
+    assert [line[2] for line in same.plain()] == ["40.00 ± 10.00 (2)", "100.00 ± 0.00 (1)"]
 
 
 def test_at_the_same_budget_by_enumeration(plan: Plan, statuses: dict[str, RunStatus]) -> None:

@@ -185,7 +185,7 @@ def test_latex_is_balanced(table):
 def test_latex_compiles(table, tmp_path):
     program = next(filter(None, map(shutil.which, ("pdflatex", "tectonic", "xelatex", "lualatex"))), None)
     if program is None:
-        pytest.skip("no LaTeX is installed")
+        pytest.skip("no LaTeX is installed (Debian: texlive-latex-recommended)")
     table.rows[Row(HOSTILE)] = {"rte": Cell("accuracy", {1: 0.5})}
     page = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{to_latex([table])}\end{{document}}"
     (tmp_path / "page.tex").write_text(page)
