@@ -17,13 +17,14 @@ from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.paired import (
+    Paired,
     bootstrap_examples,
     bootstrap_p,
     least_p,
     paired_difference,
-    paired_improvement,
     permutation_examples,
     permutation_p,
+    probability_of_improvement,
     seed_differences,
 )
 from hype_bench.tables.sheet import Pieces, Sheet
@@ -45,8 +46,8 @@ _PAPER_NOTE = (
     "interval contains 0; without a printed std nothing can be said"
 )
 _PAIRED_NOTE = (
-    "paired by seed: mean difference with Student's 95 % interval, seeds that improve, ties counting half; p (seeds): "
-    "sign-flip permutation test, which cannot fall below {least:.2g} with {n} seeds; p (examples): these runs' "
+    "paired by seed: mean difference with Student's 95 % interval; P(improvement): of a run here over one there, all "
+    "pairs of runs counted, ties half, and with how many seeds it is better; p (seeds): sign-flip permutation test, which cannot fall below {least:.2g} with {n} seeds; p (examples): these runs' "
     "predictions swapped example by example (1,000 draws), about other examples and not other seeds; both adjusted "
     "by Holm over all {tests} lines of this comparison; * below 0.05, ** 0.01, *** 0.001; bootstrap: paired and not "
     "adjusted; with few seeds its p over seeds is far too small"
@@ -111,9 +112,14 @@ def against_method(
         raise UserError(f"{plan.name} has no row {baseline!r} to compare with; there are {', '.join(rows)}")
     compared = [_compared(result, base, statuses) for _, result, base in pairs]
     over_seeds, over_examples = (holm([getattr(line, name) for line in compared]) for name in ("p_seeds", "p_examples"))
-    columns = [("difference", "95 % interval"), ("improve", "seeds"), ("p (seeds)", "Holm"), ("p (examples)", "Holm")]
+    columns = [
+        ("difference", "95 % interval"),
+        ("P(improvement)", "seeds won"),
+        ("p (seeds)", "Holm"),
+        ("p (examples)", "Holm"),
+    ]
     columns.append(("bootstrap p", "seeds, examples"))
-    n = max(line.n for line in compared)
+    n = max(line.paired.n for line in compared)
     note = _PAIRED_NOTE.format(least=least_p(n), n=n, tests=len(pairs))
     sheets: dict[str, Sheet] = {}
     for (place, _, _), line, p_seeds, p_examples in zip(pairs, compared, over_seeds, over_examples, strict=True):
@@ -155,27 +161,24 @@ def _expected(result: Result | None, k: int) -> Pieces:
 
 @dataclass(frozen=True)
 class _Compared:
-    """One row against the baseline on one task; differences as fractions, NaN where nothing can be said."""
+    """One row against the baseline on one task; NaN where nothing can be said. ``bootstrap``: p over seeds, examples."""
 
-    mean: float
-    low: float
-    high: float
-    improve: float
-    n: int
-    p_seeds: float
-    p_examples: float
-    bootstrap: tuple[float, float]
+    paired: Paired
+    improvement: float = math.nan
+    won: float = 0
+    p_seeds: float = math.nan
+    p_examples: float = math.nan
+    bootstrap: tuple[float, float] = (math.nan, math.nan)
 
     def pieces(self, p_seeds: float, p_examples: float) -> list[Pieces]:
         """The line's cells, with the p-values after the correction."""
-        if not self.n:
+        paired = self.paired
+        if not paired.n:
             return [("X", "", " (no pairs yet)"), *[("", "", "")] * 4]
-        improve = f"{round(self.improve * self.n, 1):g} of {self.n}"
+        improvement: Pieces = f"{self.improvement:.2f}", "", f" ({self.won:g} of {paired.n})"
         drawn: Pieces = ", ".join(_p(p)[0] for p in self.bootstrap), "", ""
-        return [_difference(self.mean, self.low, self.high), (improve, "", ""), _p(p_seeds), _p(p_examples), drawn]
-
-
-_NOTHING = _Compared(math.nan, math.nan, math.nan, math.nan, 0, math.nan, math.nan, (math.nan, math.nan))
+        difference = _difference(paired.mean, paired.low, paired.high)
+        return [difference, improvement, _p(p_seeds), _p(p_examples), drawn]
 
 
 def _pairs(found: Mapping[Place, Result], baseline: str) -> Iterator[tuple[Place, Result, Result]]:
@@ -190,12 +193,17 @@ def _compared(result: Result, base: Result, statuses: Mapping[str, RunStatus]) -
     a, b = ({} if r.chosen.cell.missing else _finite(r.chosen.cell) for r in (result, base))
     paired = paired_difference(a, b)
     if not paired.n:
-        return _NOTHING
-    differences = seed_differences(a, b)
-    improve = paired_improvement(differences).probability
-    p_examples, drawn = _over_examples(result, base, sorted(a.keys() & b.keys()), statuses)
-    p_seeds, bootstrap = permutation_p(differences), (bootstrap_p(differences), drawn)
-    return _Compared(paired.mean, paired.low, paired.high, improve, paired.n, p_seeds, p_examples, bootstrap)
+        return _Compared(paired)
+    differences, seeds = seed_differences(a, b), sorted(a.keys() & b.keys())
+    p_examples, drawn = _over_examples(result, base, seeds, statuses)
+    return _Compared(
+        paired,
+        improvement=probability_of_improvement([a[seed] for seed in seeds], [b[seed] for seed in seeds]),
+        won=float((np.sign(differences) + 1).sum() / 2),
+        p_seeds=permutation_p(differences),
+        p_examples=p_examples,
+        bootstrap=(bootstrap_p(differences), drawn),
+    )
 
 
 def _over_examples(

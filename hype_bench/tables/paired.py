@@ -47,15 +47,6 @@ class Paired:
     high: float
 
 
-@dataclass(frozen=True)
-class Improvement:
-    """``probability`` that a run of a scores above a run of b, ties counting half, and its bootstrap interval."""
-
-    probability: float
-    low: float
-    high: float
-
-
 def seed_differences(a: Mapping[int, float], b: Mapping[int, float]) -> Floats:
     """a minus b (seed -> score) for the seeds that both have, in order of the seeds. ValueError if one is not finite.
 
@@ -106,61 +97,28 @@ def least_p(n: int, draws: int = _DRAWS) -> float:
     return 2.0 ** (1 - n) if n <= EXACT_UP_TO else _with_observed(0, draws)
 
 
-def bootstrap_interval(differences: ArrayLike, level: float = 0.95, draws: int = _DRAWS, seed: int = 0) -> Interval:
-    """Percentile interval of the mean of paired differences (1-d), seeds resampled; NaN below two.
-
-    Too narrow for few seeds, as no resample has more spread than the sample: with n = 3 a 95 % interval leaves 0 out
-    whenever all three signs agree, a quarter of all cases without any difference; with n = 10 still one in ten.
-    ``paired_difference`` is the interval for few seeds (Efron and Tibshirani 1993, section 13.3).
-    """
-    found = finite(differences)
-    return _percentiles(_bootstrap_means(found, draws, seed), level) if len(found) > 1 else (math.nan, math.nan)
-
-
 def bootstrap_p(differences: ArrayLike, draws: int = _DRAWS, seed: int = 0) -> float:
-    """Two-sided p that belongs to ``bootstrap_interval``: below 0.05 where the 95 % interval leaves 0 out.
+    """Two-sided p by resampling the seeds (differences 1-d): twice the share of resampled means on the rarer side of 0.
 
-    Twice the share of resampled means on the rarer side of 0, at least 2 / (1 + draws). As liberal for few seeds as
-    the interval is narrow; ``permutation_p`` keeps its level for any number of seeds. NaN below two.
+    At least 2 / (1 + draws); below 0.05 where the 95 % percentile interval leaves 0 out. Far too small for few seeds,
+    as no resample has more spread than the sample: with n = 3 it is below 0.05 whenever all three signs agree, in a
+    quarter of all cases without any difference; ``permutation_p`` keeps its level for any number of seeds. NaN below
+    two (Efron and Tibshirani 1993, section 13.3).
     """
     found = finite(differences)
-    return _two_sided(_bootstrap_means(found, draws, seed)) if len(found) > 1 else math.nan
+    return _two_sided(_resampled_means(found, draws, seed)) if len(found) > 1 else math.nan
 
 
-def probability_of_improvement(
-    a_scores: ArrayLike, b_scores: ArrayLike, level: float = 0.95, draws: int = _DRAWS, seed: int = 0
-) -> Improvement:
+def probability_of_improvement(a_scores: ArrayLike, b_scores: ArrayLike) -> float:
     """P(a > b) + P(a = b) / 2 over all pairs of a run of a and one of b (1-d each): U / (n m) of Mann and Whitney.
 
-    The interval resamples the runs of a and of b independently; as every percentile bootstrap it is too narrow for
-    few. NaN interval if a side has one run, ValueError if it has none.
-
-    Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", arXiv:2108.13264,
-    section 4 (the library rliable).
+    ValueError if a side has no run. Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical
+    Precipice", arXiv:2108.13264, section 4 (the library rliable).
     """
     a, b = finite(a_scores), finite(b_scores)
     if not (len(a) and len(b)):
         raise ValueError("a probability of improvement needs a run on both sides")
-    wins = (np.sign(a[:, None] - b) + 1) / 2
-    if min(wins.shape) < 2:
-        return Improvement(float(wins.mean()), math.nan, math.nan)
-    rng = np.random.default_rng(seed)
-    counts_a, counts_b = _resample(len(a), draws, rng), _resample(len(b), draws, rng)
-    drawn = ((counts_a @ wins) * counts_b).sum(axis=1) / wins.size
-    return Improvement(float(wins.mean()), *_percentiles(drawn, level))
-
-
-def paired_improvement(differences: ArrayLike, level: float = 0.95, draws: int = _DRAWS, seed: int = 0) -> Improvement:
-    """The share of seeds with which a beats b (differences 1-d), ties counting half; the seeds are resampled.
-
-    NaN interval for one seed, ValueError for none. A win of a seed says less than its difference: the sign test.
-    """
-    wins = (np.sign(finite(differences)) + 1) / 2
-    if not len(wins):
-        raise ValueError("a probability of improvement needs a seed that both sides have")
-    if len(wins) < 2:
-        return Improvement(float(wins.mean()), math.nan, math.nan)
-    return Improvement(float(wins.mean()), *_percentiles(_bootstrap_means(wins, draws, seed), level))
+    return float((np.sign(a[:, None] - b).mean() + 1) / 2)
 
 
 def bootstrap_examples(
@@ -255,7 +213,7 @@ def _resample(n: int, draws: int, rng: np.random.Generator) -> Floats:
     return np.bincount(drawn.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float64)
 
 
-def _bootstrap_means(values: Floats, draws: int, seed: int) -> Floats:
+def _resampled_means(values: Floats, draws: int, seed: int) -> Floats:
     return _resample(len(values), draws, np.random.default_rng(seed)) @ values / len(values)
 
 

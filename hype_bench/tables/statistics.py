@@ -8,7 +8,7 @@ refused, never averaged away. scipy is imported where it is used: a table that n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -57,19 +57,14 @@ def tails(level: float) -> Interval:
     return (1 - level) / 2, (1 + level) / 2
 
 
-def interval(scores: ArrayLike, level: float = 0.95) -> Interval:
-    """Student's t interval of the mean of independent scores (1-d, one per seed).
+def interval_of_mean(mean: float, std: float, n: int, level: float = 0.95) -> Interval:
+    """Student's t interval of the mean of independent scores, one per seed, from what a paper prints: mean, standard
+    deviation (n - 1 in the denominator), number of seeds.
 
     In repeated experiments it contains the true mean in ``level`` of the cases if the scores are normal; it is about
     the mean over seeds, not about a single run. NaN below two scores; both ends equal the mean if all scores do.
-    ValueError if a score is not finite (Student 1908, "The probable error of a mean").
+    ValueError if mean or std is not finite (Student 1908, "The probable error of a mean").
     """
-    values = finite(scores)
-    return interval_of_mean(*mean_and_std(values), len(values), level)
-
-
-def interval_of_mean(mean: float, std: float, n: int, level: float = 0.95) -> Interval:
-    """``interval`` from what a paper prints: mean, standard deviation (n - 1 in the denominator), number of seeds."""
     if n < 2:
         return _NO_INTERVAL
     _check(mean, std)
@@ -106,18 +101,6 @@ def difference_of_means(
     return Difference(mean, mean - half, mean + half, p)
 
 
-def intervals_overlap(a: Interval, b: Interval) -> bool:
-    """Whether two intervals have a point in common. ValueError if an end is NaN: then nothing can be said.
-
-    A generous criterion: of two equal means with like spread, the 95 % intervals come apart in about 0.6 % of the
-    cases. ``difference_of_means`` is the test (Schenker and Gentleman 2001, "On judging the significance of
-    differences by examining the overlap between confidence intervals").
-    """
-    if any(math.isnan(end) for end in (*a, *b)):
-        raise ValueError("an interval is NaN: fewer than two seeds say nothing about the spread")
-    return a[0] <= b[1] and b[0] <= a[1]
-
-
 def expected_best(scores: ArrayLike, k: int) -> float:
     """Expected validation performance: the best score to be expected from a search over ``k`` configurations.
 
@@ -129,20 +112,14 @@ def expected_best(scores: ArrayLike, k: int) -> float:
     Dodge et al. 2019, "Show Your Work: Improved Reporting of Experimental Results", arXiv:1909.03004, section 3.1.
     """
     ordered = np.sort(finite(scores))
-    return float(_chance_of_best(len(ordered), [k])[0] @ ordered)
+    return float(_chance_of_best(len(ordered), k) @ ordered)
 
 
 def expected_best_std(scores: ArrayLike, k: int) -> float:
     """Standard deviation of the best of ``k`` draws around ``expected_best``, from the same distribution."""
     ordered = np.sort(finite(scores))
-    chance = _chance_of_best(len(ordered), [k])[0]
+    chance = _chance_of_best(len(ordered), k)
     return math.sqrt(chance @ (ordered - chance @ ordered) ** 2)
-
-
-def expected_best_curve(scores: ArrayLike) -> Floats:
-    """``expected_best`` for k = 1..K, shape [K]: it starts at the mean of the scores and never falls."""
-    ordered = np.sort(finite(scores))
-    return _chance_of_best(len(ordered), range(1, len(ordered) + 1)) @ ordered
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -190,12 +167,12 @@ def _t_quantile(level: float, freedom: float) -> float:
     return float(stdtrit(freedom, tails(level)[1]))
 
 
-def _chance_of_best(count: int, ks: Sequence[int]) -> Floats:
-    """[len(ks), count]: the probability that the i-th smallest of ``count`` scores is the best of k drawn."""
-    if any(not 1 <= k <= count for k in ks):
-        raise ValueError(f"the best of k of {count} configurations needs a k from 1 to {count}, not {list(ks)}")
-    below = np.arange(count + 1) / max(count, 1)
-    return np.diff(below ** np.array(ks, dtype=np.float64).reshape(-1, 1), axis=1)
+def _chance_of_best(count: int, k: int) -> Floats:
+    """[count]: the probability that the i-th smallest of ``count`` scores is the best of k drawn."""
+    if not 1 <= k <= count:
+        raise ValueError(f"the best of k of {count} configurations needs a k from 1 to {count}, not {k}")
+    chances: Floats = np.diff((np.arange(count + 1) / count) ** k)
+    return chances
 
 
 def _sizes(counts: Floats) -> Floats:

@@ -194,10 +194,14 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
     found = results(plan, statuses, "paper")
     (one,) = against_method(plan, statuses, found, "vanilla")
     lines = dict(zip([title for title, _ in one.rows], one.plain(), strict=True))
-    assert lines["hype_n, rte"][1:4] == ["+20.00 [+20.00, +20.00]", "3 of 3", "0.500"]  # least p 0.25, twice by Holm
+    assert lines["hype_n, rte"][1:4] == [
+        "+20.00 [+20.00, +20.00]",
+        "1.00 (3 of 3)",
+        "0.500",
+    ]  # least p 0.25, twice by Holm
     assert lines["hype_n, rte"][4].endswith("**")  # 1/1001, twice
     assert lines["hype_n, rte"][5] == "0.000, 0.002"
-    assert lines["hype_u, rte"][1:] == ["+0.00 [+0.00, +0.00]", "1.5 of 3", "1.000", "1.000", "1.000, 1.000"]
+    assert lines["hype_u, rte"][1:] == ["+0.00 [+0.00, +0.00]", "0.50 (1.5 of 3)", "1.000", "1.000", "1.000, 1.000"]
     assert "cannot fall below 0.25 with 3 seeds" in sheet.to_text([one], "").replace("\n  ", " ")
     with pytest.raises(UserError, match="no row 'nothing' to compare with; there are vanilla, hype_n, hype_u"):
         against_method(plan, statuses, found, "nothing")

@@ -14,12 +14,9 @@ from hype_bench.tables.statistics import (
     WEIGHTED,
     difference_of_means,
     expected_best,
-    expected_best_curve,
     expected_best_std,
     holm,
-    interval,
     interval_of_mean,
-    intervals_overlap,
     mean_and_std,
     stars,
     weighted_scores,
@@ -29,6 +26,10 @@ from hype_bench.tasks.metrics import score
 TIGHT = {"rel": 1e-12, "abs": 1e-12}
 SCORES = [0.6534, 0.6606, 0.6318, 0.6715, 0.6679]
 NOT_FINITE = (math.nan, math.inf, -math.inf)
+
+
+def interval(scores, level=0.95):
+    return interval_of_mean(*mean_and_std(scores), len(scores), level)
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99])
@@ -62,7 +63,7 @@ def test_equal_scores_have_no_spread_at_all():
 
 
 @pytest.mark.parametrize("bad", NOT_FINITE)
-@pytest.mark.parametrize("function", [interval, mean_and_std, expected_best_curve])
+@pytest.mark.parametrize("function", [interval, mean_and_std, lambda scores: expected_best(scores, 2)])
 def test_what_is_not_finite_is_refused_and_not_averaged(function, bad):
     with pytest.raises(ValueError, match="NaN or infinite"):
         function([0.5, bad, 0.7])
@@ -112,31 +113,12 @@ def test_difference_of_means_at_its_edges():
             difference_of_means(mean, std, 3, 0.5, 0.1, 3)
 
 
-def test_intervals_overlap():
-    assert intervals_overlap((0.0, 1.0), (0.5, 2.0))
-    assert intervals_overlap((0.0, 3.0), (1.0, 2.0))
-    assert intervals_overlap((0.0, 1.0), (1.0, 2.0))
-    assert not intervals_overlap((0.0, 1.0), (1.1, 2.0))
-    assert not intervals_overlap((1.1, 2.0), (0.0, 1.0))
-    with pytest.raises(ValueError, match="fewer than two"):
-        intervals_overlap((0.0, 1.0), interval_of_mean(0.5, math.nan, 1))
-
-
 @pytest.mark.parametrize("scores", [[0.3], [0.5, 0.5, 0.9], [0.61, 0.2, 0.65, 0.4], [0.7] * 4])
 def test_expected_best_is_the_mean_over_every_possible_draw(scores):
     for k in range(1, len(scores) + 1):
         best = [max(draw) for draw in itertools.product(scores, repeat=k)]
         assert expected_best(scores, k) == pytest.approx(math.fsum(best) / len(best), **TIGHT)
         assert expected_best_std(scores, k) == pytest.approx(np.std(best), rel=1e-12, abs=1e-8)
-
-
-def test_expected_best_curve():
-    curve = expected_best_curve(SCORES)
-    assert curve == pytest.approx([expected_best(SCORES, k) for k in range(1, 6)], **TIGHT)
-    assert curve[0] == pytest.approx(np.mean(SCORES))
-    assert (np.diff(curve) > 0).all()
-    assert curve[-1] < max(SCORES)
-    assert expected_best_curve([]).shape == (0,)
 
 
 @pytest.mark.parametrize(("scores", "k"), [(SCORES, 0), (SCORES, 6), ([], 1)])
