@@ -47,10 +47,11 @@ _PAPER_NOTE = (
 )
 _PAIRED_NOTE = (
     "paired by seed: mean difference with Student's 95 % interval; P(improvement): of a run here over one there, all "
-    "pairs of runs counted, ties half, and with how many seeds it is better; p (seeds): sign-flip permutation test, which cannot fall below {least:.2g} with {n} seeds; p (examples): these runs' "
-    "predictions swapped example by example (1,000 draws), about other examples and not other seeds; both adjusted "
-    "by Holm over all {tests} lines of this comparison; * below 0.05, ** 0.01, *** 0.001; bootstrap: paired and not "
-    "adjusted; with few seeds its p over seeds is far too small"
+    "pairs of runs counted, ties half, and with how many seeds it is better; p (seeds): sign-flip permutation test, "
+    "which cannot fall below {least:.2g} with {n} seeds; p (examples): these runs' predictions swapped example by "
+    "example (1,000 draws), about other examples and not other seeds; both adjusted by Holm over all {tests} lines of "
+    "this comparison; * below 0.05, ** 0.01, *** 0.001; bootstrap: paired and not adjusted; with few seeds its p over "
+    "seeds is far too small"
 )
 
 
@@ -161,7 +162,7 @@ def _expected(result: Result | None, k: int) -> Pieces:
 
 @dataclass(frozen=True)
 class _Compared:
-    """One row against the baseline on one task; NaN where nothing can be said. ``bootstrap``: p over seeds, examples."""
+    """One row against the baseline on one task; NaN where nothing can be said. ``bootstrap``: over seeds, examples."""
 
     paired: Paired
     improvement: float = math.nan
