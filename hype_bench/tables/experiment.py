@@ -66,13 +66,14 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
 
 def experiment_tables(plan: Plan, statuses: Mapping[str, RunStatus], found: Mapping[Place, Result]) -> list[Table]:
     """A table per block: rows and tasks in the order of the plan, and the mean over tasks if there are several."""
-    blocks: dict[str, dict[Row, dict[str, Cell]]] = defaultdict(lambda: defaultdict(dict))
+    blocks: dict[str, dict[Row, dict[str, Result]]] = defaultdict(lambda: defaultdict(dict))
     for (block, row, task), result in found.items():
-        blocks[block][row][task] = result.chosen.cell
-    return [_table(block, rows, plan, statuses) for block, rows in blocks.items()]
+        blocks[block][row][task] = result
+    return [_table(block, results, plan, statuses) for block, results in blocks.items()]
 
 
-def _table(block: str, rows: dict[Row, dict[str, Cell]], plan: Plan, statuses: Mapping[str, RunStatus]) -> Table:
+def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan, statuses: Mapping[str, RunStatus]) -> Table:
+    rows = {row: {task: result.chosen.cell for task, result in of_row.items()} for row, of_row in results.items()}
     tasks = list(dict.fromkeys(task for cells in rows.values() for task in cells))
     if len(tasks) > 1:
         for cells in rows.values():
@@ -80,7 +81,7 @@ def _table(block: str, rows: dict[Row, dict[str, Cell]], plan: Plan, statuses: M
     wanted = {run.identity for run in plan.runs if run.block == block}
     begun = [statuses[name] for name in sorted(wanted) if name in statuses]
     notes = notes_of([run for run in begun if (run.record or run.request or {}).get("label")], rows)
-    notes += [*_unreachable(plan, block), *_configurations(plan, block)]
+    notes += [*_unreachable(plan, block), *_configurations(results)]
     return Table(block, [*tasks, AVERAGE] if len(tasks) > 1 else tasks, rows, notes)
 
 
@@ -132,17 +133,15 @@ def _unreachable(plan: Plan, block: str) -> list[Note]:
     return [Note(f"{', '.join(sorted(tasks))}: {problem}", frozenset(tasks)) for problem, tasks in problems.items()]
 
 
-def _configurations(plan: Plan, block: str) -> list[Note]:
+def _configurations(results: dict[Row, dict[str, Result]]) -> list[Note]:
     """How much search each row got, where it is not the same for all."""
-    tried: dict[str, set[tuple[tuple[str, str], ...]]] = defaultdict(set)
-    for run in plan.runs:
-        if run.block == block:
-            tried[_row_of(run).title].add(tuple(run.configuration.items()))
-    if max(map(len, tried.values())) == 1:
+    tried = {
+        row.title: len({tuple(one.configuration.items()) for result in of_row.values() for one in result.candidates})
+        for row, of_row in results.items()
+    }
+    if max(tried.values()) == 1:
         return []
-    return [
-        Note("configurations: " + "; ".join(f"{title} {len(found)}" for title, found in tried.items()), frozenset())
-    ]
+    return [Note("configurations: " + "; ".join(f"{title} {n}" for title, n in tried.items()), frozenset())]
 
 
 def collapsed(plan: Plan, statuses: Mapping[str, RunStatus]) -> int:
