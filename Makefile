@@ -1,5 +1,6 @@
 # make demo    install, fine-tune real MiniLM weights with and without HyPe over three seeds, print the table
 # make test    install, check style and types, run the tests (below 10 minutes on 2 cores)
+# make test-slow, make test-engines    what takes longer: large folders and tables; Ray (0.4 GB) and, as root, SLURM
 # make table1 ... table18, make tables    the tables of the paper; scope=small or scope=smoke for a laptop
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +10,7 @@ TABLES := table1 table2 table3 table4 table5 table8 table9 table12 table16 table
 scope := paper
 RESULTS := results$(if $(filter-out paper,$(scope)),/$(scope))
 
-.PHONY: demo test test-slow bench bench-methods docs tables $(TABLES)
+.PHONY: demo test test-slow test-engines bench bench-methods docs tables $(TABLES)
 
 demo: $(INSTALLED)
 	$(BIN)/python run.py -m experiment=demo results_dir=results/demo
@@ -28,6 +29,10 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -m slow
+
+test-engines: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,ray]"
+	$(BIN)/pytest -m "slow or not slow" tests/sweeps/test_engines.py tests/sweeps/test_slurm.py
 
 bench: $(INSTALLED)
 	$(BIN)/python scripts/bench.py
