@@ -44,7 +44,7 @@ class Result:
 
 
 def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Place, Result]:
-    """Every cell of the plan, in its order.
+    """Every cell of the plan: block by block and row by row, in the order in which the plan first names them.
 
     Args:
         statuses: identity -> what became of the run; one that is not there has not begun.
@@ -55,7 +55,9 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
         places[run.block, _row_of(run), run.task].append(run)
     select = RULES[rule][0]
     found = {}
-    for place, runs in places.items():
+    names = dict.fromkeys(name for block, row, _ in places for name in (block, row))
+    order: dict[str | Row, int] = {name: number for number, name in enumerate(names)}
+    for place, runs in sorted(places.items(), key=lambda item: (order[item[0][0]], order[item[0][1]])):
         candidates = _candidates(runs, statuses)
         chosen = select(candidates)
         found[place] = Result(runs, candidates, chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,8 +40,11 @@ def _subset(runs: list[RunStatus]) -> Note | None:
     parts: dict[str, set[str]] = defaultdict(set)
     for run in runs:
         parts[_label(run)["task"]] |= _parts(run.record or run.request or {})
-    named = [f"{task} ({'; '.join(sorted(which))})" for task, which in sorted(parts.items()) if which]
-    tasks = frozenset(task for task, which in parts.items() if which)
+    alike: dict[str, list[str]] = defaultdict(list)
+    for task in sorted(task for task, which in parts.items() if which):
+        alike["; ".join(sorted(parts[task]))].append(task)
+    named = [f"{', '.join(tasks)} ({which})" for which, tasks in alike.items()]
+    tasks = frozenset(itertools.chain(*alike.values()))
     return Note(f"subset: only a part of the data of {', '.join(named)}", tasks) if named else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,12 @@ def test_a_further_split_is_a_column_of_the_same_choice(plan: Plan, statuses: di
     tables = experiment_tables(plan, statuses, results(plan, statuses, "paper"))
     assert tables[0].columns == ["rte", "rte/mismatched", "mrpc", "average"]
     assert {cells["rte/mismatched"].mean for cells in tables[0].rows.values()} == {0.25}
+
+
+def test_cells_come_row_by_row_however_the_plan_mixes_them() -> None:
+    runs = [planned(method, task, 1) for task in METRIC for method in ("vanilla", "hype_n")]
+    found = results(Plan("mine", "", "paper", None, [], "", runs), {}, "paper")
+    assert [(row.method, task) for _, row, task in found] == list(itertools.product(("vanilla", "hype_n"), METRIC))
 
 
 def test_diverged_runs_are_counted(plan: Plan, statuses: dict[str, RunStatus]) -> None:
