@@ -30,6 +30,7 @@ FILES = {
     ("qqp", "test"): "QQP.tsv",
     ("mnli", "test_matched"): "MNLI-m.tsv",
     ("mnli", "test_mismatched"): "MNLI-mm.tsv",
+    ("mnli", "ax/test"): "AX.tsv",
     ("qnli", "test"): "QNLI.tsv",
     ("rte", "test"): "RTE.tsv",
     ("wnli", "test"): "WNLI.tsv",

@@ -226,3 +226,23 @@ def test_submit_writes_a_zip_for_every_row(command: Any, warm: Any, tmp_path: Pa
         assert set(archive.namelist()) == {"CoLA.tsv", "STS-B.tsv"} < set(FILES.values())
         rows = archive.read("CoLA.tsv").decode().splitlines()
         assert (rows[0], len(rows)) == ("index\tprediction", 1064)
+
+
+def test_a_submission_of_mnli_has_the_diagnostics(command: Any, warm: Any, tmp_path: Path) -> None:
+    """GLUE's AX has no training data: what was trained on MNLI predicts it."""
+    root, sizes = tmp_path / "data", {"mnli/train": 48, "mnli/validation_matched": 12}
+    sizes |= {"mnli/test_matched": 7, "mnli/test_mismatched": 5, "ax/test": 3}
+    for name, size in sizes.items():
+        path = root / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        texts = [f"{name} says {i}" for i in range(size)]
+        labels = [-1 if "test" in name else i % 3 for i in range(size)]
+        pd.DataFrame({"premise": texts, "hypothesis": texts, "label": labels}).to_parquet(path)
+    options = ("experiment=table12", "scope=smoke", "model=tiny_bert", f"data.root={root}", "task=mnli", "seed=1")
+    assert warm("-m", *options, "method=vanilla").returncode == 0
+    assert command("submit", "table12", program="hype_bench.cli").returncode == 0
+    (file,) = (tmp_path / "submissions").iterdir()
+    with zipfile.ZipFile(file) as archive:
+        rows = {name: archive.read(name).decode().splitlines()[1:] for name in archive.namelist()}
+    assert {name: len(lines) for name, lines in rows.items()} == {"MNLI-m.tsv": 7, "MNLI-mm.tsv": 5, "AX.tsv": 3}
+    assert {line.split("\t")[1] for line in rows["AX.tsv"]} <= {"entailment", "neutral", "contradiction"}

@@ -8,6 +8,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ _NO_SPLIT = re.compile(r"(Unknown|Bad) split", re.IGNORECASE)  # in the words of
 def read_split(task: TaskConfig, data: DataConfig, split: str) -> pd.DataFrame | None:
     """The rows of one split as they lie at the source, or None if the source has no such split.
 
+    Args:
+        split: its name; ``ax/test`` is the split ``test`` of what lies beside the task, in ``ax``.
+
     Raises:
         UserError: the source cannot be reached or read; the message names the ways out.
     """
@@ -31,9 +35,11 @@ def read_split(task: TaskConfig, data: DataConfig, split: str) -> pd.DataFrame |
     if task.source is None:
         file = {task.train_split: task.train_file, "validation": task.validation_file}.get(split)
         return None if file is None else read_file(Path(file).expanduser())
+    beside, _, split = split.rpartition("/")
+    source = replace(task.source, config=beside, folder=beside) if beside else task.source
     if data.root is not None:
-        return _read_folder(task.source, Path(data.root).expanduser(), split)
-    return _read_hub(task.source, split)
+        return _read_folder(source, Path(data.root).expanduser(), split)
+    return _read_hub(source, split)
 
 
 def place(task: TaskConfig, data: DataConfig) -> str:

@@ -3,6 +3,7 @@
 import logging
 
 import datasets
+import pandas as pd
 import pytest
 
 from hype_bench.config import DataConfig, SourceConfig, TaskConfig, UserError
@@ -129,3 +130,14 @@ def test_a_data_root_keeps_the_hub_out_of_it(task, hub, tmp_path):
     (tmp_path / "rte").mkdir()
     assert read_split(task, DataConfig(root=str(tmp_path)), "train") is None
     assert asked == []
+
+
+def test_a_split_of_what_lies_beside_the_task(task, hub, tmp_path):
+    asked = hub(lambda **asked: labelled())
+    assert len(read_split(task, DataConfig(), "ax/test")) == 3
+    assert asked == [("somebody/glue", "ax", "test", None)]
+    (tmp_path / "ax").mkdir()
+    pd.DataFrame({"premise": ["a"]}).to_parquet(tmp_path / "ax" / "test.parquet")
+    assert read_split(task, DataConfig(root=str(tmp_path)), "ax/test").premise.tolist() == ["a"]
+    with pytest.raises(UserError, match=r"must hold ay/<split>\.parquet"):
+        read_split(task, DataConfig(root=str(tmp_path)), "ay/test")
