@@ -42,10 +42,13 @@ def test_the_first_lines_are_the_command_that_runs_it(name: str) -> None:
     assert f"\nname: {name}\n" in text
 
 
+LARGE = ("table4", "table5", "table12", "table16")  # thousands of runs
 WITH_SCOPES = [(name, scope) for name in ("table2", "table12", "table18") for scope in ("small", "smoke")]
+WITH_SCOPES += [(name, "smoke") for name in LARGE if name != "table12"]
+IN_PAPER = [pytest.param(name, "paper", marks=[pytest.mark.slow] * (name in LARGE)) for name in EXPERIMENTS]
 
 
-@pytest.mark.parametrize(("name", "scope"), [*((name, "paper") for name in EXPERIMENTS), *WITH_SCOPES])
+@pytest.mark.parametrize(("name", "scope"), [*IN_PAPER, *WITH_SCOPES])
 def test_every_experiment_plans_in_every_scope(name: str, scope: str) -> None:
     """Without data or weights: each run is composed and checked, and its problem is said, not raised."""
     plan = plan_for(f"experiment={name}", f"scope={scope}")
@@ -59,10 +62,10 @@ def test_every_experiment_plans_in_every_scope(name: str, scope: str) -> None:
 PRINTED = {1: 48, 2: 12, 3: 27, 4: 32, 5: 48, 8: 28, 9: 12, 12: 0, 16: 64, 17: 12, 18: 24}
 
 
-LARGE = (4, 5, 12, 16)  # thousands of runs
+BY_NUMBER = [pytest.param(n, marks=[pytest.mark.slow] * (f"table{n}" in LARGE)) for n in PRINTED]
 
 
-@pytest.mark.parametrize("number", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in PRINTED])
+@pytest.mark.parametrize("number", BY_NUMBER)
 def test_every_printed_cell_has_its_runs(number: int) -> None:
     """Each cell of the paper's table is the counterpart of one cell of ours (test scores need GLUE's server)."""
     found = results(plan_for(f"experiment=table{number}", "scope=paper"), {}, "paper")
