@@ -117,7 +117,7 @@ def test_two_sweeps_at_once(warm: Any, tmp_path: Path, undisturbed: tuple[str, d
 
 
 def test_interrupted_by_the_user(warm: Any, tmp_path: Path) -> None:
-    long = [word.replace("max_steps=40", "max_steps=400") for word in SWEEP]  # it must not end before it is told to
+    long = [word.replace("max_steps=40", "max_steps=160") for word in SWEEP]  # it must not end before it is told to
     sweep = warm.start(*long)
     while not done(tmp_path / "results"):
         time.sleep(0.01)
