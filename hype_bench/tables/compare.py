@@ -118,8 +118,8 @@ def against_method(
         ("P(improvement)", "seeds won"),
         ("p (seeds)", "Holm"),
         ("p (examples)", "Holm"),
+        ("bootstrap p", "seeds, examples"),
     ]
-    columns.append(("bootstrap p", "seeds, examples"))
     n = max(line.paired.n for line in compared)
     note = _PAIRED_NOTE.format(least=least_p(n), n=n, tests=len(pairs))
     sheets: dict[str, Sheet] = {}

@@ -55,9 +55,9 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
         places[run.block, _row_of(run), run.task].append(run)
     select = RULES[rule][0]
     found = {}
-    names = dict.fromkeys(name for block, row, _ in places for name in (block, row))
-    order: dict[str | Row, int] = {name: number for number, name in enumerate(names)}
-    for place, runs in sorted(places.items(), key=lambda item: (order[item[0][0]], order[item[0][1]])):
+    blocks, rows = (list(dict.fromkeys(place[part] for place in places)) for part in (0, 1))
+    for place in sorted(places, key=lambda place: (blocks.index(place[0]), rows.index(place[1]))):
+        runs = places[place]
         candidates = _candidates(runs, statuses)
         chosen = select(candidates)
         found[place] = Result(runs, candidates, chosen)

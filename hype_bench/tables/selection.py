@@ -72,7 +72,8 @@ RULES: Mapping[str, tuple[Rule, str]] = {
 
 def _best(candidates: Sequence[Candidate], scores: Callable[[Candidate], Cell]) -> Chosen:
     """A cell that lacks runs gets no number: the missing ones might have been chosen."""
-    ended, planned = (sum(getattr(candidate, what) for candidate in candidates) for what in ("ended", "planned"))
+    ended = sum(candidate.ended for candidate in candidates)
+    planned = sum(candidate.planned for candidate in candidates)
     if ended < planned:
         return _none(candidates, f"{ended} of {planned} runs")
     best = max(candidates, key=lambda candidate: (scores(candidate).n, _or_least(scores(candidate).mean)))

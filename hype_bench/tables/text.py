@@ -75,6 +75,7 @@ def to_csv(tables: Sequence[Table], caption: str = CAPTION, intervals: bool = Fa
                     settings = " ".join(f"{key}={value}" for key, value in row.settings)
                     task = column.partition("/")[0]
                     notes = "; ".join(note.text for note in table.notes if task in note.tasks)
+                    ends = ([repr(end) for end in _ends(cell)] or ["", ""]) if intervals else []
                     writer.writerow(
                         [
                             table.model,
@@ -82,7 +83,7 @@ def to_csv(tables: Sequence[Table], caption: str = CAPTION, intervals: bool = Fa
                             row.method,
                             settings,
                             *_csv_cell(cell),
-                            *((list(map(repr, _ends(cell))) or ["", ""]) if intervals else ()),
+                            *ends,
                             notes,
                         ]
                     )

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,10 @@ def said(command: list[str], environment: dict[str, str]) -> str:
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
     until = time.monotonic() + seconds
-    while not is_so():
+    while True:
+        with suppress(subprocess.CalledProcessError):  # SLURM does not answer yet
+            if is_so():
+                return
         assert time.monotonic() < until
         time.sleep(0.2)
 
