@@ -154,8 +154,8 @@ def _expected(result: Result | None, k: int) -> Pieces:
     if result is None:
         return "-", "", ""
     means = [cell.mean for cell in result.tried]
-    if result.chosen.why or not all(map(math.isfinite, means)):
-        return "X", "", f" ({result.chosen.why or 'nan'})"
+    if result.chosen.cell.missing or not all(map(math.isfinite, means)):
+        return "X", "", f" ({result.chosen.cell.missing or 'nan'})"
     spread = expected_best_std(means, k)
     return f"{100 * expected_best(means, k):.2f}", f" ± {100 * spread:.2f}", f" ({len(means)})"
 

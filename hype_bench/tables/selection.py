@@ -30,16 +30,14 @@ class Candidate:
 
 @dataclass
 class Chosen:
-    """What a rule made of a cell's candidates. ``further``: as in :class:`Candidate`."""
+    """What a rule made of a cell's candidates: ``cell.missing`` says why there is no number, if there is none.
+
+    ``further``: as in :class:`Candidate`.
+    """
 
     cell: Cell
     configuration: dict[str, str] = field(default_factory=dict)
     further: dict[str, Cell] = field(default_factory=dict)
-
-    @property
-    def why(self) -> str:
-        """Why there is no number, if there is none."""
-        return self.cell.missing
 
 
 Rule = Callable[[Sequence[Candidate]], Chosen]

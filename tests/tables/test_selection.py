@@ -39,7 +39,7 @@ def test_the_mean_over_seeds_decides_not_the_best_seed() -> None:
 def test_a_missing_run_leaves_no_number(rule: object) -> None:
     late = candidate("late", [0.1], [0.1], planned=2, unfinished={"running": 1})
     chosen = rule([HIGH, late])  # type: ignore[operator]
-    assert chosen.why == "3 of 4 runs"
+    assert chosen.cell.missing == "3 of 4 runs"
     assert chosen.cell.n == 0
     assert chosen.cell.unfinished == {"running": 1}
 
@@ -48,7 +48,7 @@ def test_a_diverged_run_has_ended_and_its_configuration_is_second_choice() -> No
     fallen = candidate("fallen", [0.99], planned=2, unfinished={"diverged": 1})
     assert by_dev_score([fallen, LOW]).configuration == {"rate": "low"}
     only = by_dev_score([fallen])
-    assert (only.why, only.cell.scores, only.cell.unfinished) == ("", {1: 0.99}, {"diverged": 1})
+    assert (only.cell.missing, only.cell.scores, only.cell.unfinished) == ("", {1: 0.99}, {"diverged": 1})
 
 
 def test_nan_is_never_the_best() -> None:
@@ -56,5 +56,5 @@ def test_nan_is_never_the_best() -> None:
 
 
 def test_rules_say_what_they_lack() -> None:
-    assert by_heldout_score([candidate("a", [0.5, 0.6])]).why == "no held-out scores"
-    assert without_search([LOW]).why == "no default"
+    assert by_heldout_score([candidate("a", [0.5, 0.6])]).cell.missing == "no held-out scores"
+    assert without_search([LOW]).cell.missing == "no default"
