@@ -88,14 +88,16 @@ def disk_of(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 
 class Started:
-    """A running ``run.py`` of the fixture ``warm``."""
+    """A running program of the fixture ``warm``."""
 
-    def __init__(self, door: Path, arguments: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, door: Path, program: str, arguments: Sequence[str], folder: Path, environment: dict[str, str]
+    ) -> None:
         self.arguments, self.output = arguments, Path(tempfile.mkdtemp(dir=door.parent))
         self.connection = socket.socket(socket.AF_UNIX)
         self.connection.connect(str(door))
         self.stream = self.connection.makefile("rw")
-        request = {"arguments": arguments, "folder": str(folder), "environment": environment}
+        request = {"program": program, "arguments": arguments, "folder": str(folder), "environment": environment}
         request |= {name: str(self.output / name) for name in ("output", "errors")}
         print(json.dumps(request), file=self.stream, flush=True)
         self.pid = int(self.stream.readline())
@@ -104,7 +106,7 @@ class Started:
         with self.connection, self.stream:
             if not select.select([self.connection], [], [], timeout)[0]:
                 os.kill(self.pid, signal.SIGKILL)
-                raise TimeoutError(f"run.py {' '.join(self.arguments)} did not end within {timeout} s")
+                raise TimeoutError(f"{' '.join(self.arguments)} did not end within {timeout} s")
             code = int(self.stream.readline())
         texts = [(self.output / name).read_text() for name in ("output", "errors")]
         return subprocess.CompletedProcess(list(self.arguments), code, *texts)
@@ -117,7 +119,7 @@ class Started:
 
 
 class Warm:
-    """Starts ``run.py`` in processes that need not import anything (tests/warm.py)."""
+    """Starts ``run.py``, or another program, in processes that need not import anything (tests/warm.py)."""
 
     def __init__(self, door: Path, folder: Path) -> None:
         self.door, self.folder = door, folder
@@ -125,10 +127,10 @@ class Warm:
     def __call__(self, *arguments: str, timeout: float = 120, **how: Any) -> subprocess.CompletedProcess[str]:
         return self.start(*arguments, **how).wait(timeout)
 
-    def start(self, *arguments: str, env: dict[str, str | None] | None = None) -> Started:
+    def start(self, *arguments: str, program: str = "run.py", env: dict[str, str | None] | None = None) -> Started:
         """``env`` adds to the environment, and takes away what is None in it."""
         environment = {name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None}
-        return Started(self.door, arguments, self.folder, environment)
+        return Started(self.door, program, arguments, self.folder, environment)
 
 
 @pytest.fixture(scope="session")
@@ -153,5 +155,5 @@ def warm_in(warm_door: Path) -> Callable[[Path], Warm]:
 
 @pytest.fixture
 def warm(warm_in: Callable[[Path], Warm], tmp_path: Path) -> Warm:
-    """Runs ``run.py`` with some arguments in a temporary folder, as ``command`` does, but starts in 0.1 s."""
+    """Runs ``python run.py ...`` (or another program) in a temporary folder as ``command`` does, but starts at once."""
     return warm_in(tmp_path)

@@ -54,9 +54,9 @@ def test_what_is_done_is_not_launched(swept: tuple[Path, Any], warm_in: Any) -> 
     assert again.returncode == 0
 
 
-def test_the_table_is_there_afterwards_in_every_format(swept: tuple[Path, Any], command: Any) -> None:
+def test_the_table_is_there_afterwards_in_every_format(swept: tuple[Path, Any], warm: Any) -> None:
     place, ended = swept
-    found = command("table", "table1", "--results-dir", str(place / "results"), program="hype_bench.cli")
+    found = warm("table", "table1", "--results-dir", str(place / "results"), program="hype_bench.cli")
     assert found.returncode == 0, found.stderr
     assert found.stdout.strip() in ended.stdout
     for format, sign in (
@@ -66,9 +66,7 @@ def test_the_table_is_there_afterwards_in_every_format(swept: tuple[Path, Any], 
         ("html", "<table>"),
     ):
         compared = ("--compare", "vanilla", "--format", format)
-        written = command(
-            "table", "table1", *compared, "--results-dir", str(place / "results"), program="hype_bench.cli"
-        )
+        written = warm("table", "table1", *compared, "--results-dir", str(place / "results"), program="hype_bench.cli")
         assert sign in written.stdout
         assert "hype_n, demo_rte" in written.stdout.replace(r"\_", "_")
 
@@ -85,14 +83,14 @@ def test_the_table_is_there_afterwards_in_every_format(swept: tuple[Path, Any], 
         (["submit", "table1"], "no cell of table1 has all its runs with predictions of a test set"),
     ],
 )
-def test_a_mistake_is_one_line(swept: tuple[Path, Any], command: Any, arguments: list[str], sentence: str) -> None:
-    ended = command(*arguments, "--results-dir", str(swept[0] / "results"), program="hype_bench.cli")
+def test_a_mistake_is_one_line(swept: tuple[Path, Any], warm: Any, arguments: list[str], sentence: str) -> None:
+    ended = warm(*arguments, "--results-dir", str(swept[0] / "results"), program="hype_bench.cli")
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1
     assert sentence in ended.stderr
 
 
-def test_records_of_two_formats_are_not_mixed(swept: tuple[Path, Any], command: Any, tmp_path: Path) -> None:
+def test_records_of_two_formats_are_not_mixed(swept: tuple[Path, Any], warm: Any, tmp_path: Path) -> None:
     place, _ = swept
     (tmp_path / "results").symlink_to(place / "results")
     folder = sorted(place.glob("results/runs/*"))[0]
@@ -101,7 +99,7 @@ def test_records_of_two_formats_are_not_mixed(swept: tuple[Path, Any], command: 
     changed["parts"]["format"] = 1
     try:
         (folder / "result.json").write_text(json.dumps(changed))
-        ended = command("table", "table1", program="hype_bench.cli")
+        ended = warm("table", "table1", program="hype_bench.cli")
         assert ended.returncode == 2
         assert "code formats 1 and 2" in ended.stderr
     finally:
@@ -137,18 +135,18 @@ def test_fail_fast_begins_nothing_after_a_failure(warm: Any, tmp_path: Path) -> 
     assert without.stdout.count("no such folder") == 3  # as it fails, under the table and in the list of failures
 
 
-def test_plan_says_what_there_is_to_do_and_runs_nothing(command: Any, tmp_path: Path) -> None:
-    ended = command("plan", *TINY[1:], *FEW, program="hype_bench.cli")
+def test_plan_says_what_there_is_to_do_and_runs_nothing(warm: Any, tmp_path: Path) -> None:
+    ended = warm("plan", *TINY[1:], *FEW, program="hype_bench.cli")
     assert ended.returncode == 0, ended.stderr
     assert "12" in ended.stdout
     assert not (tmp_path / "results" / "runs").exists()
     assert len(read_plan(tmp_path / "results", "table1").runs) == 14
-    wrong = command("plan", "experiment=table1", "task=nonsense", program="hype_bench.cli")
+    wrong = warm("plan", "experiment=table1", "task=nonsense", program="hype_bench.cli")
     assert wrong.returncode == 2
     assert len(wrong.stderr.splitlines()) == 1
 
 
-def test_retry_runs_again_what_failed_and_clean_removes_it(warm: Any, command: Any, tmp_path: Path) -> None:
+def test_retry_runs_again_what_failed_and_clean_removes_it(warm: Any, tmp_path: Path) -> None:
     options = ("model=tiny_bert", "task=demo_rte", "tracker=none", "training.max_steps=2", "seed=1", *FEW)
     assert warm(*options).returncode == 0
     (folder,) = (tmp_path / "results" / "runs").iterdir()
@@ -156,15 +154,15 @@ def test_retry_runs_again_what_failed_and_clean_removes_it(warm: Any, command: A
     before = json.loads(result.read_text())
     result.unlink()
     (folder / "failure.txt").write_text("Traceback\nRuntimeError: the lights went out\n")
-    shown = command("clean", program="hype_bench.cli")
+    shown = warm("clean", program="hype_bench.cli")
     assert f"would remove {folder.relative_to(tmp_path)} (failed: tiny_bert demo_rte vanilla seed 1)" in shown.stdout
     assert folder.is_dir()
-    again = command("retry", program="hype_bench.cli")
+    again = warm("retry", program="hype_bench.cli")
     assert again.returncode == 0, again.stdout + again.stderr
     assert json.loads(result.read_text())["scores"] == before["scores"]
-    assert "nothing failed" in command("retry", program="hype_bench.cli").stdout
+    assert "nothing failed" in warm("retry", program="hype_bench.cli").stdout
     result.unlink()
-    removed = command("clean", "--incomplete", program="hype_bench.cli")
+    removed = warm("clean", "--incomplete", program="hype_bench.cli")
     assert "removed" in removed.stdout
     assert not folder.exists()
 
@@ -214,10 +212,10 @@ def test_a_submission_in_glues_words(task: str, labels: list[str], expected: lis
     assert text == f"index\tprediction\n0\t{expected[0]}\n1\t{expected[1]}\n"
 
 
-def test_submit_writes_a_zip_for_every_row(command: Any, warm: Any, tmp_path: Path, data_root: Path) -> None:
+def test_submit_writes_a_zip_for_every_row(warm: Any, tmp_path: Path, data_root: Path) -> None:
     options = ("-m", "experiment=table12", "scope=smoke", "model=tiny_bert", f"data.root={data_root}", "task=cola,stsb")
     assert warm(*options, "seed=1,2", "method=vanilla,hype_n").returncode == 0
-    ended = command("submit", "table12", program="hype_bench.cli")
+    ended = warm("submit", "table12", program="hype_bench.cli")
     assert ended.returncode == 0, ended.stderr
     assert "GLUE also wants SST-2.tsv" in ended.stdout
     files = sorted((tmp_path / "submissions").iterdir())
@@ -228,7 +226,7 @@ def test_submit_writes_a_zip_for_every_row(command: Any, warm: Any, tmp_path: Pa
         assert (rows[0], len(rows)) == ("index\tprediction", 1064)
 
 
-def test_a_submission_of_mnli_has_the_diagnostics(command: Any, warm: Any, tmp_path: Path) -> None:
+def test_a_submission_of_mnli_has_the_diagnostics(warm: Any, tmp_path: Path) -> None:
     """GLUE's AX has no training data: what was trained on MNLI predicts it."""
     root, sizes = tmp_path / "data", {"mnli/train": 48, "mnli/validation_matched": 12}
     sizes |= {"mnli/test_matched": 7, "mnli/test_mismatched": 5, "ax/test": 3}
@@ -240,7 +238,7 @@ def test_a_submission_of_mnli_has_the_diagnostics(command: Any, warm: Any, tmp_p
         pd.DataFrame({"premise": texts, "hypothesis": texts, "label": labels}).to_parquet(path)
     options = ("experiment=table12", "scope=smoke", "model=tiny_bert", f"data.root={root}", "task=mnli", "seed=1")
     assert warm("-m", *options, "method=vanilla").returncode == 0
-    assert command("submit", "table12", program="hype_bench.cli").returncode == 0
+    assert warm("submit", "table12", program="hype_bench.cli").returncode == 0
     (file,) = (tmp_path / "submissions").iterdir()
     with zipfile.ZipFile(file) as archive:
         rows = {name: archive.read(name).decode().splitlines()[1:] for name in archive.namelist()}

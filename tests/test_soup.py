@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from tests.conftest import Command, Warm
+from tests.conftest import Warm
 
 SWEEP = [
     "-m", "model=tiny_bert", "task=demo_rte", "tracker=none", "seed=1,2,3",
@@ -37,8 +37,8 @@ def place(swept: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["uniform", "greedy"])
-def test_a_soup_stands_in_the_table_beside_its_members(kind: str, place: Path, command: Command) -> None:
-    made = command("soup", kind, program="hype_bench.cli")
+def test_a_soup_stands_in_the_table_beside_its_members(kind: str, place: Path, warm: Warm) -> None:
+    made = warm("soup", kind, program="hype_bench.cli")
     assert made.returncode == 0, made.stderr
     assert f"done: tiny_bert demo_rte vanilla+soup_{kind} of 3 runs: accuracy" in made.stdout
     (soup,) = [record for record in records(place) if record["label"]["method"] == f"vanilla+soup_{kind}"]
@@ -48,10 +48,10 @@ def test_a_soup_stands_in_the_table_beside_its_members(kind: str, place: Path, c
     assert 1 <= len(members) <= 3
     found = [name for name in weights if is_mean(weights[name], [weights[m] for m in members])]
     assert len(set(found) - set(members if len(members) == 1 else ())) == 1, own
-    table = command("table", program="hype_bench.cli").stdout
+    table = warm("table", program="hype_bench.cli").stdout
     assert f"vanilla+soup_{kind}" in table
     assert "data.selection_examples=30" in table
-    again = command("soup", kind, program="hype_bench.cli")
+    again = warm("soup", kind, program="hype_bench.cli")
     assert again.stdout.startswith("done before: ")
 
 
@@ -61,16 +61,16 @@ def is_mean(found: Any, members: list[Any]) -> bool:
     )
 
 
-def test_a_greedy_soup_is_scored_on_rows_that_no_run_saw(place: Path, command: Command) -> None:
-    command("soup", "greedy", program="hype_bench.cli")
+def test_a_greedy_soup_is_scored_on_rows_that_no_run_saw(place: Path, warm: Warm) -> None:
+    warm("soup", "greedy", program="hype_bench.cli")
     (soup,) = [record for record in records(place) if "soup_greedy" in record["label"]["method"]]
     assert 0 <= soup["facts"]["selection_score"] <= 1
     assert soup["facts"]["selection_score"] * 30 == pytest.approx(round(soup["facts"]["selection_score"] * 30))
 
 
-def test_what_a_soup_cannot_be_made_of(warm: Warm, tmp_path: Path, command: Command) -> None:
+def test_what_a_soup_cannot_be_made_of(warm: Warm, tmp_path: Path) -> None:
     def complaint(*arguments: str) -> str:
-        ended = command(*arguments, program="hype_bench.cli")
+        ended = warm(*arguments, program="hype_bench.cli")
         assert ended.returncode == 2
         assert ended.stderr.count("\n") == 1
         return ended.stderr

@@ -12,26 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose as compose_config
-from hydra import initialize_config_dir
 from torch.utils.data import SequentialSampler
 from transformers import DataCollatorWithPadding, TrainingArguments
 
-from hype_bench.config import RunConfig, resolve
-from hype_bench.main import CONF
+from hype_bench.config import RunConfig
 from hype_bench.methods import FreeLB, HyPe, RDrop
 from hype_bench.methods.base import Method, attach
 from hype_bench.methods.registry import build, discover
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_tokenizer
 from hype_bench.options import UserError
-from hype_bench.tasks.data import load
 from hype_bench.trainer import MethodTrainer
 from hype_bench.training import loop
 from hype_bench.training.batches import training_order
 from hype_bench.training.optimizer import clip_gradients, make_optimizer, make_schedule, parameter_groups
 from hype_bench.training.seeds import derive
 from hype_bench.training.tokens import Tokens, tokenise
+from tests.composed import configured, loaded
 from tests.methods.tiny import OPTIONS, anatomy, batch_of, tiny
 
 UPDATES = 6
@@ -40,13 +37,11 @@ NAMES = list(discover())
 
 
 def config(task: str = "demo_rte") -> RunConfig:
-    overrides = [
-        "model=tiny_bert", f"task={task}", "tracker=none", "seed=7", "training.packing=off", "training.dropout=0.0",
+    return configured(
+        "model=tiny_bert", f"task={task}", "seed=7", "training.packing=off", "training.dropout=0.0",
         f"training.max_steps={UPDATES}", "training.warmup_steps=2", "training.learning_rate=1e-4",
-        "training.batch_size=8", "data.max_train_examples=48", "data.max_eval_examples=8",
-    ]  # fmt: skip
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolve(compose_config("config", overrides=overrides))
+        "training.batch_size=8", "data.max_eval_examples=8",
+    )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +67,7 @@ def methods_of(name: str) -> dict[str, Method]:
 
 def ours(run: RunConfig, methods: dict[str, Method]) -> tuple[list[float], Any]:
     outcome = loop.Outcome()
-    loop.fine_tune(run, load(run.task, run.data), locate(run.model), methods, outcome)
+    loop.fine_tune(run, loaded(run), locate(run.model), methods, outcome)
     return [row["loss"] for row in outcome.curve if "loss" in row], next(iter(outcome.evaluations.values())).logits
 
 
@@ -102,7 +97,7 @@ def example(tokens: Tokens, index: int) -> dict[str, Any]:
 
 
 def prepared(run: RunConfig) -> tuple[Any, Any, Tokens]:
-    tokenizer, data = load_tokenizer(locate(run.model)), load(run.task, run.data)
+    tokenizer, data = load_tokenizer(locate(run.model)), loaded(run)
     model = loop.load_classifier(locate(run.model), data.outputs, 0.0, derive(run.seed, "head"))
     return model, tokenizer, tokenise(data.train, tokenizer, run.data.max_length)
 

@@ -2,8 +2,8 @@
 
     python tests/warm.py SOCKET     started once by the fixture ``warm`` in conftest.py; ends with its standard input
 
-Over each connection come the arguments of ``run.py``, a folder, the environment and two files for the output; back go
-the number of the process that runs it and, in the end, its exit code. That process is one of its own: it can be
+Over each connection come a program and its arguments, a folder, the environment and two files for the output; back
+go the number of the process that runs it and, in the end, its exit code. That process is one of its own: it can be
 killed or run out of disk, and its exit code and output are what a shell would see. Only what libraries read from
 the environment when they are imported (``HF_HUB_OFFLINE``, ``OMP_NUM_THREADS``) is that of the whole session.
 """
@@ -22,7 +22,7 @@ import sys
 import traceback
 from pathlib import Path
 
-RUN = str(Path(__file__).resolve().parents[1] / "run.py")
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def import_everything() -> None:
@@ -68,16 +68,21 @@ def attend(connection: socket.socket) -> None:
         print(os.waitstatus_to_exitcode(status), file=stream, flush=True)
 
 
-def become(arguments: list[str], folder: str, environment: dict[str, str], output: str, errors: str) -> None:
+def become(
+    program: str, arguments: list[str], folder: str, environment: dict[str, str], output: str, errors: str
+) -> None:
     for number, path in enumerate((os.devnull, output, errors)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), number)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = [RUN, *arguments]
+    sys.argv = [str(ROOT / program), *arguments]
     code: object = 0
     try:
-        runpy.run_path(RUN, run_name="__main__")
+        if program.endswith(".py"):
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        else:
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code
     except BaseException:

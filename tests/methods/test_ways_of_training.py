@@ -8,20 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose as compose_config
-from hydra import initialize_config_dir
 from torch import Tensor
 
-from hype_bench.config import resolve
-from hype_bench.main import CONF
 from hype_bench.methods.base import Moments, compose, forward_of, objective
 from hype_bench.methods.context import Batch, NoiseSource
 from hype_bench.methods.registry import build, discover
 from hype_bench.models.attention import Layout
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.packing import attach_packing
-from hype_bench.tasks.data import load
 from hype_bench.training.loop import Outcome, fine_tune
+from tests.composed import configured, loaded
 from tests.methods.tiny import context_of, options, still, technique, tiny
 
 NAMES = list(discover())
@@ -31,13 +27,9 @@ IDS = torch.randint(5, 60, (sum(LENGTHS),), generator=torch.Generator().manual_s
 
 def run(name: str, family: str, *overrides: str) -> Outcome:
     """Six updates of the real loop on a generated task."""
-    short = ["training.max_steps=6", "data.max_train_examples=48", "data.max_eval_examples=20"]
-    given = [f"model=tiny_{family}", "task=demo_rte", "tracker=none", "training.learning_rate=1e-3", *short, *overrides]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = resolve(compose_config("config", overrides=given))
-    outcome = Outcome()
-    data = load(config.task, config.data)
-    fine_tune(config, data, locate(config.model), technique(name, family), outcome)
+    short = ("task=demo_rte", "training.max_steps=6", "training.learning_rate=1e-3")
+    config, outcome = configured(f"model=tiny_{family}", *short, *overrides), Outcome()
+    fine_tune(config, loaded(config), locate(config.model), technique(name, family), outcome)
     return outcome
 
 

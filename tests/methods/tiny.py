@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import torch
@@ -41,6 +43,11 @@ def technique(name: str, family: str = "bert") -> dict[str, Method]:
 
 
 def tiny(family: str, outputs: int = 3) -> Any:
+    return deepcopy(_untouched(family, outputs))
+
+
+@cache
+def _untouched(family: str, outputs: int) -> Any:
     checkpoint = locate(ModelConfig(name=family, checkpoint=f"tiny:{family}", family=family))
     return load_classifier(checkpoint, outputs, 0.1, head_seed=0)
 
@@ -81,7 +88,7 @@ def train(model: Any, moments: Moments, batch: Batch, count: int, lr: float = 3e
     """A loop as short as one can be that knows of every moment; AdamW with a decay of 0.01."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = moments.parameter_groups([{"params": trained, "lr": lr, "weight_decay": 0.01}])
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr)
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr, fused=True)
     torch.manual_seed(5)
 
     def backward(pieces: list[Batch]) -> Tensor:

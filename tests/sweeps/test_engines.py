@@ -61,22 +61,27 @@ sys.meta_path.insert(0, Finder())
 # A cluster of one machine: each job of the array is started as SLURM would, and is in the queue until it ends.
 PROGRAMS = {
     "sbatch": r"""
-cp "$1" {folder}/submitted.sh
+cp "$1" {folder}/submitted.sh  # submitit moves the original as soon as this script ends
 echo "Submitted batch job 7"
 export SLURM_JOB_NUM_NODES=1 SLURM_NTASKS=1 SLURM_NODEID=0 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_JOB_NODELIST=here
 export SLURM_ARRAY_JOB_ID=7
 for task in $(seq 0 $(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*/\1/p' "$1")); do
   touch {folder}/queued-7_$task
-  (SLURM_ARRAY_TASK_ID=$task SLURM_JOB_ID=$((8 + task)) bash "$1"
+  (SLURM_ARRAY_TASK_ID=$task SLURM_JOB_ID=$((8 + task)) bash {folder}/submitted.sh
    rm {folder}/queued-7_$task) >/dev/null 2>&1 </dev/null &
 done
 """,
     "srun": r"""
+log=/dev/null
 while [[ "$1" == --* ]]; do
+  if [[ "$1" == --output ]]; then log="$2"; fi
   if [[ "$1" == --output || "$1" == --error ]]; then shift; fi
   shift
 done
-exec "$@"
+log="${log//%A/$SLURM_ARRAY_JOB_ID}"
+log="${log//%a/$SLURM_ARRAY_TASK_ID}"
+mkdir -p "$(dirname "$log")"
+exec "$@" >"${log//%t/0}" 2>&1
 """,
     "squeue": "ls {folder} | sed -n 's/^queued-//p'",
     "sinfo": "printf 'gpu\\nlong\\n'",

@@ -9,35 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
-from hype_bench.config import RunConfig, UserError, resolve
-from hype_bench.main import CONF
+from hype_bench.config import UserError
 from hype_bench.methods.base import Loss, Method, Moments
 from hype_bench.methods.context import Context
 from hype_bench.methods.registry import build
 from hype_bench.models.checkpoint import locate
-from hype_bench.tasks.data import load
 from hype_bench.training.loop import DivergedError, Outcome, fine_tune
+from tests.composed import configured, loaded
 
-SHORT = [
-    "training.max_steps=6",
-    "data.max_train_examples=48",
-    "data.max_eval_examples=20",
-    "training.learning_rate=1e-3",
-]
-
-
-def configure(*overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolve(compose("config", overrides=["task=demo_rte", "tracker=none", *SHORT, *overrides]))
+SHORT = ("task=demo_rte", "training.max_steps=6", "training.learning_rate=1e-3")
 
 
 def run(*overrides: str, methods: list[Method] | None = None, save_to: Path | None = None) -> Outcome:
-    config, outcome = configure(*overrides), Outcome()
-    data = load(config.task, config.data)
+    config, outcome = configured(*SHORT, *overrides), Outcome()
     techniques = build(config.methods) if methods is None else {type(m).__name__: m for m in methods}
-    fine_tune(config, data, locate(config.model), techniques, outcome, save_to=save_to)
+    fine_tune(config, loaded(config), locate(config.model), techniques, outcome, save_to=save_to)
     return outcome
 
 
@@ -149,10 +136,9 @@ class Poison(Method):
 
 def test_a_loss_that_is_not_finite_stops_the_run() -> None:
     outcome = Outcome()
-    config = configure("model=tiny_bert", "training.max_steps=500")
-    data = load(config.task, config.data)
+    config = configured(*SHORT, "model=tiny_bert", "training.max_steps=500")
     with pytest.raises(DivergedError, match="no longer finite"):
-        fine_tune(config, data, locate(config.model), {"poison": Poison()}, outcome)
+        fine_tune(config, loaded(config), locate(config.model), {"poison": Poison()}, outcome)
     assert outcome.updates <= 10
     assert not outcome.evaluations
 
@@ -177,8 +163,7 @@ def test_the_saved_folder_is_the_model_that_was_scored(family: str, tmp_path: Pa
     assert (tmp_path / "model" / "model.safetensors").is_file()
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
-    config = configure(f"model=tiny_{family}")
-    split = load(config.task, config.data).evaluation[0]
+    split = loaded(configured(*SHORT, f"model=tiny_{family}")).evaluation[0]
     with torch.no_grad():
         batch = tokenizer(*split.texts, padding=True, return_tensors="pt")
         again = model(**batch).logits

@@ -1,0 +1,35 @@
+"""What a short run on a generated task is made of; each choice is composed and read once per test process."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import cache
+
+from hydra import compose, initialize_config_dir
+
+from hype_bench.config import CONF, RunConfig, resolve
+from hype_bench.tasks.data import TaskData, load
+
+BASE = ("tracker=none", "data.max_train_examples=48", "data.max_eval_examples=20")
+
+
+_DATA: dict[str, TaskData] = {}
+
+
+def configured(*overrides: str) -> RunConfig:
+    """48 examples, no tracker, and what the overrides say."""
+    return deepcopy(_composed(overrides))
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> RunConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return resolve(compose("config", overrides=[*BASE, *overrides]))
+
+
+def loaded(config: RunConfig) -> TaskData:
+    """The data of that configuration. It is shared: read it only."""
+    key = repr((config.task, config.data))
+    if key not in _DATA:
+        _DATA[key] = load(config.task, config.data)
+    return _DATA[key]
