@@ -116,7 +116,7 @@ def trainer(run: RunConfig, methods: list[Method], folder: Path, **extra: Any) -
     return InOrder(model, arguments, collate, train_dataset=rows_of(run, tokens), methods=methods)
 
 
-@pytest.mark.parametrize("task", ["demo_rte", "demo_stsb"])
+@pytest.mark.parametrize("task", ["demo_rte", pytest.param("demo_stsb", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_losses_in_the_trainer(name: str, task: str, tmp_path: Path) -> None:
     run = config(task)

@@ -33,8 +33,13 @@ NAMES = list(discover())
 NEUTRAL = [name for name, (cls, _) in discover().items() if cls.neutral is not None]
 
 
-@pytest.mark.parametrize("outputs", [3, 1], ids=["classification", "regression"])
-@pytest.mark.parametrize("family", FAMILIES)
+FAMILY_AND_OUTPUTS = [pytest.param(family, 3, id=f"classification-{family}") for family in FAMILIES] + [
+    pytest.param(family, 1, id=f"regression-{family}", marks=[pytest.mark.slow] * (family not in ("bert", "xlnet")))
+    for family in FAMILIES
+]
+
+
+@pytest.mark.parametrize(("family", "outputs"), FAMILY_AND_OUTPUTS)
 @pytest.mark.parametrize("name", NAMES)
 def test_contract(name: str, family: str, outputs: int, tmp_path: Path) -> None:
     batch, losses, weights = batch_of(outputs), [], []
