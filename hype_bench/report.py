@@ -46,7 +46,7 @@ def tabulate(results_dir: str | Path, name: str, rule: str) -> Tabulated:
         UserError: there is no plan of that name, or records of two code formats.
     """
     plan = read_plan(results_dir, name)
-    names = dict.fromkeys(run.identity for run in plan.runs if run.identity)
+    names = sorted({run.identity for run in plan.runs if run.identity})
     statuses = {run.identity: run for run in read_named(results_dir, names)}
     _of_one_format(statuses)
     return Tabulated(plan, rule, statuses, results(plan, statuses, rule))
@@ -89,7 +89,7 @@ def _caption(made: Tabulated) -> str:
     plan = made.plan
     search = f"search over {', '.join(plan.search)}: {RULES[made.rule][1]}" if plan.search else "no search"
     scope = "" if plan.scope == "paper" else f"; scope {plan.scope}"
-    diverged = collapsed(plan, made.statuses)
+    diverged = collapsed(made.statuses)
     counted = f"; {diverged} diverged" if diverged else ""
     return f"{plan.name}{scope}; rule {made.rule}: {search}{counted}. {CAPTION}"
 

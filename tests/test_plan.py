@@ -140,7 +140,11 @@ def test_a_plan_survives_the_disk(tmp_path: Path) -> None:
     assert read_plan(tmp_path, "low_resource") == plan
     with pytest.raises(UserError, match=r"table1 has no plan in .* \(there are: low_resource\)"):
         read_plan(tmp_path, "table1")
-    (tmp_path / "experiments" / "low_resource.json").write_text("{")
+    file = tmp_path / "experiments" / "low_resource.json"
+    file.write_text(file.read_text().replace('"is_default"', '"default"'))
+    with pytest.raises(UserError, match=r"is broken \(it is of another version\); hype-bench plan .* makes it again"):
+        read_plan(tmp_path, "low_resource")
+    file.write_text("{")
     with pytest.raises(UserError, match="is broken"):
         read_plan(tmp_path, "low_resource")
 

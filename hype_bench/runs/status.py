@@ -16,16 +16,23 @@ DONE, DIVERGED, RUNNING, FAILED, INTERRUPTED, BROKEN = "done", "diverged", "runn
 STATES = (DONE, DIVERGED, RUNNING, FAILED, INTERRUPTED, BROKEN)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RunStatus:
-    """``record`` if done or diverged; else ``request``, what was asked for; ``reason`` in one line."""
+    """``record`` if done or diverged; else ``request``, what was asked for; ``reason`` in one line.
+
+    ``runs``: the folder that its own folder lies in.
+    """
 
     identity: str
     state: str
-    path: Path
+    runs: Path
     record: dict[str, Any] | None = None
     request: dict[str, Any] | None = None
     reason: str = ""
+
+    @property
+    def path(self) -> Path:
+        return self.runs / self.identity
 
     @property
     def title(self) -> str:
@@ -57,7 +64,7 @@ def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunSta
             known = index.find(stamps)
             for name in some:
                 if record := known.get(name):
-                    yield _with_record(name, runs / name, record)
+                    yield _with_record(name, runs, record)
                 elif name in stamps or (runs / name).is_dir():
                     status = read_run(RunFolder(runs / name))
                     if status.record is not None:
@@ -66,24 +73,24 @@ def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunSta
 
 
 def read_run(folder: RunFolder) -> RunStatus:
-    name = folder.path.name
+    name, runs = folder.path.name, folder.path.parent
     try:
         record = folder.result()
         busy = record is None and folder.is_busy()
         record = record or folder.result()  # it may have ended between the two questions
     except UserError as error:
         state = RUNNING if folder.is_busy() else BROKEN
-        return RunStatus(name, state, folder.path, request=folder.request(), reason=str(error))
+        return RunStatus(name, state, runs, request=folder.request(), reason=str(error))
     if record is not None:
-        return _with_record(name, folder.path, record)
+        return _with_record(name, runs, record)
     request = folder.request()
     if busy:
-        return RunStatus(name, RUNNING, folder.path, request=request)
+        return RunStatus(name, RUNNING, runs, request=request)
     if (failure := folder.failure()) is not None:
         last = (failure.strip().splitlines() or ["no traceback"])[-1]
-        return RunStatus(name, FAILED, folder.path, request=request, reason=last)
-    return RunStatus(name, INTERRUPTED, folder.path, request=request, reason="killed before it ended")
+        return RunStatus(name, FAILED, runs, request=request, reason=last)
+    return RunStatus(name, INTERRUPTED, runs, request=request, reason="killed before it ended")
 
 
-def _with_record(name: str, path: Path, record: dict[str, Any]) -> RunStatus:
-    return RunStatus(name, str(record["status"]), path, record, reason=record.get("reason", ""))
+def _with_record(name: str, runs: Path, record: dict[str, Any]) -> RunStatus:
+    return RunStatus(name, str(record["status"]), runs, record, reason=record.get("reason", ""))

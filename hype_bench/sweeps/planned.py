@@ -1,13 +1,14 @@
 """The plan of an experiment on disk: which runs it is made of, and which cell of its table each belongs to.
 
 <results>/experiments/<name>.json is written whenever the experiment is planned; the last plan is what its table shows.
+It names the columns once and has a row for every run, since there may be 100,000.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hype_bench.runs.folder import write_atomically, writing_to
 from hype_bench.runs.secrets import scrub
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedRun:
     """One run in one row of a table; the same run (``identity``) may stand in several.
 
@@ -68,6 +69,9 @@ class Plan:
         yield from sorted(unique.values(), key=lambda run: order[run.model, run.task])
 
 
+_COLUMNS = [column.name for column in fields(PlannedRun)]
+
+
 def write_plan(results_dir: str | Path, plan: Plan) -> Path:
     """Writes the plan in one move.
 
@@ -77,7 +81,8 @@ def write_plan(results_dir: str | Path, plan: Plan) -> Path:
     path = _path(results_dir, plan.name)
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, scrub(json.dumps(asdict(plan))) + "\n")
+        rows = [[getattr(run, column) for column in _COLUMNS] for run in plan.runs]
+        write_atomically(path, scrub(json.dumps({**vars(plan), "columns": _COLUMNS, "runs": rows})) + "\n")
     return path
 
 
@@ -90,7 +95,9 @@ def read_plan(results_dir: str | Path, name: str) -> Plan:
     path = _path(results_dir, name)
     try:
         stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Plan(**{**stored, "runs": [PlannedRun(**run) for run in stored["runs"]]})
+        if stored.pop("columns", None) != _COLUMNS:
+            raise ValueError("it is of another version")
+        return Plan(**{**stored, "runs": [PlannedRun(*row) for row in stored["runs"]]})
     except FileNotFoundError:
         known = ", ".join(plans(results_dir)) or "none"
         raise UserError(

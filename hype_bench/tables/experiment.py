@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Mapping
@@ -50,9 +51,10 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
         statuses: identity -> what became of the run; one that is not there has not begun.
         rule: a key of :data:`hype_bench.tables.selection.RULES`.
     """
-    places: dict[Place, list[PlannedRun]] = defaultdict(list)
+    alike: dict[tuple[str, ...], list[PlannedRun]] = defaultdict(list)  # a Row for each of 100,000 runs takes long
     for run in plan.runs:
-        places[run.block, _row_of(run), run.task].append(run)
+        alike[run.block, run.row or run.method, run.task, *itertools.chain(*run.settings.items())].append(run)
+    places = {(runs[0].block, _row_of(runs[0]), runs[0].task): runs for runs in alike.values()}
     select = RULES[rule][0]
     found = {}
     blocks, rows = (list(dict.fromkeys(place[part] for place in places)) for part in (0, 1))
@@ -81,7 +83,7 @@ def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan, status
         for cells in rows.values():
             cells[AVERAGE] = _average([cells.get(task) for task in tasks])
     wanted = {run.identity for run in plan.runs if run.block == block}
-    begun = [statuses[name] for name in sorted(wanted) if name in statuses]
+    begun = [status for name, status in statuses.items() if name in wanted]
     notes = notes_of([run for run in begun if (run.record or run.request or {}).get("label")], rows)
     notes += [*_unreachable(plan, block), *_configurations(results)]
     return Table(block, [*tasks, AVERAGE] if len(tasks) > 1 else tasks, rows, notes)
@@ -146,7 +148,6 @@ def _configurations(results: dict[Row, dict[str, Result]]) -> list[Note]:
     return [Note("configurations: " + "; ".join(f"{title} {n}" for title, n in tried.items()), frozenset())]
 
 
-def collapsed(plan: Plan, statuses: Mapping[str, RunStatus]) -> int:
+def collapsed(statuses: Mapping[str, RunStatus]) -> int:
     """Runs whose loss was no longer finite."""
-    names = {run.identity for run in plan.runs}
-    return sum(statuses[name].state == DIVERGED for name in names if name in statuses)
+    return sum(status.state == DIVERGED for status in statuses.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,22 +24,23 @@ class Note:
 
 def notes_of(runs: list[RunStatus], rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
     """Generated tasks and subsets first, since they change what a number means; then what is missing, and why."""
-    found = [_generated(runs), _subset(runs), *_not_scored(runs), _diverged(runs), *_legend(rows)]
+    about = [run.record or run.request or {} for run in runs]
+    found = [_generated(about), _subset(about), *_not_scored(runs), _diverged(runs), *_legend(rows)]
     return [note for note in found if note is not None]
 
 
-def _generated(runs: list[RunStatus]) -> Note | None:
-    tasks = sorted({_label(run)["task"] for run in runs if _label(run).get("generated")})
+def _generated(about: list[dict[str, Any]]) -> Note | None:
+    tasks = sorted({one["label"]["task"] for one in about if one["label"].get("generated")})
     if not tasks:
         return None
     what = "is made by a program; its scores say" if len(tasks) == 1 else "are made by a program; their scores say"
     return Note(f"generated: {', '.join(tasks)} {what} nothing about the real task", frozenset(tasks))
 
 
-def _subset(runs: list[RunStatus]) -> Note | None:
+def _subset(about: list[dict[str, Any]]) -> Note | None:
     parts: dict[str, set[str]] = defaultdict(set)
-    for run in runs:
-        parts[_label(run)["task"]] |= _parts(run.record or run.request or {})
+    for one in about:
+        parts[one["label"]["task"]].update(_parts(one))
     alike: dict[str, list[str]] = defaultdict(list)
     for task in sorted(task for task, which in parts.items() if which):
         alike["; ".join(sorted(parts[task]))].append(task)
@@ -48,12 +49,14 @@ def _subset(runs: list[RunStatus]) -> Note | None:
     return Note(f"subset: only a part of the data of {', '.join(named)}", tasks) if named else None
 
 
-def _parts(about: Mapping[str, Any]) -> set[str]:
-    said = {warning.removeprefix(_SUBSET) for warning in about.get("warnings", []) if warning.startswith(_SUBSET)}
+def _parts(about: Mapping[str, Any]) -> Iterator[str]:
+    for warning in about.get("warnings", ()):
+        if warning.startswith(_SUBSET):
+            yield warning.removeprefix(_SUBSET)
     data = about.get("config", {}).get("data", {})
-    cuts = ("max_train_examples", "max_eval_examples", "selection_examples")
-    limits = {f"data.{key}={data[key]}" for key in cuts if data.get(key)}
-    return said | limits
+    for key in ("max_train_examples", "max_eval_examples", "selection_examples"):
+        if data.get(key):
+            yield f"data.{key}={data[key]}"
 
 
 def _not_scored(runs: list[RunStatus]) -> list[Note]:

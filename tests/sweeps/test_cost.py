@@ -38,7 +38,7 @@ def finished(run: PlannedRun, train: float = 90.0, updates: int = 100, **more: A
         "updates": updates,
         "machine": more.get("machine", CPU),
     }
-    return run.identity, RunStatus(run.identity, more.get("state", DONE), Path(run.identity), record)
+    return run.identity, RunStatus(run.identity, more.get("state", DONE), Path(), record)
 
 
 def only_group(*runs: PlannedRun, done: Any = ()) -> Group:
@@ -143,7 +143,7 @@ def test_of_several_lengths_the_usual_one_counts() -> None:
 
 def test_diverged_runs_and_soups_tell_nothing() -> None:
     done = [finished(planned(1), state=DIVERGED), finished(planned(2), updates=0)]
-    done.append(("soup", RunStatus("soup", DONE, Path("soup"), {**(done[1][1].record or {}), "seconds": {}})))
+    done.append(("soup", RunStatus("soup", DONE, Path(), {**(done[1][1].record or {}), "seconds": {}})))
     assert only_group(planned(3), done=done).source == UNKNOWN
 
 
@@ -155,7 +155,7 @@ def test_every_state_is_counted_once() -> None:
     states = (DONE, DIVERGED, FAILED, BROKEN, RUNNING, INTERRUPTED)
     statuses = dict([finished(runs[0])])
     for run, state in zip(runs[1:], states[1:], strict=False):
-        statuses[run.identity] = RunStatus(run.identity, state, Path(run.identity))
+        statuses[run.identity] = RunStatus(run.identity, state, Path())
     cost = cost_of(plan(*runs, runs[0], runs[7]), statuses)  # two of them stand in two rows
     assert cost.groups == [
         Group("minilm", "rte", "vanilla", runs=8, done=2, failed=2, to_do=6, seconds=100.0, source=MEASURED)
@@ -198,7 +198,7 @@ def test_the_plan_as_a_user_reads_it() -> None:
     runs = [planned(seed, name, task) for task in ("rte", "cola") for name in names for seed in (1, 2, 3)]
     runs.append(planned(1, "vanilla", "rte", "bert_large"))
     statuses = dict([finished(runs[0], 80.0), finished(runs[3], 5000.0, machine=GPU)])
-    statuses[runs[1].identity] = RunStatus(runs[1].identity, FAILED, Path("x"))
+    statuses[runs[1].identity] = RunStatus(runs[1].identity, FAILED, Path())
     assert plan_text(plan(*runs, scope="small"), statuses).splitlines() == [
         "exam (scope small): Some runs",
         "",

@@ -63,7 +63,7 @@ def planned(
 def done(run: PlannedRun, score: float, **scores: float) -> RunStatus:
     label = {"model": run.model, "task": run.task, "method": run.method, "seed": run.seed, "metric": run.metric}
     record = {"status": DONE, "label": label, "parts": {"format": 2}, "scores": {run.metric: score, **scores}}
-    return RunStatus(run.identity, DONE, Path(run.identity), record)
+    return RunStatus(run.identity, DONE, Path(), record)
 
 
 @pytest.fixture
@@ -148,8 +148,8 @@ def test_cells_come_row_by_row_however_the_plan_mixes_them() -> None:
 def test_diverged_runs_are_counted(plan: Plan, statuses: dict[str, RunStatus]) -> None:
     name = "vanilla-rte-1-None-2e-05"
     record = {**statuses[name].record, "status": DIVERGED, "scores": {}}  # type: ignore[dict-item]
-    statuses[name] = RunStatus(name, DIVERGED, Path(name), record)
-    assert collapsed(plan, statuses) == 1
+    statuses[name] = RunStatus(name, DIVERGED, Path(), record)
+    assert collapsed(statuses) == 1
     assert "diverged: 1 run, counted and not averaged" in rendered(plan, statuses)
 
 
@@ -196,7 +196,7 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
             predictions = np.where(np.arange(400) < right + seed, labels, 1 - labels)
             write_predictions(tmp_path / run.identity, {"validation": (labels, predictions), "other": ([1], [1])})
             runs.append(run)
-            statuses[run.identity] = replace(done(run, (right + seed) / 400), path=tmp_path / run.identity)
+            statuses[run.identity] = replace(done(run, (right + seed) / 400), runs=tmp_path)
     plan = Plan("mine", "", "paper", None, [], "", runs)
     found = results(plan, statuses, "paper")
     (one,) = against_method(plan, statuses, found, "vanilla")
@@ -229,7 +229,7 @@ def test_a_further_split_is_compared_over_its_own_examples_and_scores(tmp_path: 
             write_predictions(path, {"validation": (labels, labels), "validation_mismatched": (labels, further)})
             runs.append(run)
             scores = {"validation_mismatched/accuracy": more}
-            statuses[run.identity] = replace(done(run, first, **scores), path=path)
+            statuses[run.identity] = replace(done(run, first, **scores), runs=tmp_path)
     plan = Plan("mine", "", "paper", None, ["training.learning_rate"], "", runs)
     found = results(plan, statuses, "paper")
     (one,) = against_method(plan, statuses, found, "vanilla")

@@ -35,10 +35,10 @@ def make_run(score=None, *, model="minilm", task="rte", method="hype_n", seed=1,
     about["label"]["generated"] = generated
     name = f"{model}-{task}-{method}-{seed}"
     if state not in (DONE, DIVERGED):
-        return RunStatus(name, state, Path(name), request=about, reason="why")
+        return RunStatus(name, state, Path(), request=about, reason="why")
     scores = more.get("scores", {metric: score} if state == DONE else {})
     record = {"status": state, **about, "scores": scores, "warnings": more.get("warnings", [])}
-    return RunStatus(name, state, Path(name), record)
+    return RunStatus(name, state, Path(), record)
 
 
 def seeds(scores, **given):
@@ -255,7 +255,7 @@ def test_a_failed_run_falls_into_the_cell_of_its_siblings():
 
 def test_nothing_readable_is_no_table():
     assert build_tables([]) == []
-    assert build_tables([RunStatus("x", BROKEN, Path("x")), RunStatus("y", DONE, Path("y"), {"status": DONE})]) == []
+    assert build_tables([RunStatus("x", BROKEN, Path()), RunStatus("y", DONE, Path(), {"status": DONE})]) == []
 
 
 # --- notes -----------------------------------------------------------------------------------------------------------
