@@ -79,7 +79,7 @@ def lines(task: str, labels: Sequence[str], logits: NDArray[np.float64]) -> str:
 def _best_seed(result: Result, statuses: Mapping[str, RunStatus]) -> tuple[PlannedRun, RunStatus] | None:
     """The seed with the best dev score of the chosen configuration, if it predicted a test set."""
     cell = result.chosen.cell
-    if result.chosen.cell.missing or not cell.n:
+    if cell.missing or not cell.n:
         return None
     seed = max(cell.scores, key=lambda seed: (np.nan_to_num(cell.scores[seed], nan=-np.inf), -seed))
     run = result.reported()[seed]

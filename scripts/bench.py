@@ -172,14 +172,14 @@ def measure(case: Case, repeats: int) -> tuple[dict[str, float], float]:
     ours(replace(case, run=replace(case.run, training=replace(case.run.training, max_steps=4))), "vanilla")  # warm-up
     work = 2 * worked_parameters(case) * 3 * case.tokens_per_update
     seconds: dict[str, list[float]] = {arm: [] for arm in arms}
-    shares, before = [], matmul_peak()
+    shares = []
     for _ in range(repeats):
-        for arm, run in arms.items():
+        peaks = [matmul_peak()]
+        for arm, run in arms.items():  # vanilla is the first
             seconds[arm].append(run())
-            after = matmul_peak()
             if arm == "vanilla":
-                shares.append(work / seconds[arm][-1] / statistics.fmean([before, after]))
-            before = after
+                peaks.append(matmul_peak())
+        shares.append(work / seconds["vanilla"][-1] / statistics.fmean(peaks))
     return {arm: statistics.median(values) for arm, values in seconds.items()}, statistics.median(shares)
 
 

@@ -93,7 +93,7 @@ class Started:
     def __init__(
         self, door: Path, program: str, arguments: Sequence[str], folder: Path, environment: dict[str, str]
     ) -> None:
-        self.arguments, self.output = arguments, Path(tempfile.mkdtemp(dir=door.parent))
+        self.arguments, self.output = [program, *arguments], Path(tempfile.mkdtemp(dir=door.parent))
         self.connection = socket.socket(socket.AF_UNIX)
         self.connection.connect(str(door))
         self.stream = self.connection.makefile("rw")
@@ -109,7 +109,7 @@ class Started:
                 raise TimeoutError(f"{' '.join(self.arguments)} did not end within {timeout} s")
             code = int(self.stream.readline())
         texts = [(self.output / name).read_text() for name in ("output", "errors")]
-        return subprocess.CompletedProcess(list(self.arguments), code, *texts)
+        return subprocess.CompletedProcess(self.arguments, code, *texts)
 
     def kill(self) -> None:
         """As ``kill -9`` does."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables.cells import HELDOUT, Cell, Row
 from hype_bench.tables.notes import Note, notes_of
 from hype_bench.tables.selection import RULES, Candidate, Chosen
+from hype_bench.tables.settings import Settings
 from hype_bench.tables.table import Table, column
 from hype_bench.tables.text import AVERAGE
 
@@ -51,10 +51,10 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
         statuses: identity -> what became of the run; one that is not there has not begun.
         rule: a key of :data:`hype_bench.tables.selection.RULES`.
     """
-    alike: dict[tuple[str, ...], list[PlannedRun]] = defaultdict(list)  # a Row for each of 100,000 runs takes long
+    alike: dict[tuple[str, str, Settings, str], list[PlannedRun]] = defaultdict(list)  # 100,000 Rows would take long
     for run in plan.runs:
-        alike[run.block, run.row or run.method, run.task, *itertools.chain(*run.settings.items())].append(run)
-    places = {(runs[0].block, _row_of(runs[0]), runs[0].task): runs for runs in alike.values()}
+        alike[run.block, run.row or run.method, tuple(run.settings.items()), run.task].append(run)
+    places = {(block, Row(name, settings), task): runs for (block, name, settings, task), runs in alike.items()}
     select = RULES[rule][0]
     found = {}
     blocks, rows = (list(dict.fromkeys(place[part] for place in places)) for part in (0, 1))
@@ -87,10 +87,6 @@ def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan, status
     notes = notes_of([run for run in begun if (run.record or run.request or {}).get("label")], rows)
     notes += [*_unreachable(plan, block), *_configurations(results)]
     return Table(block, [*tasks, AVERAGE] if len(tasks) > 1 else tasks, rows, notes)
-
-
-def _row_of(run: PlannedRun) -> Row:
-    return Row(run.row or run.method, tuple(run.settings.items()))
 
 
 def _candidates(runs: list[PlannedRun], statuses: Mapping[str, RunStatus]) -> list[Candidate]:

@@ -5,19 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from hype_bench.config import CONF, RunConfig, resolve
 from hype_bench.tracking.cell import cell_of
-
-
-def run_config(*overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolve(compose("config", list(overrides)))
+from tests.composed import composed
 
 
 def cell(*overrides: str) -> str:
-    run = run_config(*overrides)
+    run = composed(*overrides)
     label = {"model": run.model.label, "task": run.task.name, "method": "+".join(run.methods)}
     return cell_of(run.as_dict(), label)
 
@@ -60,6 +54,6 @@ def test_files_of_the_users_own() -> None:
 
 
 def test_a_record_says_the_same() -> None:
-    run = run_config("method=hype_u", "training.weight_decay=0.01")
+    run = composed("method=hype_u", "training.weight_decay=0.01")
     label = {"model": "bert_large", "task": "rte", "method": "hype_u"}
     assert cell_of(json.loads(json.dumps(run.as_dict())), label) == cell_of(run.as_dict(), label)

@@ -10,11 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from hype_bench.config import RunConfig, resolve
-from hype_bench.main import CONF
+from hype_bench.config import RunConfig
 from hype_bench.tracking import tracker as tracking
+from tests.composed import composed
 
 DEMO = ("model=tiny_bert", "task=demo_rte", "training.max_steps=2", "data.max_train_examples=32")
 DEMO = (*DEMO, "data.max_eval_examples=16")
@@ -22,8 +21,7 @@ LABEL = {"model": "tiny_bert", "task": "demo_rte", "method": "hype_n+vanilla", "
 
 
 def run_config(*overrides: str) -> RunConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolve(compose("config", [*DEMO, "method=[hype_n,vanilla]", *overrides]))
+    return composed(*DEMO, "method=[hype_n,vanilla]", *overrides)
 
 
 class Session:
