@@ -21,8 +21,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from hype_bench.models.loading import load_classifier, load_tokenizer
 from hype_bench.models.quiet import quiet
 from hype_bench.tasks.data import TaskData, load
 from hype_bench.training.batches import training_order
-from hype_bench.training.loop import Outcome, fine_tune
+from hype_bench.training.loop import LOG_EVERY, Outcome, fine_tune
 from hype_bench.training.seeds import derive
 from hype_bench.training.tokens import Tokens, tokenise
 
@@ -91,11 +91,35 @@ class InOrder(Trainer):  # type: ignore[misc]
         return SequentialSampler(self.train_dataset)
 
 
-def ours(case: Case, method: str) -> float:
-    """Seconds per update of our loop."""
-    outcome = Outcome()
-    fine_tune(case.run, case.data, locate(case.run.model), build({method: {}}), outcome)
-    return outcome.seconds["train"] / outcome.updates
+@dataclass(frozen=True)
+class Pause:
+    """In the middle of a run, the most float32 operations per second that a square matrix product keeps up: the median
+    over a fifth of a second, for the best size. A machine's clock and its neighbours change within seconds."""
+
+    began: float
+    ended: float
+    peak: float
+
+    @classmethod
+    def now(cls) -> Pause:
+        began, peak = time.perf_counter(), 0.0
+        for size in (1024, 1536, 2048):
+            a, b, out = (torch.randn(size, size) for _ in range(3))
+            times, end = [], time.perf_counter() + 0.2
+            while (started := time.perf_counter()) < end:
+                torch.mm(a, b, out=out)
+                times.append(time.perf_counter() - started)
+            peak = max(peak, 2 * size**3 / statistics.median(times))
+        return cls(began, time.perf_counter(), peak)
+
+
+def ours(case: Case, method: str) -> tuple[float, list[Pause]]:
+    """Seconds per update of our loop, and the pauses after every ``LOG_EVERY`` updates, which they do not count."""
+    outcome, pauses = Outcome(), list[Pause]()
+    pause = lambda *_: pauses.append(Pause.now())  # noqa: E731
+    fine_tune(case.run, case.data, locate(case.run.model), build({method: {}}), outcome, on_log=pause)
+    paused = sum(pause.ended - pause.began for pause in pauses)
+    return (outcome.seconds["train"] - paused) / outcome.updates, pauses
 
 
 def trainer(case: Case, padding: str) -> float:
@@ -137,49 +161,35 @@ def _features(tokens: Tokens, index: int) -> dict[str, Any]:
     }
 
 
-def matmul_peak(seconds: float = 0.5) -> float:
-    """The most float32 operations per second that a square matrix product keeps up: the median over some time, for
-    the best size. A shorter burst runs at a clock that no training loop ever sees."""
-    best = 0.0
-    for size in (1024, 1536, 2048):
-        a, b, out = (torch.randn(size, size) for _ in range(3))
-        times, end = [], time.perf_counter() + seconds
-        while time.perf_counter() < end or len(times) < 5:
-            started = time.perf_counter()
-            torch.mm(a, b, out=out)
-            times.append(time.perf_counter() - started)
-        best = max(best, 2 * size**3 / statistics.median(times))
-    return best
+def shares_of_peak(case: Case, pauses: list[Pause]) -> list[float]:
+    """From pause to pause: the matrix arithmetic of training per second, over the peak measured before and after.
 
-
-def worked_parameters(case: Case) -> int:
-    """Parameters outside the embeddings: each costs two operations per token forward and four backward."""
+    The arithmetic is that of the model as it stands: each parameter outside the embeddings costs two operations per
+    token forward and four backward. That the top layer's is not all needed counts as speed, not as work left out.
+    """
     model = load_classifier(locate(case.run.model), case.data.outputs, 0.1, 0)
-    return sum(p.numel() for name, p in model.named_parameters() if "embeddings" not in name)
+    parameters = sum(p.numel() for name, p in model.named_parameters() if "embeddings" not in name)
+    tokens = [int(case.tokens.lengths[batch].sum()) for batch in case.batches()]
+    spans = [tokens[start : start + LOG_EVERY] for start in range(LOG_EVERY, len(tokens), LOG_EVERY)]
+    return [
+        6 * parameters * sum(span) / (after.began - before.ended) / statistics.fmean([before.peak, after.peak])
+        for span, (before, after) in zip(spans, pairwise(pauses), strict=True)
+    ]
 
 
 def measure(case: Case, repeats: int) -> tuple[dict[str, float], float]:
-    """Median seconds per update of every arm, and the median share of the matmul peak that vanilla reaches.
-
-    A machine's clock changes within a minute, so the peak is measured right before and right after vanilla.
-    """
-    arms: dict[str, Callable[[], float]] = {
-        "vanilla": lambda: ours(case, "vanilla"),
-        "hype_n": lambda: ours(case, "hype_n"),
-        "trainer, longest": lambda: trainer(case, "longest"),
-        "trainer, 128": lambda: trainer(case, "max_length"),
-    }
+    """Median seconds per update of every arm, and the median share of the matmul peak that vanilla reaches."""
     ours(replace(case, run=replace(case.run, training=replace(case.run.training, max_steps=4))), "vanilla")  # warm-up
-    work = 2 * worked_parameters(case) * 3 * case.tokens_per_update
-    seconds: dict[str, list[float]] = {arm: [] for arm in arms}
-    shares = []
+    seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    shares: list[float] = []
     for _ in range(repeats):
-        peaks = [matmul_peak()]
-        for arm, run in arms.items():  # vanilla is the first
-            seconds[arm].append(run())
+        for arm in ("vanilla", "hype_n"):
+            took, pauses = ours(case, arm)
+            seconds[arm].append(took)
             if arm == "vanilla":
-                peaks.append(matmul_peak())
-        shares.append(work / seconds["vanilla"][-1] / statistics.fmean(peaks))
+                shares += shares_of_peak(case, pauses)
+        for arm, padding in (("trainer, longest", "longest"), ("trainer, 128", "max_length")):
+            seconds[arm].append(trainer(case, padding))
     return {arm: statistics.median(values) for arm, values in seconds.items()}, statistics.median(shares)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,11 +21,13 @@ class Layout:
     starts: the row's index of each sequence's first token, (batch,).
     lengths: tokens of each sequence.
     inside: which places of the padded batch hold a token, (batch, longest).
+    first_only: whether only first tokens ask, as in the top layer (see ``models.packing``).
     """
 
     starts: Tensor
     lengths: list[int]
     inside: Tensor
+    first_only: bool = False
 
     @classmethod
     def of(cls, lengths: list[int]) -> Layout:
@@ -33,7 +36,12 @@ class Layout:
         return cls(sizes.cumsum(0) - sizes, lengths, torch.arange(max(lengths))[None] < sizes[:, None])
 
     def to(self, device: torch.device) -> Layout:
-        return Layout(self.starts.to(device), self.lengths, self.inside.to(device))
+        return replace(self, starts=self.starts.to(device), inside=self.inside.to(device))
+
+    @property
+    def asking(self) -> list[int]:
+        """Tokens of each sequence that have a query."""
+        return [1] * len(self.lengths) if self.first_only else self.lengths
 
 
 def attend_each(query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropout: float, scaling: float) -> Tensor:
@@ -42,13 +50,14 @@ def attend_each(query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropo
     Batches of sequences of similar length, padded, took 1.1 to 3.7 times as long (MiniLM, two threads, RTE to CoLA).
 
     Args:
-        query, key, value: (heads, tokens, head width).
+        query: (heads, asking tokens, head width).
+        key, value: (heads, tokens, head width).
         dropout: on the attention probabilities.
 
     Returns:
-        (heads, tokens, head width).
+        (heads, asking tokens, head width).
     """
-    attended: Tensor = _Attention.apply(query, key, value, layout.lengths, dropout, scaling)  # type: ignore[no-untyped-call]
+    attended: Tensor = _Attention.apply(query, key, value, layout, dropout, scaling)  # type: ignore[no-untyped-call]
     return attended
 
 
@@ -61,10 +70,11 @@ def attend_padded(query: Tensor, key: Tensor, value: Tensor, layout: Layout, dro
         padded = x.new_zeros(len(x), batch * longest, x.shape[-1]).index_copy(1, slots, x)
         return padded.view(len(x), batch, longest, x.shape[-1]).transpose(0, 1)
 
-    q, k, v, mask = pad(query), pad(key), pad(value), layout.inside[:, None, None, :]
+    q = query.transpose(0, 1)[:, :, None] if layout.first_only else pad(query)
+    k, v, mask = pad(key), pad(value), layout.inside[:, None, None, :]
     attended = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scaling)
     rows: Tensor = attended.transpose(0, 1).flatten(1, 2)
-    return rows.index_select(1, slots)
+    return rows if layout.first_only else rows.index_select(1, slots)
 
 
 class _Attention(torch.autograd.Function):
@@ -72,45 +82,47 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, lengths: list[int], dropout: float, scaling: float
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropout: float, scaling: float
     ) -> Tensor:
         exact = torch.promote_types(query.dtype, torch.float32)
-        keep = keep_mask(query, (len(query) * sum(length**2 for length in lengths),), dropout)
-        scaled, output, weights = query * scaling, torch.empty_like(query), []
-        rows = (x.split(lengths, 1) for x in (scaled, key, value, output))
+        shapes = [(len(query), *lengths) for lengths in zip(layout.asking, layout.lengths, strict=True)]
+        keep = keep_mask(query, (sum(map(math.prod, shapes)),), dropout)
+        scaled, output = query * scaling, torch.empty_like(query)
+        weights, kept = list[Tensor](), list[Tensor]()
+        asking, asked = (layout.asking, 1), (layout.lengths, 1)
+        rows = (scaled.split(*asking), key.mT.split(layout.lengths, 2), value.split(*asked), output.split(*asking))
         with torch.autocast(query.device.type, enabled=False):
-            for q, k, v, out, mask in zip(*rows, _cut(keep, len(query), lengths), strict=True):
-                weight = torch.bmm(q, k.transpose(1, 2)).softmax(-1, dtype=exact).to(q.dtype)
-                out.copy_(torch.bmm(_masked(weight, mask), v))
-                weights.append(weight)
-        ctx.save_for_backward(scaled, key, value, keep, *weights)
-        ctx.lengths, ctx.scaling = lengths, scaling
+            for q, k, v, out, mask in zip(*rows, _cut(keep, shapes), strict=True):
+                weights.append(torch.bmm(q, k).softmax(-1, dtype=exact).to(q.dtype))
+                kept.append(weights[-1] if mask is None else weights[-1] * mask)
+                out.copy_(torch.bmm(kept[-1], v))
+        ctx.save_for_backward(scaled, key, value, keep, *weights, *kept)
+        ctx.layout, ctx.shapes, ctx.scaling = layout, shapes, scaling
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        scaled, key, value, keep, *weights = ctx.saved_tensors
+        scaled, key, value, keep, *saved = ctx.saved_tensors
+        count, lengths = len(ctx.shapes), ctx.layout.lengths
         gradients = [torch.empty_like(x) for x in (scaled, key, value)]
-        rows = (x.split(ctx.lengths, 1) for x in (upstream, scaled, key, value, *gradients))
-        masks = _cut(keep, len(scaled), ctx.lengths)
-        for up, q, k, v, dq, dk, dv, weight, mask in zip(*rows, weights, masks, strict=True):
-            dv.copy_(torch.bmm(_masked(weight, mask).transpose(1, 2), up))
-            dweight = _masked(torch.bmm(up, v.transpose(1, 2)), mask)
+        asking = (x.split(ctx.layout.asking, 1) for x in (upstream, scaled, gradients[0]))
+        asked = (key.split(lengths, 1), value.mT.split(lengths, 2), *(x.split(lengths, 1) for x in gradients[1:]))
+        rows = zip(*asking, *asked, saved[:count], saved[count:], _cut(keep, ctx.shapes), strict=True)
+        for up, q, dq, k, v, dk, dv, weight, kept, mask in rows:
+            dv.copy_(torch.bmm(kept.mT, up))
+            dkept = torch.bmm(up, v)
+            dweight = dkept if mask is None else dkept.mul_(mask)
             dscore = torch._softmax_backward_data(dweight, weight, -1, weight.dtype)
             dq.copy_(torch.bmm(dscore, k))
-            dk.copy_(torch.bmm(dscore.transpose(1, 2), q))
+            dk.copy_(torch.bmm(dscore.mT, q))
         gradients[0] *= ctx.scaling
         return (*gradients, None, None, None)
 
 
-def _cut(keep: Tensor | None, heads: int, lengths: list[int]) -> list[Tensor | None]:
-    """One flat mask as the (heads, length, length) of every sequence."""
+def _cut(keep: Tensor | None, shapes: list[tuple[int, int, int]]) -> list[Tensor | None]:
+    """One flat mask as the (heads, asking tokens, tokens) of every sequence."""
     if keep is None:
-        return [None] * len(lengths)
-    pieces = keep.split([heads * length**2 for length in lengths])
-    return [piece.view(heads, length, length) for piece, length in zip(pieces, lengths, strict=True)]
-
-
-def _masked(weight: Tensor, mask: Tensor | None) -> Tensor:
-    return weight if mask is None else weight * mask
+        return [None] * len(shapes)
+    pieces = keep.split([math.prod(shape) for shape in shapes])
+    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -81,7 +84,32 @@ def test_bfloat16_under_autocast() -> None:
         torch.testing.assert_close(found, wanted, atol=0.05, rtol=0.05)
 
 
+@pytest.mark.parametrize("attend", [attend_each, attend_padded])
+def test_where_only_first_tokens_ask(attend: Any) -> None:
+    """The rows of first tokens, and the gradients that they alone send back."""
+    q, k, v = inputs()
+    layout = replace(Layout.of(LENGTHS), first_only=True)
+    output = attend(q[:, layout.starts], k, v, layout, 0.0, SCALING)
+    expected = written_out(q, k, v)[:, layout.starts]
+    torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
+    for found, wanted in zip(gradients(output, [q, k, v]), gradients(expected, [q, k, v]), strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
+
+
+def test_dropout_where_only_first_tokens_ask() -> None:
+    """One probability at a time is dropped, so that a mean over many masks is the output without dropout."""
+    q, k, v = inputs()
+    layout = replace(Layout.of(LENGTHS), first_only=True)
+    torch.manual_seed(7)
+    draws = torch.stack([attend_each(q[:, layout.starts], k, v, layout, 0.25, SCALING).detach() for _ in range(4000)])
+    exact = attend_each(q[:, layout.starts], k, v, layout, 0.0, SCALING)
+    assert (draws.std(0) > 0.01).all()
+    torch.testing.assert_close(draws.mean(0), exact, atol=5 * float(draws.std(0).max()) / 4000**0.5, rtol=0)
+
+
 def test_layout_of_a_row() -> None:
     layout = Layout.of([3, 1, 2])
     assert layout.starts.tolist() == [0, 3, 4]
+    assert layout.asking == layout.lengths == [3, 1, 2]
+    assert replace(layout, first_only=True).to(torch.device("cpu")).asking == [1, 1, 1]
     assert layout.inside.tolist() == [[True] * 3, [True, False, False], [True, True, False]]

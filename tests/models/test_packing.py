@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hype_bench.methods.base import task_loss
 from hype_bench.models import packing
 from hype_bench.models.attention import attend_each, attend_padded
 from hype_bench.models.checkpoint import locate
+from hype_bench.models.layers import attention_block, encoder_layers
 from hype_bench.models.loading import load_classifier, load_tokenizer
 from hype_bench.models.packing import attach_packing, can_pack, first_position
 from hype_bench.tasks.data import Split
@@ -85,6 +87,7 @@ def test_packed_equals_padded(family: str, attend: Any, outputs: int, monkeypatc
     assert_same(packed, padded)
     detach()
     assert_same(run(model, collator(model, packed=False)(tokens, indices)), padded)
+    assert "forward" not in vars(attention_block(encoder_layers(model)[-1]))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -105,6 +108,63 @@ def test_a_batch_equals_its_examples_one_by_one(family: str) -> None:
 
 def without_labels(batch: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in batch.items() if name != "labels"}
+
+
+@pytest.mark.parametrize("family", PACKABLE)
+def test_the_top_layer_works_for_first_tokens_only(family: str) -> None:
+    """Its query, output and feed-forward see one row a sequence; its keys, values and the layer below see all."""
+    model, tokens = classifier(family), tokens_of(family)
+    attach_packing(model)
+    batch = without_labels(collator(model, packed=True)(tokens, np.array([3, 0, 6])))
+    rows: dict[str, int] = {}
+    for name, module in model.base_model.encoder.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_pre_hook(lambda _, args, n=name: rows.update({n: args[0].shape[1]}))
+    model(**batch)
+    everything, top = batch["input_ids"].shape[1], f"layer.{model.config.num_hidden_layers - 1}."
+    assert everything > 3
+    assert rows.pop(f"{top}attention.self.key") == rows.pop(f"{top}attention.self.value") == everything
+    assert {name for name, count in rows.items() if count == 3} == {name for name in rows if name.startswith(top)}
+    assert {count for name, count in rows.items() if not name.startswith(top)} == {everything}
+
+
+@pytest.mark.parametrize("family", PACKABLE)
+def test_who_looks_at_the_top_layer_sees_all_of_it(family: str) -> None:
+    """By a forward hook on it, as LNSR does; logits and gradients stay what they were."""
+    model, tokens = classifier(family), tokens_of(family)
+    indices = np.array([3, 0, 6, 1])
+    attach_packing(model)
+    collate = collator(model, packed=True)
+    unseen = run(model, collate(tokens, indices))
+    seen: list[torch.Tensor] = []
+    handle = encoder_layers(model)[-1].register_forward_hook(lambda _, args, output: seen.append(output.detach()))
+    assert_same(run(model, collate(tokens, indices)), unseen)
+    handle.remove()
+    assert seen[0].shape[1] == tokens.lengths[indices].sum()
+    assert_same(run(model, collate(tokens, indices)), unseen)
+    assert len(seen) == 1
+
+
+def test_a_copy_of_a_packed_model_uses_its_own_weights() -> None:
+    model, tokens = classifier("bert"), tokens_of("bert")
+    attach_packing(model)
+    batch = without_labels(collator(model, packed=True)(tokens, np.array([3, 0, 6])))
+    before = model(**batch).logits.detach()
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    assert torch.equal(model(**batch).logits, before)
+    assert not other(**batch).logits.any()
+
+
+def test_gradient_checkpointing_of_a_packed_row() -> None:
+    model, tokens = classifier("bert"), tokens_of("bert")
+    attach_packing(model)
+    collate, indices = collator(model, packed=True), np.array([3, 0, 6, 1])
+    expected = run(model, collate(tokens, indices))
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    assert_same(run(model, collate(tokens, indices)), expected)
 
 
 @pytest.mark.parametrize("family", PACKABLE)
