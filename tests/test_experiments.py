@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hype_bench.runs.identity import FORMAT
 from hype_bench.submission import FILES, lines
 from hype_bench.sweeps.planned import read_plan
 
@@ -101,7 +102,7 @@ def test_records_of_two_formats_are_not_mixed(swept: tuple[Path, Any], warm: Any
         (folder / "result.json").write_text(json.dumps(changed))
         ended = warm("table", "table1", program="hype_bench.cli")
         assert ended.returncode == 2
-        assert "code formats 1 and 2" in ended.stderr
+        assert f"code formats 1 and {FORMAT}" in ended.stderr
     finally:
         (folder / "result.json").write_text(kept)
 
