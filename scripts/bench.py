@@ -79,9 +79,8 @@ class Case:
         return list(order)
 
     @property
-    def tokens_per_update(self) -> float:
-        batches = self.batches()
-        return sum(int(self.tokens.lengths[batch].sum()) for batch in batches) / len(batches)
+    def tokens_of_updates(self) -> list[int]:
+        return [int(self.tokens.lengths[batch].sum()) for batch in self.batches()]
 
 
 class InOrder(Trainer):  # type: ignore[misc]
@@ -116,8 +115,8 @@ class Pause:
 def ours(case: Case, method: str) -> tuple[float, list[Pause]]:
     """Seconds per update of our loop, and the pauses after every ``LOG_EVERY`` updates, which they do not count."""
     outcome, pauses = Outcome(), list[Pause]()
-    pause = lambda *_: pauses.append(Pause.now())  # noqa: E731
-    fine_tune(case.run, case.data, locate(case.run.model), build({method: {}}), outcome, on_log=pause)
+    methods, pause = build({method: {}}), lambda *_: pauses.append(Pause.now())
+    fine_tune(case.run, case.data, locate(case.run.model), methods, outcome, on_log=pause)
     paused = sum(pause.ended - pause.began for pause in pauses)
     return (outcome.seconds["train"] - paused) / outcome.updates, pauses
 
@@ -161,15 +160,22 @@ def _features(tokens: Tokens, index: int) -> dict[str, Any]:
     }
 
 
-def shares_of_peak(case: Case, pauses: list[Pause]) -> list[float]:
+def worked_parameters(case: Case) -> int:
+    """Parameters outside the embeddings: each costs two operations per token forward and four backward."""
+    model = load_classifier(locate(case.run.model), case.data.outputs, 0.1, 0)
+    return sum(p.numel() for name, p in model.named_parameters() if "embeddings" not in name)
+
+
+def shares_of_peak(parameters: int, tokens: list[int], pauses: list[Pause]) -> list[float]:
     """From pause to pause: the matrix arithmetic of training per second, over the peak measured before and after.
 
-    The arithmetic is that of the model as it stands: each parameter outside the embeddings costs two operations per
-    token forward and four backward. That the top layer's is not all needed counts as speed, not as work left out.
+    The arithmetic is that of the model as it stands. That the top layer's is not all needed counts as speed, not as
+    work left out.
+
+    Args:
+        parameters: see :func:`worked_parameters`.
+        tokens: of every update.
     """
-    model = load_classifier(locate(case.run.model), case.data.outputs, 0.1, 0)
-    parameters = sum(p.numel() for name, p in model.named_parameters() if "embeddings" not in name)
-    tokens = [int(case.tokens.lengths[batch].sum()) for batch in case.batches()]
     spans = [tokens[start : start + LOG_EVERY] for start in range(LOG_EVERY, len(tokens), LOG_EVERY)]
     return [
         6 * parameters * sum(span) / (after.began - before.ended) / statistics.fmean([before.peak, after.peak])
@@ -180,6 +186,7 @@ def shares_of_peak(case: Case, pauses: list[Pause]) -> list[float]:
 def measure(case: Case, repeats: int) -> tuple[dict[str, float], float]:
     """Median seconds per update of every arm, and the median share of the matmul peak that vanilla reaches."""
     ours(replace(case, run=replace(case.run, training=replace(case.run.training, max_steps=4))), "vanilla")  # warm-up
+    parameters, tokens = worked_parameters(case), case.tokens_of_updates
     seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
     shares: list[float] = []
     for _ in range(repeats):
@@ -187,7 +194,7 @@ def measure(case: Case, repeats: int) -> tuple[dict[str, float], float]:
             took, pauses = ours(case, arm)
             seconds[arm].append(took)
             if arm == "vanilla":
-                shares += shares_of_peak(case, pauses)
+                shares += shares_of_peak(parameters, tokens, pauses)
         for arm, padding in (("trainer, longest", "longest"), ("trainer, 128", "max_length")):
             seconds[arm].append(trainer(case, padding))
     return {arm: statistics.median(values) for arm, values in seconds.items()}, statistics.median(shares)
@@ -202,13 +209,14 @@ def report(tasks: list[str], updates: int, repeats: int) -> str:
     ratios: dict[str, list[float]] = {"longest": [], "128": [], "hype": []}
     for task in tasks:
         case = Case.of(task, updates)
+        tokens = statistics.fmean(case.tokens_of_updates)
         seconds, share = measure(case, repeats)
         vanilla, hype, longest, full = (seconds[arm] for arm in ARMS)
         for name, value in (("longest", longest / vanilla), ("128", full / vanilla), ("hype", hype / vanilla)):
             ratios[name].append(value)
         numbers = " | ".join(f"{seconds[arm]:.3f}" for arm in ARMS)
         lines.append(
-            f"| {case.run.task.name} | {case.tokens_per_update:.0f} | {numbers} | {longest / vanilla:.2f} "
+            f"| {case.run.task.name} | {tokens:.0f} | {numbers} | {longest / vanilla:.2f} "
             f"| {full / vanilla:.2f} | {hype / vanilla:.3f} | {share:.2f} |"
         )
         print(lines[-1], flush=True)
@@ -242,6 +250,8 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
+    if options.updates < 2 * LOG_EVERY:
+        parser.error(f"--updates must be at least {2 * LOG_EVERY}: the peak is measured every {LOG_EVERY} of them")
     table = report(options.tasks, options.updates, options.repeats)
     head = (
         "# Seconds per update, MiniLM-L6, batch 16, float32\n\n"

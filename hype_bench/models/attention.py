@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import operator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,30 +85,30 @@ class _Attention(torch.autograd.Function):
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropout: float, scaling: float
     ) -> Tensor:
         exact = torch.promote_types(query.dtype, torch.float32)
-        shapes = [(len(query), *lengths) for lengths in zip(layout.asking, layout.lengths, strict=True)]
-        keep = keep_mask(query, (sum(map(math.prod, shapes)),), dropout)
+        asking, lengths = layout.asking, layout.lengths
+        keep = keep_mask(query, (len(query) * sum(map(operator.mul, asking, lengths)),), dropout)
         scaled, output = query * scaling, torch.empty_like(query)
         weights, kept = list[Tensor](), list[Tensor]()
-        asking, asked = (layout.asking, 1), (layout.lengths, 1)
-        rows = (scaled.split(*asking), key.mT.split(layout.lengths, 2), value.split(*asked), output.split(*asking))
+        rows = (scaled.split(asking, 1), key.mT.split(lengths, 2), value.split(lengths, 1), output.split(asking, 1))
         with torch.autocast(query.device.type, enabled=False):
-            for q, k, v, out, mask in zip(*rows, _cut(keep, shapes), strict=True):
+            for q, k, v, out, mask in zip(*rows, _cut(keep, len(query), asking, lengths), strict=True):
                 weights.append(torch.bmm(q, k).softmax(-1, dtype=exact).to(q.dtype))
                 kept.append(weights[-1] if mask is None else weights[-1] * mask)
                 out.copy_(torch.bmm(kept[-1], v))
         ctx.save_for_backward(scaled, key, value, keep, *weights, *kept)
-        ctx.layout, ctx.shapes, ctx.scaling = layout, shapes, scaling
+        ctx.asking, ctx.lengths, ctx.scaling = asking, lengths, scaling
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         scaled, key, value, keep, *saved = ctx.saved_tensors
-        count, lengths = len(ctx.shapes), ctx.layout.lengths
+        asking, lengths, count = ctx.asking, ctx.lengths, len(ctx.lengths)
         gradients = [torch.empty_like(x) for x in (scaled, key, value)]
-        asking = (x.split(ctx.layout.asking, 1) for x in (upstream, scaled, gradients[0]))
+        askers = (x.split(asking, 1) for x in (upstream, scaled, gradients[0]))
         asked = (key.split(lengths, 1), value.mT.split(lengths, 2), *(x.split(lengths, 1) for x in gradients[1:]))
-        rows = zip(*asking, *asked, saved[:count], saved[count:], _cut(keep, ctx.shapes), strict=True)
+        masks = _cut(keep, len(scaled), asking, lengths)
+        rows = zip(*askers, *asked, saved[:count], saved[count:], masks, strict=True)
         for up, q, dq, k, v, dk, dv, weight, kept, mask in rows:
             dv.copy_(torch.bmm(kept.mT, up))
             dkept = torch.bmm(up, v)
@@ -120,9 +120,9 @@ class _Attention(torch.autograd.Function):
         return (*gradients, None, None, None)
 
 
-def _cut(keep: Tensor | None, shapes: list[tuple[int, int, int]]) -> list[Tensor | None]:
+def _cut(keep: Tensor | None, heads: int, asking: list[int], lengths: list[int]) -> list[Tensor | None]:
     """One flat mask as the (heads, asking tokens, tokens) of every sequence."""
     if keep is None:
-        return [None] * len(shapes)
-    pieces = keep.split([math.prod(shape) for shape in shapes])
-    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+        return [None] * len(lengths)
+    pieces = keep.split([heads * queries * length for queries, length in zip(asking, lengths, strict=True)])
+    return [piece.view(heads, -1, length) for piece, length in zip(pieces, lengths, strict=True)]

@@ -97,7 +97,7 @@ def test_where_only_first_tokens_ask(attend: Any) -> None:
 
 
 def test_dropout_where_only_first_tokens_ask() -> None:
-    """One probability at a time is dropped, so that a mean over many masks is the output without dropout."""
+    """Every mask gives another output; their mean is the output without dropout."""
     q, k, v = inputs()
     layout = replace(Layout.of(LENGTHS), first_only=True)
     torch.manual_seed(7)
