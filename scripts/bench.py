@@ -257,8 +257,9 @@ def main() -> None:
         "# Seconds per update, MiniLM-L6, batch 16, float32\n\n"
         f"`make bench`: medians of {options.repeats} repeats of {options.updates} updates, arms in turn; "
         f"{torch.get_num_threads()} threads of a {platform.machine()} CPU, torch {torch.__version__}. "
-        "Absolute seconds are this machine's; the ratios are what is to be read. \"Of matmul peak\" counts the arithmetic "
-        "of the whole model; a seventh of it, in the top layer, is not needed and not done.\n\n"
+        "Absolute seconds are this machine's; the ratios are what is to be read. "
+        '"Of matmul peak" counts the arithmetic of the whole model; '
+        "a seventh of it, in the top layer, is not needed and not done.\n\n"
     )
     tail = f"\n\nThe second run of a sweep spends {start_of_second_run():.1f} s before its first update (bound: 4 s).\n"
     OUT.mkdir(parents=True, exist_ok=True)
