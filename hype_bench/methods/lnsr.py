@@ -62,7 +62,8 @@ class LNSR(Method):
             squared length is averaged over tokens without padding, with one weight for all layers. The paper's second
             form, with noise made of differences between inputs, is not offered.
             """,
-        cost="two passes an update; the hidden states of both",
+        cost="two passes an update, with the top layer for every token where vanilla's packed row has it for the "
+        "first; the hidden states of both",
         helps="The paper reports higher means and lower spread on small GLUE tasks with BERT.",
     )
     neutral: ClassVar[Mapping[str, Any]] = {"weight": 0.0}

@@ -103,7 +103,8 @@ class NoiseFiT(Method):
             regression takes squared differences. In the released hook the base noise is multiplied by `noise_std` a
             second time (`base=official`). The clean target is detached, as in its second version.
             """,
-        cost="three passes an update, and some once to choose the layers",
+        cost="three passes an update, with the top layer for every token where vanilla's packed row has it for the "
+        "first; some passes once to choose the layers",
         helps="Reported against hallucination in language models; for classification nothing is published.",
     )
     neutral: ClassVar[Mapping[str, Any]] = {"weight": 1.0, "between": 0.0}
