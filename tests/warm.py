@@ -76,6 +76,7 @@ def become(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, as CI may be, ignores it
     sys.argv = [str(ROOT / program), *arguments]
     code: object = 0
     try:
