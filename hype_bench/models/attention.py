@@ -21,13 +21,13 @@ class Layout:
     starts: the row's index of each sequence's first token, (batch,).
     lengths: tokens of each sequence.
     inside: which places of the padded batch hold a token, (batch, longest).
-    first_only: whether only first tokens ask, as in the top layer (see ``models.packing``).
+    queries: how many every sequence has, as in the top layer (see ``models.packing``); 0: one for each of its tokens.
     """
 
     starts: Tensor
     lengths: list[int]
     inside: Tensor
-    first_only: bool = False
+    queries: int = 0
 
     @classmethod
     def of(cls, lengths: list[int]) -> Layout:
@@ -40,8 +40,8 @@ class Layout:
 
     @property
     def asking(self) -> list[int]:
-        """Tokens of each sequence that have a query."""
-        return [1] * len(self.lengths) if self.first_only else self.lengths
+        """Queries of each sequence."""
+        return [self.queries] * len(self.lengths) if self.queries else self.lengths
 
 
 def attend_each(query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropout: float, scaling: float) -> Tensor:
@@ -50,12 +50,12 @@ def attend_each(query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropo
     Batches of sequences of similar length, padded, took 1.1 to 3.7 times as long (MiniLM, two threads, RTE to CoLA).
 
     Args:
-        query: (heads, asking tokens, head width).
+        query: (heads, queries, head width).
         key, value: (heads, tokens, head width).
         dropout: on the attention probabilities.
 
     Returns:
-        (heads, asking tokens, head width).
+        (heads, queries, head width).
     """
     attended: Tensor = _Attention.apply(query, key, value, layout, dropout, scaling)  # type: ignore[no-untyped-call]
     return attended
@@ -70,11 +70,11 @@ def attend_padded(query: Tensor, key: Tensor, value: Tensor, layout: Layout, dro
         padded = x.new_zeros(len(x), batch * longest, x.shape[-1]).index_copy(1, slots, x)
         return padded.view(len(x), batch, longest, x.shape[-1]).transpose(0, 1)
 
-    q = query.transpose(0, 1)[:, :, None] if layout.first_only else pad(query)
+    q = query.unflatten(1, (batch, -1)).transpose(0, 1) if layout.queries else pad(query)
     k, v, mask = pad(key), pad(value), layout.inside[:, None, None, :]
     attended = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scaling)
     rows: Tensor = attended.transpose(0, 1).flatten(1, 2)
-    return rows if layout.first_only else rows.index_select(1, slots)
+    return rows if layout.queries else rows.index_select(1, slots)
 
 
 class _Attention(torch.autograd.Function):
@@ -121,7 +121,7 @@ class _Attention(torch.autograd.Function):
 
 
 def _cut(keep: Tensor | None, heads: int, asking: list[int], lengths: list[int]) -> list[Tensor | None]:
-    """One flat mask as the (heads, asking tokens, tokens) of every sequence."""
+    """One flat mask as the (heads, queries, tokens) of every sequence."""
     if keep is None:
         return [None] * len(lengths)
     pieces = keep.split([heads * queries * length for queries, length in zip(asking, lengths, strict=True)])

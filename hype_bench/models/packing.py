@@ -4,9 +4,10 @@ At batch 16 about half of the tokens of a padded GLUE batch are padding. Here th
 behind the other in a row ``[1, tokens]`` with positions that restart. Attention keeps to each sequence; the head gets
 the first token of each. Same batches, same losses.
 
-Above the keys and values of the top layer nothing that the head reads depends on any other token. So its queries and
-its feed-forward part are computed for first tokens only: same logits, losses and gradients, five sixths of the layer's
-matrix products left out. Whoever looks at the layer's output by a forward hook on it, as LNSR does, gets all of it.
+Above the attention of the top layer nothing that the head reads depends on any other token. So its queries and its
+feed-forward part are computed for first tokens only, and on a CPU these few ask the hidden states themselves, without
+keys and values: same logits, losses and gradients, nearly all of the layer's matrix products left out. Whoever looks at
+the layer's output by a forward hook on it, as LNSR does, gets all of it.
 
 How it enters a model without a fork: an attention function of transformers' ``AttentionInterface``, a mask function
 that makes none, a forward method for the top layer's attention block, and a hook behind the encoder. The layout travels
@@ -20,6 +21,7 @@ from dataclasses import replace
 from types import MethodType
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -46,12 +48,12 @@ def packed_attention(
     """Attention of every sequence of a packed row to itself alone.
 
     Args:
-        query: (1, heads, asking tokens, head width).
+        query: (1, heads, queries, head width).
         key, value: (1, heads, tokens, head width).
         packing: the row's layout; without one the input is an ordinary batch with an ordinary mask.
 
     Returns:
-        (1, asking tokens, heads, head width), and no attention weights.
+        (1, queries, heads, head width), and no attention weights.
     """
     if packing is None:
         attended = F.scaled_dot_product_attention(query, key, value, attention_mask, dropout, scale=scaling)
@@ -98,21 +100,55 @@ def _ask_for_first_tokens(top: nn.Module, args: Any, kwargs: dict[str, Any]) -> 
     """Before the top layer: tells its attention, unless somebody looks at what the layer puts out."""
     if (packing := kwargs.get("packing")) is None or top._forward_hooks:
         return None
-    return args, kwargs | {"packing": replace(packing, first_only=True)}
+    return args, kwargs | {"packing": replace(packing, queries=1)}
 
 
 def _attention_block(block: Any, hidden: Tensor, *args: Any, packing: Layout | None = None, **kwargs: Any) -> Any:
-    """The forward method of the top layer's attention block: (1, tokens, width) -> (1, asking tokens, width)."""
-    if packing is None or not packing.first_only:
+    """The forward method of the top layer's attention block: (1, tokens, width) -> (1, tokens or batch, width)."""
+    if packing is None or not packing.queries:
         return type(block).forward(block, hidden, *args, packing=packing, **kwargs)
     attention, first = block.self, hidden.index_select(1, packing.starts)
-    query, key, value = (
-        linear(x).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
-        for linear, x in ((attention.query, first), (attention.key, hidden), (attention.value, hidden))
-    )
-    dropout = attention.dropout.p if block.training else 0.0
-    attended, _ = packed_attention(attention, query, key, value, None, dropout, attention.scaling, packing)
+    attend = _ask_states if hidden.device.type == "cpu" and _as_made(attention.key, attention.value) else _ask_keys
+    query = attention.query(first).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+    attended = attend(attention, query, hidden, packing, attention.dropout.p if block.training else 0.0)
     return block.output(attended.flatten(2), first), None
+
+
+def _ask_keys(attention: Any, query: Tensor, hidden: Tensor, packing: Layout, dropout: float) -> Tensor:
+    """(1, heads, batch, head width), (1, tokens, width) -> (1, batch, heads, head width)."""
+    key, value = (
+        linear(hidden).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+        for linear in (attention.key, attention.value)
+    )
+    return packed_attention(attention, query, key, value, None, dropout, attention.scaling, packing)[0]
+
+
+def _ask_states(attention: Any, query: Tensor, hidden: Tensor, packing: Layout, dropout: float) -> Tensor:
+    """The same without a key and a value for every token: ``q (W x + b) = (q W) x + q b``, and values likewise.
+
+    Each head's query becomes one over the whole hidden width, with a column for the bias.
+    """
+    heads, batch, width = query.shape[1:]
+    key, value = (
+        torch.cat([linear.weight, linear.bias[:, None]], 1).unflatten(0, (heads, width))
+        for linear in (attention.key, attention.value)
+    )
+    asked = torch.bmm(query.squeeze(0), key).transpose(0, 1).reshape(1, batch * heads, -1)
+    states = F.pad(hidden, (0, 1), value=1.0).to(asked.dtype)
+    attended = attend_each(asked, states, states, replace(packing, queries=heads), dropout, attention.scaling)
+    return torch.bmm(attended.view(batch, heads, -1).transpose(0, 1), value.mT).transpose(0, 1)[None]
+
+
+def _as_made(*linears: nn.Module) -> bool:
+    """Whether these are linear maps that no technique has replaced, wrapped or hooked: their weights say it all."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return all(
+        type(linear) is nn.Linear
+        and linear.bias is not None
+        and "forward" not in vars(linear)
+        and not any(getattr(linear, kind) for kind in kinds)
+        for linear in linears
+    )
 
 
 def _keep_first_tokens(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:

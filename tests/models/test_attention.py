@@ -88,7 +88,7 @@ def test_bfloat16_under_autocast() -> None:
 def test_where_only_first_tokens_ask(attend: Any) -> None:
     """The rows of first tokens, and the gradients that they alone send back."""
     q, k, v = inputs()
-    layout = replace(Layout.of(LENGTHS), first_only=True)
+    layout = replace(Layout.of(LENGTHS), queries=1)
     output = attend(q[:, layout.starts], k, v, layout, 0.0, SCALING)
     expected = written_out(q, k, v)[:, layout.starts]
     torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
@@ -99,7 +99,7 @@ def test_where_only_first_tokens_ask(attend: Any) -> None:
 def test_dropout_where_only_first_tokens_ask() -> None:
     """Every mask gives another output; their mean is the output without dropout."""
     q, k, v = inputs()
-    layout = replace(Layout.of(LENGTHS), first_only=True)
+    layout = replace(Layout.of(LENGTHS), queries=1)
     torch.manual_seed(7)
     draws = torch.stack([attend_each(q[:, layout.starts], k, v, layout, 0.25, SCALING).detach() for _ in range(4000)])
     exact = attend_each(q[:, layout.starts], k, v, layout, 0.0, SCALING)
@@ -111,5 +111,5 @@ def test_layout_of_a_row() -> None:
     layout = Layout.of([3, 1, 2])
     assert layout.starts.tolist() == [0, 3, 4]
     assert layout.asking == layout.lengths == [3, 1, 2]
-    assert replace(layout, first_only=True).to(torch.device("cpu")).asking == [1, 1, 1]
+    assert replace(layout, queries=1).to(torch.device("cpu")).asking == [1, 1, 1]
     assert layout.inside.tolist() == [[True] * 3, [True, False, False], [True, True, False]]
