@@ -3,9 +3,9 @@
     make bench                                   all four tasks, three repeats, table to results/bench/
     python scripts/bench.py --tasks rte cola     some of them
 
-Arms take turns within a repeat, so that a machine that slows down slows all of them. The Trainer runs once with
-padding to the longest of a batch and once with padding to 128, the default of the usual GLUE script. Real data where
-HYPE_BENCH_DATA is set, else the generated tasks.
+Every arm is a process; they take turns, an update each (``turns.py``). The Trainer runs once with padding to the
+longest of a batch and once with padding to 128, the default of the usual GLUE script. Real data where HYPE_BENCH_DATA
+is set, else the generated tasks.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from torch.utils.data import SequentialSampler
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+from turns import WARM_UP, Turn, rounds
 
 from hype_bench.config import RunConfig, resolve
 from hype_bench.main import CONF
@@ -40,12 +41,14 @@ from hype_bench.models.loading import load_classifier, load_tokenizer
 from hype_bench.models.quiet import quiet
 from hype_bench.tasks.data import TaskData, load
 from hype_bench.training.batches import training_order
-from hype_bench.training.loop import LOG_EVERY, Outcome, fine_tune
+from hype_bench.training.loop import Outcome, fine_tune
 from hype_bench.training.seeds import derive
 from hype_bench.training.tokens import Tokens, tokenise
 
 TASKS = ("rte", "cola", "mrpc", "stsb")
 ARMS = ("vanilla", "hype_n", "trainer, longest", "trainer, 128")
+SIZES = (1536, 2048)  # of the square matrices whose products give the peak
+OPERATIONS = 1e11  # in one turn of theirs, about as long as an update
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "results" / "bench"
 
@@ -91,38 +94,24 @@ class InOrder(Trainer):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class Pause:
-    """In the middle of a run, the most float32 operations per second that a square matrix product keeps up: the median
-    over a fifth of a second, for the best size. A machine's clock and its neighbours change within seconds."""
+class EndsTurns(TrainerCallback):  # type: ignore[misc]
+    """Ends the Trainer's turn after every update."""
 
-    began: float
-    ended: float
-    peak: float
+    turn: Turn
 
-    @classmethod
-    def now(cls) -> Pause:
-        began, peak = time.perf_counter(), 0.0
-        for size in (1024, 1536, 2048):
-            a, b, out = (torch.randn(size, size) for _ in range(3))
-            times, end = [], time.perf_counter() + 0.2
-            while (started := time.perf_counter()) < end:
-                torch.mm(a, b, out=out)
-                times.append(time.perf_counter() - started)
-            peak = max(peak, 2 * size**3 / statistics.median(times))
-        return cls(began, time.perf_counter(), peak)
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.turn.end()
 
 
-def ours(case: Case, method: str) -> tuple[float, list[Pause]]:
-    """Seconds per update of our loop, and the pauses after every ``LOG_EVERY`` updates, which they do not count."""
-    outcome, pauses = Outcome(), list[Pause]()
-    methods, pause = build({method: {}}), lambda *_: pauses.append(Pause.now())
-    fine_tune(case.run, case.data, locate(case.run.model), methods, outcome, on_log=pause)
-    paused = sum(pause.ended - pause.began for pause in pauses)
-    return (outcome.seconds["train"] - paused) / outcome.updates, pauses
+def ours(method: str, task: str, updates: int, turn: Turn) -> None:
+    """Our loop with one technique."""
+    case = Case.of(task, updates)
+    fine_tune(case.run, case.data, locate(case.run.model), {**build({method: {}}), "turn": turn}, Outcome())
 
 
-def trainer(case: Case, padding: str) -> float:
-    """Seconds per update of ``transformers.Trainer`` with the recipe's settings and its own defaults otherwise."""
+def trainer(padding: str, task: str, updates: int, turn: Turn) -> None:
+    """``transformers.Trainer`` with the recipe's settings and its own defaults otherwise."""
+    case = Case.of(task, updates)
     settings = case.run.training
     rows = [_features(case.tokens, index) for batch in case.batches() for index in batch]
     model = load_classifier(locate(case.run.model), case.data.outputs, settings.dropout, derive(1, "head"))
@@ -131,7 +120,7 @@ def trainer(case: Case, padding: str) -> float:
         arguments = TrainingArguments(
             scratch,
             per_device_train_batch_size=settings.batch_size,
-            max_steps=settings.max_steps or -1,
+            max_steps=updates,
             learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
             adam_beta2=settings.adam_betas[1],
@@ -144,10 +133,20 @@ def trainer(case: Case, padding: str) -> float:
             disable_tqdm=True,
         )
         collate = DataCollatorWithPadding(case.tokenizer, padding=padding, max_length=case.run.data.max_length)
-        peer = InOrder(model, arguments, collate, train_dataset=rows)
-        started = time.perf_counter()
-        peer.train()
-        return (time.perf_counter() - started) / len(case.batches())
+        InOrder(model, arguments, collate, train_dataset=rows, callbacks=[EndsTurns(turn)]).train()
+
+
+def square_products(size: int, turn: Turn) -> None:
+    """Float32 products of square matrices, ``OPERATIONS`` a turn or one product."""
+    a, b, out = (torch.randn(size, size) for _ in range(3))
+    while True:
+        turn.end()
+        for _ in range(products_of_turn(size)):
+            torch.mm(a, b, out=out)
+
+
+def products_of_turn(size: int) -> int:
+    return max(1, round(OPERATIONS / (2 * size**3)))
 
 
 def _features(tokens: Tokens, index: int) -> dict[str, Any]:
@@ -166,38 +165,35 @@ def worked_parameters(case: Case) -> int:
     return sum(p.numel() for name, p in model.named_parameters() if "embeddings" not in name)
 
 
-def shares_of_peak(parameters: int, tokens: list[int], pauses: list[Pause]) -> list[float]:
-    """From pause to pause: the matrix arithmetic of training per second, over the peak measured before and after.
+@dataclass(frozen=True)
+class Repeat:
+    """One repeat of a task, in means over its updates.
 
-    The arithmetic is that of the model as it stands. That the top layer's is not all needed counts as speed, not as
-    work left out.
-
-    Args:
-        parameters: see :func:`worked_parameters`.
-        tokens: of every update.
+    seconds: per update, of every arm.
+    share: of the matmul peak that vanilla reaches. The peak is what the best size of square matrices keeps up in its
+        turns. The arithmetic is that of the model as it stands: that not all of the top layer's is needed, and done,
+        counts as speed.
     """
-    spans = [tokens[start : start + LOG_EVERY] for start in range(LOG_EVERY, len(tokens), LOG_EVERY)]
-    return [
-        6 * parameters * sum(span) / (after.began - before.ended) / statistics.fmean([before.peak, after.peak])
-        for span, (before, after) in zip(spans, pairwise(pauses), strict=True)
-    ]
 
+    seconds: dict[str, float]
+    share: float
 
-def measure(case: Case, repeats: int) -> tuple[dict[str, float], float]:
-    """Median seconds per update of every arm, and the median share of the matmul peak that vanilla reaches."""
-    ours(replace(case, run=replace(case.run, training=replace(case.run.training, max_steps=4))), "vanilla")  # warm-up
-    parameters, tokens = worked_parameters(case), case.tokens_of_updates
-    seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
-    shares: list[float] = []
-    for _ in range(repeats):
-        for arm in ("vanilla", "hype_n"):
-            took, pauses = ours(case, arm)
-            seconds[arm].append(took)
-            if arm == "vanilla":
-                shares += shares_of_peak(parameters, tokens, pauses)
-        for arm, padding in (("trainer, longest", "longest"), ("trainer, 128", "max_length")):
-            seconds[arm].append(trainer(case, padding))
-    return {arm: statistics.median(values) for arm, values in seconds.items()}, statistics.median(shares)
+    @classmethod
+    def of(cls, task: str, updates: int) -> Repeat:
+        made = updates + WARM_UP + 1
+        arms: dict[str, Callable[[Turn], None]] = {
+            "vanilla": partial(ours, "vanilla", task, made),
+            "hype_n": partial(ours, "hype_n", task, made),
+            "trainer, longest": partial(trainer, "longest", task, made),
+            "trainer, 128": partial(trainer, "max_length", task, made),
+        }
+        products = {size: partial(square_products, size) for size in SIZES}
+        timed = rounds(arms | {str(size): program for size, program in products.items()}, updates)
+        seconds = {name: statistics.fmean(turns[name] for turns in timed) for name in timed[0]}
+        peak = max(products_of_turn(size) * 2 * size**3 / seconds[str(size)] for size in SIZES)
+        case = Case.of(task, made)
+        work = 6 * worked_parameters(case) * statistics.fmean(case.tokens_of_updates[-updates:])
+        return cls({arm: seconds[arm] for arm in arms}, work / seconds["vanilla"] / peak)
 
 
 def report(tasks: list[str], updates: int, repeats: int) -> str:
@@ -206,24 +202,22 @@ def report(tasks: list[str], updates: int, repeats: int) -> str:
         + " | longest / vanilla | 128 / vanilla | hype_n / vanilla | of matmul peak |",
         "|---" * (len(ARMS) + 6) + "|",
     ]  # fmt: skip
-    ratios: dict[str, list[float]] = {"longest": [], "128": [], "hype": []}
+    ratios: dict[str, list[float]] = {"trainer, longest": [], "trainer, 128": [], "hype_n": []}
     for task in tasks:
-        case = Case.of(task, updates)
-        tokens = statistics.fmean(case.tokens_of_updates)
-        seconds, share = measure(case, repeats)
-        vanilla, hype, longest, full = (seconds[arm] for arm in ARMS)
-        for name, value in (("longest", longest / vanilla), ("128", full / vanilla), ("hype", hype / vanilla)):
-            ratios[name].append(value)
-        numbers = " | ".join(f"{seconds[arm]:.3f}" for arm in ARMS)
+        measured = [Repeat.of(task, updates) for _ in range(repeats)]
+        for arm, of_tasks in ratios.items():
+            of_tasks.append(statistics.median(repeat.seconds[arm] / repeat.seconds["vanilla"] for repeat in measured))
+        case = Case.of(task, updates + WARM_UP + 1)
+        numbers = [statistics.median(repeat.seconds[arm] for repeat in measured) for arm in ARMS]
         lines.append(
-            f"| {case.run.task.name} | {tokens:.0f} | {numbers} | {longest / vanilla:.2f} "
-            f"| {full / vanilla:.2f} | {hype / vanilla:.3f} | {share:.2f} |"
+            f"| {case.run.task.name} | {statistics.fmean(case.tokens_of_updates[-updates:]):.0f} | "
+            + " | ".join(f"{number:.3f}" for number in numbers)
+            + "".join(f" | {of_tasks[-1]:.2f}" for of_tasks in ratios.values())
+            + f" | {statistics.median(repeat.share for repeat in measured):.2f} |"
         )
         print(lines[-1], flush=True)
-    means = {name: math.exp(statistics.fmean(map(math.log, values))) for name, values in ratios.items()}
-    blank = " | ".join([""] * (len(ARMS) + 1))
-    summary = f"{means['longest']:.2f} | {means['128']:.2f} | {means['hype']:.3f}"
-    lines.append(f"| geometric mean | {blank} | {summary} | |")
+    means = [math.exp(statistics.fmean(map(math.log, of_tasks))) for of_tasks in ratios.values()]
+    lines.append(f"| geometric mean | | {'| ' * len(ARMS)}{' | '.join(f'{mean:.2f}' for mean in means)} | |")
     return "\n".join(lines)
 
 
@@ -250,16 +244,15 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    if options.updates < 2 * LOG_EVERY:
-        parser.error(f"--updates must be at least {2 * LOG_EVERY}: the peak is measured every {LOG_EVERY} of them")
     table = report(options.tasks, options.updates, options.repeats)
+    threads = f"{torch.get_num_threads()} threads of a {platform.machine()} CPU, torch {torch.__version__}"
     head = (
         "# Seconds per update, MiniLM-L6, batch 16, float32\n\n"
-        f"`make bench`: medians of {options.repeats} repeats of {options.updates} updates, arms in turn; "
-        f"{torch.get_num_threads()} threads of a {platform.machine()} CPU, torch {torch.__version__}. "
+        f"`make bench`: medians of {options.repeats} repeats of {options.updates} updates; all arms and the matrix "
+        f"products of the peak take turns, an update each; {threads}. "
         "Absolute seconds are this machine's; the ratios are what is to be read. "
         '"Of matmul peak" counts the arithmetic of the whole model; '
-        "a seventh of it, in the top layer, is not needed and not done.\n\n"
+        "a sixth of it, in the top layer, is not needed and not done.\n\n"
     )
     tail = f"\n\nThe second run of a sweep spends {start_of_second_run():.1f} s before its first update (bound: 4 s).\n"
     OUT.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,77 @@
+"""Programs that take turns on one machine, an update each, round after round.
+
+A machine's clock and its neighbours change within seconds. Programs that are timed one behind the other are compared
+with that; here every round times each of them within a second or two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from hype_bench.methods.base import Method, Moments
+from hype_bench.methods.context import Context
+
+WARM_UP = 2  # rounds that are not counted
+PAUSE = 0.02  # seconds, after which the threads of the program before no longer wait busily for more
+
+
+@dataclass
+class Turn(Method):
+    """A program's own side; as a technique without an effect it ends the turn after every update of our loop."""
+
+    line: Connection
+    started: float = field(default=0.0, init=False)
+
+    def end(self) -> None:
+        """Says how long the turn took and waits for the next. The first one, which nobody gave, says: ready."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.line.send(time.perf_counter() - self.started)
+        self.line.recv()
+        self.started = time.perf_counter()
+
+    def prepare(self, model: Any, context: Context) -> Moments:
+        return Moments(after_step=lambda optimizer: self.end())
+
+
+def rounds(programs: Mapping[str, Callable[[Turn], None]], count: int) -> list[dict[str, float]]:
+    """Seconds of every program's turn, for each of ``count`` rounds.
+
+    Args:
+        programs: each runs in a process of its own, with all that it needs to start inside, and calls ``end`` of the
+            turn at least ``count + WARM_UP + 1`` times. It ends with an EOFError when nobody waits for it any more.
+    """
+    context = multiprocessing.get_context("spawn")
+    lines: dict[str, Connection] = {}
+    for name, program in programs.items():
+        lines[name], theirs = context.Pipe()
+        context.Process(target=_take_turns, args=(program, theirs), name=name, daemon=True).start()
+        theirs.close()
+    try:
+        for line in lines.values():
+            line.recv()
+        return [{name: _give_turn(line) for name, line in lines.items()} for _ in range(WARM_UP + count)][WARM_UP:]
+    finally:
+        for line in lines.values():
+            line.close()
+        for process in multiprocessing.active_children():
+            process.join()
+
+
+def _give_turn(line: Connection) -> float:
+    time.sleep(PAUSE)
+    line.send(None)
+    return float(line.recv())
+
+
+def _take_turns(program: Callable[[Turn], None], line: Connection) -> None:
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        program(Turn(line))
