@@ -4,9 +4,9 @@
     python scripts/bench_methods.py --methods hype_n r_drop     some of them
     python scripts/bench_methods.py --model bert_large          another encoder, on a GPU if there is one
 
-Each technique takes turns with vanilla, so that a machine that slows down slows both; what counts is the median of the
-ratios. What a technique does once before the first update is not in them. Peak memory is that of a process of its own.
-Real data where HYPE_BENCH_DATA is set, else the generated task.
+Each technique takes turns with vanilla, an update each on the same batch (``turns.py``); what counts is the median of
+the ratios. What a technique does once before the first update is not in them. Peak memory is that of a process of its
+own. Real data where HYPE_BENCH_DATA is set, else the generated task.
 """
 
 from __future__ import annotations
@@ -18,16 +18,13 @@ import os
 import statistics
 import subprocess
 import sys
-import time
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from bench import OUT, Case
-from torch.optim import Optimizer
+from turns import WARM_UP, Turn, rounds
 
-from hype_bench.methods.base import Method, Moments
-from hype_bench.methods.context import Context
 from hype_bench.methods.registry import build, discover
 from hype_bench.models.checkpoint import locate
 from hype_bench.training import device
@@ -37,31 +34,13 @@ LIGHT = ("hype_n", "hype_u", "noisytune", "neftune", "child_tuning_f", "child_tu
 BOUNDS = {**dict.fromkeys(LIGHT, 1.05), "mixout": 1.4, "r_drop": 2.0, "r3f": 2.0}  # times vanilla's update
 MEMORY_BOUNDS = {"hype_n": 1.02, "hype_u": 1.02}
 OPTIONS = {"swa": {"start": 0.0}, "ema": {"decay": 0.99}, "dps": {"stage_ratio": 0.25}}  # so that they act at all
-WARM_UP = 2  # updates that are not counted
 
 
-@dataclass
-class Clock(Method):
-    """Notes when each update ends."""
-
-    ends: list[float] = field(default_factory=list)
-
-    def prepare(self, model: Any, context: Context) -> Moments:
-        def tick(optimizer: Optimizer) -> None:
-            if model.device.type == "cuda":
-                torch.cuda.synchronize()
-            self.ends.append(time.perf_counter())
-
-        return Moments(after_step=tick)
-
-
-def seconds(case: Case, name: str) -> tuple[float, Outcome]:
-    """The median update of a run, and what the run found."""
-    clock, outcome = Clock(), Outcome()
-    chosen = {**build({name: options_of(case, name)}), "clock": clock}
-    fine_tune(case.run, case.data, locate(case.run.model), chosen, outcome)
-    spans = [b - a for a, b in zip(clock.ends[WARM_UP - 1 :], clock.ends[WARM_UP:], strict=False)]
-    return statistics.median(spans), outcome
+def train(name: str, updates: int, arguments: argparse.Namespace, turn: Turn) -> None:
+    """A run with one technique, which ends a turn after every update."""
+    case = case_of(arguments, updates)
+    chosen = {**build({name: options_of(case, name)}), "turn": turn}
+    fine_tune(case.run, case.data, locate(case.run.model), chosen, Outcome())
 
 
 def options_of(case: Case, name: str) -> dict[str, Any]:
@@ -69,37 +48,35 @@ def options_of(case: Case, name: str) -> dict[str, Any]:
     return {"layers": 2} if name == "reinit" and case.run.model.name == "minilm" else OPTIONS.get(name, {})
 
 
-def memory(arguments: argparse.Namespace, name: str) -> float:
-    """Peak bytes of a process that makes a few updates with this technique alone.
+def alone(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
+    """What :func:`main` prints of a process that makes a few updates with this technique alone.
 
     On a CPU its allocator gives memory back at once, so that the peak is what was in use and not what was kept.
     """
-    command = [sys.executable, __file__, "--only-memory", name, "--model", arguments.model, "--task", arguments.task]
+    command = [sys.executable, __file__, "--alone", name, "--model", arguments.model, "--task", arguments.task]
     give_back = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **give_back})
-    return float(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    case = case_of(arguments, arguments.updates)
-    seconds(case, "vanilla")  # warm-up
-    base = memory(arguments, "vanilla")
+    made = arguments.updates + WARM_UP + 1
+    base = alone(arguments, "vanilla")["memory"]
     rows = []
     for name in arguments.methods:
-        ratios, once = [], None
-        for _ in range(arguments.repeats):
-            plain, _ = seconds(case, "vanilla")
-            own, outcome = seconds(case, name)
-            ratios.append(own / plain)
-            once = outcome.facts.get("fisher_seconds")
-        rows.append({"method": name, "time": statistics.median(ratios), "memory": memory(arguments, name) / base})
-        rows[-1]["once"] = once
+        pair = {one: partial(train, one, made, arguments) for one in ("vanilla", name)}
+        ratios = [seconds[name] / seconds["vanilla"] for seconds in rounds(pair, arguments.updates)]
+        found = alone(arguments, name)
+        rows.append({"method": name, "time": statistics.median(ratios), "memory": found["memory"] / base})
+        rows[-1]["once"] = found["once"]
         print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
 def case_of(arguments: argparse.Namespace, updates: int) -> Case:
-    return Case.of(arguments.task, updates, arguments.model, f"data.max_train_examples={16 * updates}")
+    examples = f"data.max_train_examples={16 * arguments.updates}"
+    return Case.of(arguments.task, updates, arguments.model, examples)
 
 
 def report(rows: list[dict[str, Any]], arguments: argparse.Namespace, case: Case) -> str:
@@ -108,9 +85,8 @@ def report(rows: list[dict[str, Any]], arguments: argparse.Namespace, case: Case
         "# What each technique costs, relative to vanilla",
         "",
         f"`make bench-methods`: {arguments.model} on {run.task.name}, batch {run.training.batch_size}, float32, "
-        f"{where}. Time: medians of {arguments.repeats} ratios of median updates, each in turns with vanilla. "
-        "Memory: the peak of a process of its own. The bounds are this project's own. `no_dropout` does less than "
-        "vanilla: how far its time is from 1 says how far any of these may be off.",
+        f"{where}. Time: the median of {arguments.updates} ratios of updates, each in turns with vanilla. "
+        "Memory: the peak of a process of its own. The bounds are this project's own.",
         "",
         "| technique | time | bound | memory | bound |",
         "|---|---|---|---|---|",
@@ -143,18 +119,19 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", default=[name for name in discover() if name != "vanilla"])
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--task", default="rte", choices=("rte", "cola", "mrpc", "stsb"))
-    parser.add_argument("--updates", type=int, default=12)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only-memory", help=argparse.SUPPRESS)
+    parser.add_argument("--updates", type=int, default=20)
+    parser.add_argument("--alone", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse()
-    if arguments.only_memory:
+    if arguments.alone:
         device.keep_memory = lambda: None
-        _, outcome = seconds(case_of(arguments, 4), arguments.only_memory)
-        print(outcome.peak_memory)
+        case, outcome = case_of(arguments, 4), Outcome()
+        chosen = build({arguments.alone: options_of(case, arguments.alone)})
+        fine_tune(case.run, case.data, locate(case.run.model), chosen, outcome)
+        print(json.dumps({"memory": outcome.peak_memory, "once": outcome.facts.get("fisher_seconds")}))
         return
     rows = measure(arguments)
     text = report(rows, arguments, case_of(arguments, arguments.updates))
