@@ -1,4 +1,4 @@
-"""Seconds per update of this loop beside ``transformers.Trainer``: same model, same batches, same process.
+"""Seconds per update of this loop beside ``transformers.Trainer``: same model, same batches, in turns.
 
     make bench                                   all four tasks, three repeats, table to results/bench/
     python scripts/bench.py --tasks rte cola     some of them
@@ -179,7 +179,8 @@ class Repeat:
     share: float
 
     @classmethod
-    def of(cls, task: str, updates: int) -> Repeat:
+    def of(cls, task: str, updates: int, work: float) -> Repeat:
+        """``work``: the operations of matrix products that an update is counted with."""
         made = updates + WARM_UP + 1
         arms: dict[str, Callable[[Turn], None]] = {
             "vanilla": partial(ours, "vanilla", task, made),
@@ -191,8 +192,6 @@ class Repeat:
         timed = rounds(arms | {str(size): program for size, program in products.items()}, updates)
         seconds = {name: statistics.fmean(turns[name] for turns in timed) for name in timed[0]}
         peak = max(products_of_turn(size) * 2 * size**3 / seconds[str(size)] for size in SIZES)
-        case = Case.of(task, made)
-        work = 6 * worked_parameters(case) * statistics.fmean(case.tokens_of_updates[-updates:])
         return cls({arm: seconds[arm] for arm in arms}, work / seconds["vanilla"] / peak)
 
 
@@ -204,13 +203,15 @@ def report(tasks: list[str], updates: int, repeats: int) -> str:
     ]  # fmt: skip
     ratios: dict[str, list[float]] = {"trainer, longest": [], "trainer, 128": [], "hype_n": []}
     for task in tasks:
-        measured = [Repeat.of(task, updates) for _ in range(repeats)]
+        case = Case.of(task, updates + WARM_UP + 1)
+        tokens = statistics.fmean(case.tokens_of_updates[-updates:])
+        work = 6 * worked_parameters(case) * tokens
+        measured = [Repeat.of(task, updates, work) for _ in range(repeats)]
         for arm, of_tasks in ratios.items():
             of_tasks.append(statistics.median(repeat.seconds[arm] / repeat.seconds["vanilla"] for repeat in measured))
-        case = Case.of(task, updates + WARM_UP + 1)
         numbers = [statistics.median(repeat.seconds[arm] for repeat in measured) for arm in ARMS]
         lines.append(
-            f"| {case.run.task.name} | {statistics.fmean(case.tokens_of_updates[-updates:]):.0f} | "
+            f"| {case.run.task.name} | {tokens:.0f} | "
             + " | ".join(f"{number:.3f}" for number in numbers)
             + "".join(f" | {of_tasks[-1]:.2f}" for of_tasks in ratios.values())
             + f" | {statistics.median(repeat.share for repeat in measured):.2f} |"
@@ -244,6 +245,8 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
+    if options.updates < 1:
+        parser.error("--updates must be at least 1")
     table = report(options.tasks, options.updates, options.repeats)
     threads = f"{torch.get_num_threads()} threads of a {platform.machine()} CPU, torch {torch.__version__}"
     head = (
