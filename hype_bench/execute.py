@@ -93,7 +93,7 @@ def _prepare(composed: DictConfig) -> _Job:
     choose_device(run.device, run.training.precision)
     checkpoint = locate(run.model)
     data = _data(run)
-    return _Job(run, data, checkpoint, methods, _parts(run, methods, checkpoint, data.fingerprint), began)
+    return _Job(run, data, checkpoint, methods, _parts(run, methods, checkpoint, data.fingerprint, data.labels), began)
 
 
 def settle(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
@@ -122,24 +122,27 @@ def identify(run: RunConfig, methods: dict[str, Method]) -> str:
     key = _data_key(run)
     if key not in _FINGERPRINTS:
         try:
-            _FINGERPRINTS[key] = _data(run).fingerprint
+            data = _data(run)
+            _FINGERPRINTS[key] = data.fingerprint, data.labels
         except UserError as error:  # asking again for every run of a plan would take minutes
             _FINGERPRINTS[key] = error
     found = _FINGERPRINTS[key]
     if isinstance(found, UserError):
         raise found
-    return digest(_parts(run, methods, locate(run.model), found))
+    return digest(_parts(run, methods, locate(run.model), *found))
 
 
-def _parts(run: RunConfig, methods: dict[str, Method], checkpoint: Checkpoint, data: str) -> dict[str, Any]:
+def _parts(
+    run: RunConfig, methods: dict[str, Method], checkpoint: Checkpoint, data: str, labels: list[str]
+) -> dict[str, Any]:
     values = {name: asdict(method) for name, method in methods.items()}  # type: ignore[call-overload]
-    return identity(run, checkpoint.identity, data, values)
+    return identity(run, checkpoint.identity, data, labels, values)
 
 
 # What the runs of one process share: they come task by task, so that the last data sets are enough.
 _KEPT = 2
 _DATA: dict[str, TaskData] = {}
-_FINGERPRINTS: dict[str, str | UserError] = {}
+_FINGERPRINTS: dict[str, tuple[str, list[str]] | UserError] = {}  # with the names of the classes
 
 
 def _data(run: RunConfig) -> TaskData:

@@ -16,7 +16,8 @@ from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.identity import digest
 from hype_bench.runs.status import DONE, RunStatus, read_runs
 
-_SAME = ("format", "model", "data", "max_length", "metric", "methods")  # in which members of a soup must agree
+# In which members of a soup must agree:
+_SAME = ("format", "model", "data", "labels", "task_version", "max_length", "metric", "methods")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Pot:
         every = [member.record["parts"] for member in self.members if member.record is not None]
         training = {key: _shared([parts["training"][key] for parts in every]) for key in every[0]["training"]}
         soup = [f"soup_{kind}", {"members": [member.identity for member in self.members]}]
-        same = {key: every[0][key] for key in _SAME}
+        same = {key: every[0].get(key) for key in _SAME}
         return {**same, "methods": [*every[0]["methods"], soup], "training": training, "seed": 0}
 
     def label(self, kind: str) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def pots(results_dir: Path) -> list[Pot]:
     groups: dict[str, list[RunStatus]] = defaultdict(list)
     for run in read_runs(results_dir):
         if run.state == DONE and run.record is not None and _has_weights(run) and not _is_soup(run.record):
-            groups[json.dumps([run.record["parts"][key] for key in _SAME])].append(run)
+            groups[json.dumps([run.record["parts"].get(key) for key in _SAME])].append(run)
     return [Pot(members) for members in groups.values() if len(members) > 1]
 
 
@@ -142,7 +143,7 @@ def _data(pot: Pot) -> Any:
     config = pot.first["config"]
     task = TaskConfig(**{**config["task"], "source": _source(config["task"]["source"])})
     data = load(task, DataConfig(**config["data"]))
-    if data.fingerprint != pot.first["parts"]["data"]:
+    if (data.fingerprint, data.labels) != tuple(pot.first["parts"].get(key) for key in ("data", "labels")):
         raise UserError(f"the data of {task.name} are not those that the runs were trained on")
     return data
 

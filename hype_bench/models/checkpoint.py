@@ -49,7 +49,7 @@ def locate(model: ModelConfig) -> Checkpoint:
 
 def content_hash(folder: Path) -> str:
     """A hash of everything in a checkpoint folder that can change a number: configuration, weights, vocabulary."""
-    names = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")
+    names = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.codes", "*.tokenizer")
     files = sorted({path for pattern in names for path in folder.glob(pattern) if path.is_file()})
     stamp = tuple((str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in files)
     return _hash_files(stamp)

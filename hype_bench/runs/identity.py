@@ -14,12 +14,16 @@ FORMAT = 4  # raised when a change of the code changes the numbers of the same s
 NO_EFFECT = ("evaluate_every", "save")  # a curve more, a folder more: the same numbers
 
 
-def identity(run: RunConfig, checkpoint: str, data: str, methods: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def identity(
+    run: RunConfig, checkpoint: str, data: str, labels: list[str], methods: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     """What the hash is taken of.
 
     Args:
-        checkpoint: the checkpoint's identity (hub id, or a hash of its content).
+        checkpoint: the checkpoint's identity (hub id, or a hash of its content, tokenizer included).
         data: the fingerprint of all texts and labels.
+        labels: the names of the classes in order, which size the head and say what its outputs mean; empty for a
+            regression.
         methods: name -> all hyper-parameters, defaults included.
     """
     training = {key: value for key, value in asdict(run.training).items() if key not in NO_EFFECT}
@@ -27,6 +31,8 @@ def identity(run: RunConfig, checkpoint: str, data: str, methods: dict[str, dict
         "format": FORMAT,
         "model": checkpoint,
         "data": data,
+        "labels": labels,
+        "task_version": run.task.version,
         "max_length": run.data.max_length,
         "metric": run.task.metric,
         "methods": [[name, values] for name, values in methods.items()],

@@ -1,0 +1,53 @@
+"""What belongs to a run's identity: everything that can change its numbers or what they mean."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hype_bench.models.checkpoint import locate
+from hype_bench.runs.identity import NO_EFFECT, digest, identity
+from tests.composed import configured
+
+TINY = ("model=tiny_bert", "task=demo_rte", "training.max_steps=2")
+
+
+def parts_of(*overrides: str, labels: tuple[str, ...] = ("no", "yes"), checkpoint: str = "hub:m") -> dict[str, Any]:
+    return identity(configured(*TINY, *overrides), checkpoint, "rows", list(labels), {"vanilla": {}})
+
+
+def test_the_names_of_the_classes_and_their_order_count() -> None:
+    """One name more is a wider head on the same rows; another order is another meaning of every output."""
+    named = [parts_of(labels=labels) for labels in (("no", "yes"), ("yes", "no"), ("no", "yes", "perhaps"), ())]
+    assert len({digest(parts) for parts in named}) == 4
+
+
+def test_the_version_of_a_task_counts() -> None:
+    assert digest(parts_of()) == digest(parts_of("task.version=1"))
+    assert digest(parts_of()) != digest(parts_of("task.version=2"))
+
+
+def test_every_training_setting_counts_unless_it_has_no_effect() -> None:
+    counted = parts_of()["training"].keys()
+    assert counted | set(NO_EFFECT) == vars(configured(*TINY).training).keys()
+    assert counted.isdisjoint(NO_EFFECT)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"truncation_side": "left"}, {"model_input_names": ["input_ids"]}, {"do_lower_case": False}]
+)
+def test_what_decides_truncation_and_token_types_counts(tmp_path: Path, changed: dict[str, Any]) -> None:
+    """It lies in the tokenizer's configuration, and that is part of the checkpoint's content."""
+    run = configured(*TINY)
+    tiny = locate(run.model)
+    folder = shutil.copytree(tiny.location, tmp_path / "copy")
+    model = replace(run.model, name_or_path=str(folder))
+    assert locate(model).identity == tiny.identity
+    about = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(about | changed))
+    assert locate(model).identity != tiny.identity
