@@ -12,7 +12,8 @@ from pathlib import Path
 from hype_bench.options import UserError
 from hype_bench.runs.status import RunStatus, read_named
 from hype_bench.sweeps.planned import Plan, read_plan
-from hype_bench.tables.compare import BUDGET, PAPER, against_method, against_paper, at_same_budget
+from hype_bench.tables.budget import BUDGET, at_same_budget
+from hype_bench.tables.compare import PAPER, against_method, against_paper
 from hype_bench.tables.experiment import Place, Result, collapsed, experiment_tables, results
 from hype_bench.tables.selection import RULES
 from hype_bench.tables.sheet import Sheet, to_html, to_latex, to_markdown, to_text

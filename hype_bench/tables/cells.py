@@ -53,6 +53,17 @@ class Cell:
         return sum(not math.isfinite(value) for value in self.scores.values())
 
     @property
+    def finite(self) -> int:
+        return self.n - self.nans
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Orders the configurations of a search, the best one last: by how many seeds gave a finite score, and then by
+        the mean of those. A diverged run and a NaN count alike, and no configuration wins by its surviving seeds."""
+        scores = [score for score in self.scores.values() if math.isfinite(score)]
+        return self.finite, math.fsum(scores) / len(scores) if scores else -math.inf
+
+    @property
     def lacks(self) -> list[str]:
         """What stands between it and a whole number, in words: ``["2 of 3 runs", "1 nan", "1 failed"]``."""
         nans = [f"{self.nans} nan"] if self.nans else []

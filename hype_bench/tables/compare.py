@@ -31,13 +31,11 @@ from hype_bench.tables.sheet import Pieces, Sheet
 from hype_bench.tables.statistics import (
     Floats,
     difference_of_means,
-    expected_best,
-    expected_best_std,
     holm,
     stars,
 )
 
-PAPER, BUDGET = "paper", "budget"
+PAPER = "paper"
 AGREES, DIFFERS, UNKNOWN = "agrees", "differs", "-"
 
 _TASKS = {"mnli/mismatched": "mnli_mm"}  # a column here, a task of its own there
@@ -128,36 +126,6 @@ def against_method(
         sheet = sheets.setdefault(block, Sheet(block, columns, [], [note], kind=f"against {baseline}, model"))
         sheet.rows.append((f"{row.title}, {task}", line.pieces(float(p_seeds), float(p_examples))))
     return list(sheets.values())
-
-
-def at_same_budget(found: Mapping[Place, Result]) -> list[Sheet]:
-    """Every cell as if all rows of its block had tried as many configurations: the expected best of k of them.
-
-    k is the smallest number of configurations in the block (Dodge et al. 2019, section 3.1). A cell that lacks runs, or
-    whose configuration has a NaN, shows none.
-    """
-    sheets = []
-    for block in dict.fromkeys(block for block, _, _ in found):
-        cells = {(row, task): result for (where, row, task), result in found.items() if where == block}
-        rows, tasks = dict.fromkeys(row for row, _ in cells), dict.fromkeys(task for _, task in cells)
-        k = min(len(result.candidates) for result in cells.values())
-        lines = [(row.title, [_expected(cells.get((row, task)), k) for task in tasks]) for row in rows]
-        note = (
-            f"expected best mean dev score of {k} configuration{'s' * (k > 1)} drawn from those that were tried, with "
-            "its standard deviation over such draws; in brackets how many were tried"
-        )
-        sheets.append(Sheet(block, [(task, "") for task in tasks], lines, [note], kind="at the same budget, model"))
-    return sheets
-
-
-def _expected(result: Result | None, k: int) -> Pieces:
-    if result is None:
-        return "-", "", ""
-    means = [cell.mean for cell in result.tried]
-    if result.chosen.cell.missing or not all(map(math.isfinite, means)):
-        return "X", "", f" ({result.chosen.cell.missing or 'nan'})"
-    spread = expected_best_std(means, k)
-    return f"{100 * expected_best(means, k):.2f}", f" ± {100 * spread:.2f}", f" ({len(means)})"
 
 
 @dataclass(frozen=True)

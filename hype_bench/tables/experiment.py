@@ -33,11 +33,11 @@ class Result:
     split: str = ""
 
     @property
-    def tried(self) -> list[Cell]:
-        """The scores of every configuration."""
-        if not self.split:
-            return [candidate.reported for candidate in self.candidates]
-        return [candidate.further.get(self.split, Cell(self.chosen.cell.metric)) for candidate in self.candidates]
+    def whole_means(self) -> list[float]:
+        """The mean scores of the configurations of which every planned seed has a finite score."""
+        cells = [one.further.get(self.split, Cell("")) if self.split else one.reported for one in self.candidates]
+        whole = zip(cells, self.candidates, strict=True)
+        return [cell.mean for cell, candidate in whole if cell.finite == candidate.planned]
 
     def reported(self) -> dict[int, PlannedRun]:
         """seed -> the run whose score is shown."""

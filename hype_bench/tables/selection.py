@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -69,12 +68,12 @@ RULES: Mapping[str, tuple[Rule, str]] = {
 
 
 def _best(candidates: Sequence[Candidate], scores: Callable[[Candidate], Cell]) -> Chosen:
-    """A cell that lacks runs gets no number: the missing ones might have been chosen."""
+    """The highest ``Cell.rank``. A cell that lacks runs gets no number: the missing ones might have been chosen."""
     ended = sum(candidate.ended for candidate in candidates)
     planned = sum(candidate.planned for candidate in candidates)
     if ended < planned:
         return _none(candidates, f"{ended} of {planned} runs")
-    best = max(candidates, key=lambda candidate: (scores(candidate).n, _or_least(scores(candidate).mean)))
+    best = max(candidates, key=lambda candidate: scores(candidate).rank)
     return Chosen(best.reported, best.configuration, best.further)
 
 
@@ -84,7 +83,3 @@ def _none(candidates: Sequence[Candidate], why: str) -> Chosen:
         for state, count in candidate.reported.unfinished.items():
             cell.unfinished[state] = cell.unfinished.get(state, 0) + count
     return Chosen(cell)
-
-
-def _or_least(mean: float) -> float:
-    return -math.inf if math.isnan(mean) else mean

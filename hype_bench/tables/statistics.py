@@ -101,24 +101,25 @@ def difference_of_means(
     return Difference(mean, mean - half, mean + half, p)
 
 
-def expected_best(scores: ArrayLike, k: int) -> float:
-    """Expected validation performance: the best score to be expected from a search over ``k`` configurations.
+def expected_best(scores: ArrayLike, k: int, lost: int = 0) -> float:
+    """The best score to be expected from a search over ``k`` configurations.
 
-    ``scores`` (1-d): the validation scores of K configurations drawn at random. The k configurations are drawn from
-    them with replacement, so that P(best <= i-th smallest score) = (i / K)^k. Closed form, no sampling. This plug-in
-    estimate lies too low on average, the more the nearer k comes to K (Tang et al. 2020, arXiv:2004.13705).
-    ValueError unless 1 <= k <= K, or if a score is not finite.
+    ``scores`` (1-d): the validation scores of configurations drawn at random; ``lost``: how many more gave none, which
+    stand below all others. The k are drawn from these K without replacement, so that
+    P(best <= i-th smallest) = C(i, k) / C(K, k). Closed form, no sampling. This U-statistic is right on average
+    whatever K is; drawing with replacement (Dodge et al. 2019, arXiv:1909.03004, section 3.1) lies too low the nearer
+    k comes to K, which favours whoever searched more. ValueError unless lost < k <= K, or if a score is not finite.
 
-    Dodge et al. 2019, "Show Your Work: Improved Reporting of Experimental Results", arXiv:1909.03004, section 3.1.
+    Tang et al. 2020, "Showing Your Work Doesn't Always Work", ACL, arXiv:2004.13705, equation 6.
     """
     ordered = np.sort(finite(scores))
-    return float(_chance_of_best(len(ordered), k) @ ordered)
+    return float(_chance_of_best(len(ordered), k, lost) @ ordered)
 
 
-def expected_best_std(scores: ArrayLike, k: int) -> float:
-    """Standard deviation of the best of ``k`` draws around ``expected_best``, from the same distribution."""
+def expected_best_std(scores: ArrayLike, k: int, lost: int = 0) -> float:
+    """Standard deviation of the best of ``k`` around ``expected_best`` over the same draws."""
     ordered = np.sort(finite(scores))
-    chance = _chance_of_best(len(ordered), k)
+    chance = _chance_of_best(len(ordered), k, lost)
     return math.sqrt(chance @ (ordered - chance @ ordered) ** 2)
 
 
@@ -167,11 +168,13 @@ def _t_quantile(level: float, freedom: float) -> float:
     return float(stdtrit(freedom, tails(level)[1]))
 
 
-def _chance_of_best(count: int, k: int) -> Floats:
-    """[count]: the probability that the i-th smallest of ``count`` scores is the best of k drawn."""
-    if not 1 <= k <= count:
-        raise ValueError(f"the best of k of {count} configurations needs a k from 1 to {count}, not {k}")
-    chances: Floats = np.diff((np.arange(count + 1) / count) ** k)
+def _chance_of_best(scored: int, k: int, lost: int) -> Floats:
+    """[scored]: the probability that the i-th smallest score is the best of k of ``scored + lost`` configurations."""
+    count = scored + lost
+    if not lost < k <= count:
+        raise ValueError(f"the best of k of {count} configurations, {lost} without a score, needs another k than {k}")
+    draws = math.comb(count, k)
+    chances: Floats = np.diff([math.comb(below, k) / draws for below in range(lost, count + 1)])
     return chances
 
 

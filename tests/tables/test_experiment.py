@@ -14,7 +14,8 @@ from hype_bench.options import UserError
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables import sheet
-from hype_bench.tables.compare import against_method, against_paper, at_same_budget
+from hype_bench.tables.budget import at_same_budget
+from hype_bench.tables.compare import against_method, against_paper
 from hype_bench.tables.experiment import collapsed, experiment_tables, results
 from hype_bench.tables.text import sheets, to_csv, to_text
 
@@ -247,3 +248,24 @@ def test_at_the_same_budget_by_enumeration(plan: Plan, statuses: dict[str, RunSt
         ["hype_n", "74.67 ± 0.00 (1)", "X (1 of 3 runs)"],
     ]
     assert "expected best mean dev score of 1 configuration drawn" in one.notes[0]
+
+
+@pytest.mark.parametrize("lost", [DIVERGED, "nan"])
+def test_a_configuration_that_lost_a_seed_is_not_scored_by_its_survivors(lost: str) -> None:
+    """Three rates of which the first would win by the seeds that it has left."""
+    means = {"3e-05": 0.9, "2e-05": 0.8, "1e-05": 0.7}
+    runs = [planned("vanilla", "rte", seed, rate=rate) for rate in means for seed in (1, 2)]
+    tried = [planned("hype_n", "rte", seed, rate=rate) for rate in ("1e-05", "2e-05") for seed in (1, 2)]
+    statuses = {run.identity: done(run, means[run.configuration["learning_rate"]]) for run in (*runs, *tried)}
+    first = runs[0]
+    statuses[first.identity] = done(first, float("nan"))
+    if lost == DIVERGED:
+        statuses[first.identity] = replace(statuses[first.identity], state=DIVERGED)
+    plan = Plan("mine", "", "paper", None, [], "", [*runs, *tried])
+    (one,) = at_same_budget(results(plan, statuses, "paper"))
+    by_hand = [["vanilla", "76.67 ± 4.71 (3, 1 lost)"], ["hype_n", "80.00 ± 0.00 (2)"]]  # (80 + 80 + 70) / 3
+    assert one.plain() == by_hand
+    assert one.notes[1].startswith("lost: a seed diverged")
+    alone = [run for run in (*runs, *tried) if run.configuration["learning_rate"] != "1e-05"]
+    (one,) = at_same_budget(results(replace(plan, runs=alone), statuses, "paper"))
+    assert one.plain()[0] == ["vanilla", "X (2, 1 lost)"]

@@ -55,6 +55,15 @@ def test_nan_is_never_the_best() -> None:
     assert by_dev_score([candidate("nan", [math.nan, 0.9]), LOW]).configuration == {"rate": "low"}
 
 
+def test_a_nan_and_a_diverged_run_count_alike() -> None:
+    worse = candidate("nan", [math.nan, 0.8]), candidate("fallen", [0.7], planned=2, unfinished={"diverged": 1})
+    better = candidate("nan", [math.nan, 0.7]), candidate("fallen", [0.8], planned=2, unfinished={"diverged": 1})
+    assert by_dev_score(worse).configuration == {"rate": "nan"}
+    assert by_dev_score(better).configuration == {"rate": "fallen"}
+    both_lost = candidate("both", [math.nan], planned=2, unfinished={"diverged": 1})
+    assert by_dev_score([both_lost, *worse]).configuration == {"rate": "nan"}
+
+
 def test_rules_say_what_they_lack() -> None:
     assert by_heldout_score([candidate("a", [0.5, 0.6])]).cell.missing == "no held-out scores"
     assert without_search([LOW]).cell.missing == "no default"

@@ -114,17 +114,25 @@ def test_difference_of_means_at_its_edges():
 
 
 @pytest.mark.parametrize("scores", [[0.3], [0.5, 0.5, 0.9], [0.61, 0.2, 0.65, 0.4], [0.7] * 4])
-def test_expected_best_is_the_mean_over_every_possible_draw(scores):
-    for k in range(1, len(scores) + 1):
-        best = [max(draw) for draw in itertools.product(scores, repeat=k)]
-        assert expected_best(scores, k) == pytest.approx(math.fsum(best) / len(best), **TIGHT)
-        assert expected_best_std(scores, k) == pytest.approx(np.std(best), rel=1e-12, abs=1e-8)
+@pytest.mark.parametrize("lost", [0, 2])
+def test_expected_best_is_the_mean_over_every_possible_draw(scores, lost):
+    for k in range(lost + 1, len(scores) + lost + 1):
+        best = [max(draw) for draw in itertools.combinations([*scores, *[-math.inf] * lost], k)]
+        assert expected_best(scores, k, lost) == pytest.approx(math.fsum(best) / len(best), **TIGHT)
+        assert expected_best_std(scores, k, lost) == pytest.approx(np.std(best), rel=1e-12, abs=1e-8)
 
 
-@pytest.mark.parametrize(("scores", "k"), [(SCORES, 0), (SCORES, 6), ([], 1)])
-def test_no_more_can_be_tried_than_were(scores, k):
+def test_who_searched_more_is_not_expected_to_find_more():
+    """Of equally good configurations the best of 4 is the same on average, whether 4, 5 or 8 were tried."""
+    samples = np.random.default_rng(0).normal(size=(2000, 8))
+    means = [np.mean([expected_best(sample[:tried], 4) for sample in samples]) for tried in (4, 5, 8)]
+    assert means == pytest.approx([1.0294] * 3, abs=0.04)  # of 4 standard normals
+
+
+@pytest.mark.parametrize(("scores", "k", "lost"), [(SCORES, 0, 0), (SCORES, 6, 0), ([], 1, 0), (SCORES, 2, 2)])
+def test_no_more_can_be_tried_than_were(scores, k, lost):
     with pytest.raises(ValueError, match="the best of k"):
-        expected_best(scores, k)
+        expected_best(scores, k, lost)
 
 
 def naive_holm(p_values):
