@@ -15,8 +15,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from hype_bench.combinations import check_columns, check_pieces, check_splits
 from hype_bench.options import UserError as UserError
-from hype_bench.options import check_fields, choice, number
+from hype_bench.options import check_fields, choice, device_name, local, number
 
 CONF = Path(__file__).resolve().parents[1] / "conf"  # what can be chosen
 REGRESSION_METRICS = ("pearson", "spearman", "pearson_spearman")
@@ -49,7 +50,7 @@ class TrainingConfig:
 
 @dataclass
 class DataConfig:
-    root: str | None = None
+    root: str | None = local(what="a folder")
     max_length: int = number(128, least=2)
     max_train_examples: int | None = number(least=1)
     max_eval_examples: int | None = number(least=1)
@@ -72,8 +73,8 @@ class TaskConfig:
     name: str = MISSING
     version: int = 1
     source: SourceConfig | None = None
-    train_file: str | None = None
-    validation_file: str | None = None
+    train_file: str | None = local(what="a file")
+    validation_file: str | None = local(what="a file")
     text_columns: list[str] = MISSING
     label_column: str = "label"
     labels: list[str] | None = None
@@ -95,7 +96,7 @@ class ModelConfig:
     name: str = MISSING
     checkpoint: str = MISSING
     family: str | None = None
-    name_or_path: str | None = None
+    name_or_path: str | None = local(what="a hub id or a folder")
     training: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -161,8 +162,8 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     seed: int = number(1, least=0, below=2**32)
     noise_scale: float = number(1e-5, least=0)
-    device: str = "auto"
-    results_dir: str = "results"
+    device: str = device_name("auto")
+    results_dir: str = local("results", what="a folder")
     fail_fast: bool = False
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     scope: ScopeConfig = field(default_factory=ScopeConfig)
@@ -233,7 +234,10 @@ def resolve(composed: DictConfig) -> RunConfig:
     check_fields("", config)
     for name in ("model", "task", "recipe", "tracker", "data", "training"):
         check_fields(f"{name}.", getattr(config, name))
-    _check_task(config.task)
+    task, training = config.task, fill_training(config)
+    check_columns(task.text_columns, task.label_column)
+    check_splits(task.name, task.evaluation_splits, task.test_splits, config.data.predict_test)
+    check_pieces(training.gradient_accumulation_steps, training.batch_size)
     if not config.method:
         raise UserError("method must name at least one technique, as in method=vanilla")
     for name, values in config.method.items():
@@ -241,10 +245,10 @@ def resolve(composed: DictConfig) -> RunConfig:
             raise UserError(f"method.{name} takes options, as in method.{name}.option=value, not {values!r}")
     return RunConfig(
         model=config.model,
-        task=config.task,
+        task=task,
         methods={name: dict(values or {}) for name, values in config.method.items()},
         recipe=config.recipe.name,
-        training=fill_training(config),
+        training=training,
         data=config.data,
         tracker=config.tracker,
         seed=config.seed,
@@ -290,10 +294,3 @@ def fill_training(config: Config) -> TrainingSettings:
     filled["adam_betas"] = tuple(filled["adam_betas"])
     settings: dict[str, Any] = {f.name: filled.get(f.name) for f in fields(TrainingSettings)}
     return TrainingSettings(**settings)
-
-
-def _check_task(task: TaskConfig) -> None:
-    if not task.text_columns or len(task.text_columns) > 2:
-        raise UserError(f"task.text_columns must name one or two columns, not {list(task.text_columns)}")
-    if not task.evaluation_splits:
-        raise UserError("task.evaluation_splits must name at least one split")

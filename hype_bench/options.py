@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import field, fields
 from typing import Any
+
+DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?|mps")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # longer than the letter of a drive
 
 
 class UserError(ValueError):
@@ -20,6 +24,21 @@ def choice(default: Any, *names: str) -> Any:
     return field(default=default, metadata={"choices": names})
 
 
+def local(default: str | None = None, what: str = "a path") -> Any:
+    """A field that names something on this machine."""
+    return field(default=default, metadata={"place": what})
+
+
+def device_name(default: str) -> Any:
+    """A field that names a device; whether this machine has it is another question."""
+    return field(default=default, metadata={"device": True})
+
+
+def check_device(name: str) -> None:
+    if not DEVICE.fullmatch(name):
+        raise UserError(f"device must be auto, cpu, cuda, cuda:N or mps, not {name!r}")
+
+
 def check_fields(prefix: str, part: Any) -> None:
     for name in sorted(vars(part).keys() - {f.name for f in fields(part)}):  # added with +name=value
         raise UserError(f"there is no key {prefix + name!r}")
@@ -28,6 +47,10 @@ def check_fields(prefix: str, part: Any) -> None:
         choices = f.metadata.get("choices")
         if choices and value is not None and value not in choices:
             raise UserError(f"{prefix}{f.name} must be one of {', '.join(choices)}, not {value!r}")
+        if "place" in f.metadata and _ADDRESS.match(value or ""):
+            raise UserError(f"{prefix}{f.name} takes {f.metadata['place']}, not an address: download {value} first")
+        if "device" in f.metadata:
+            check_device(value)
         limits = f.metadata.get("limits")
         for single in value if isinstance(value, (list, tuple)) else [value]:
             if limits and single is not None and not within(single, limits):

@@ -10,20 +10,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hype_bench.config import DataConfig, TaskConfig, UserError
-from hype_bench.tasks.labels import Coding, coding, targets, written
+from hype_bench.tasks.labels import UNLABELLED, Coding, coding, marks_hidden, targets, written
 from hype_bench.tasks.sizes import FULL_ROWS
 from hype_bench.tasks.source import place, read_split
-
-UNLABELLED = "-1"  # the hub's mark for a hidden label
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split. ``texts``: one or two lists of the same length; ``labels``: int64 classes or float64 targets."""
+    """One split. ``texts``: one or two lists of the same length; ``labels``: int64 classes or float64 targets;
+    ``rows``: the numbers that its rows have at the source, from 0."""
 
     name: str
     texts: tuple[list[str], ...]
     labels: NDArray[np.int64] | NDArray[np.float64]
+    rows: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,26 +58,22 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
     Raises:
         UserError: a split, column or label that is not as the task says.
     """
+    raw = _read(task, data)
+    hidden = marks_hidden(task, set(_labels(task, task.train_split, raw[task.train_split])))
     dropped: dict[str, int] = {}
     warnings: list[str] = []
-    frames: dict[str, pd.DataFrame] = {}
-    for split in dict.fromkeys([task.train_split, *task.evaluation_splits]):
-        frame = read_split(task, data, split)
-        if frame is not None:
-            frames[split] = _labelled(task, split, frame, dropped, warnings)
-        elif split in (task.train_split, task.evaluation_splits[0]):
-            raise UserError(f"task {task.name}: there is no split {split!r} in {place(task, data)}")
-        else:
-            warnings.append(f"split {split!r} is not at the source and was not scored")
+    frames = {split: _labelled(task, split, frame, hidden, dropped, warnings) for split, frame in raw.items()}
+    absent = [split for split in task.evaluation_splits if split not in raw]
+    warnings += [f"split {split!r} is not at the source and was not scored" for split in absent]
     code = None
     if not task.is_regression:
         seen = {split: set(frame[task.label_column]) for split, frame in frames.items()}
         code = coding(task, seen[task.train_split], set().union(*seen.values()))
+    frames[task.train_split], aside = _set_aside(task, frames[task.train_split], data)
 
     def cut(split: str, size: int | None) -> Split:
         return _to_split(task, split, _subset(frames[split], size, data.subset_seed), code)
 
-    frames[task.train_split], aside = _set_aside(task, frames[task.train_split], data)
     train = cut(task.train_split, data.max_train_examples)
     evaluation = [cut(split, data.max_eval_examples) for split in task.evaluation_splits if split in frames]
     return TaskData(
@@ -88,7 +84,7 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
         dropped=dropped,
         warnings=warnings,
         selection=None if aside is None else _to_split(task, "selection", aside, code),
-        test=[_unlabelled(task, data, split) for split in task.test_splits] if data.predict_test else [],
+        test=[_unlabelled(task, data, split, warnings) for split in task.test_splits] if data.predict_test else [],
     )
 
 
@@ -104,23 +100,55 @@ def fingerprint(splits: list[Split]) -> str:
     return digest.hexdigest()
 
 
-def _labelled(
-    task: TaskConfig, split: str, frame: pd.DataFrame, dropped: dict[str, int], warnings: list[str]
-) -> pd.DataFrame:
-    """The rows with text and label; what goes is counted and said. Labels of classes come back as text."""
-    for column in (*task.text_columns, task.label_column):
+def _read(task: TaskConfig, data: DataConfig) -> dict[str, pd.DataFrame]:
+    """Every split that is there, training first; their index is the number of the row.
+
+    Raises:
+        UserError: there is none to train on or none that gives the reported score.
+    """
+    frames = {}
+    for split in dict.fromkeys([task.train_split, *task.evaluation_splits]):
+        frame = read_split(task, data, split)
+        if frame is not None:
+            frames[split] = _with_columns(task, split, frame, [*task.text_columns, task.label_column])
+        elif split in (task.train_split, task.evaluation_splits[0]):
+            raise UserError(f"task {task.name}: there is no split {split!r} in {place(task, data)}")
+    return frames
+
+
+def _with_columns(task: TaskConfig, split: str, frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    for column in columns:
         if column not in frame.columns:
-            there = ", ".join(map(str, frame.columns)) or "none"
+            there = ", ".join(frame.columns) or "none"
             raise UserError(f"task {task.name}, split {split}: no column {column!r}; there are {there}")
-    no_text = frame[list(task.text_columns)].isna().any(axis=1)
+    return frame
+
+
+def _labels(task: TaskConfig, split: str, frame: pd.DataFrame) -> pd.Series:
+    return written(f"task {task.name}, split {split}", frame[task.label_column].dropna())
+
+
+def _no_text(task: TaskConfig, frame: pd.DataFrame) -> pd.Series:
+    return frame[list(task.text_columns)].isna().any(axis=1)
+
+
+def _labelled(
+    task: TaskConfig, split: str, frame: pd.DataFrame, hidden: bool, dropped: dict[str, int], warnings: list[str]
+) -> pd.DataFrame:
+    """The rows with text and label; what goes is counted and said. Labels of classes come back as text.
+
+    Args:
+        hidden: whether the label -1 stands for a hidden one.
+    """
+    no_text = _no_text(task, frame)
     no_label = frame[task.label_column].isna() & ~no_text
     kept = frame[~no_text & ~no_label]
-    labels = written(kept[task.label_column])
-    hidden = (labels == UNLABELLED) & _marks_hidden(task)
-    kept = (kept if task.is_regression else kept.assign(**{task.label_column: labels}))[~hidden]
+    labels = _labels(task, split, kept)
+    marked = (labels == UNLABELLED) & hidden
+    kept = (kept if task.is_regression else kept.assign(**{task.label_column: labels}))[~marked]
     if kept.empty:
         raise UserError(f"task {task.name}, split {split}: no labelled row among {len(frame)}")
-    reasons = {"without text": no_text, "without label": no_label, f"with label {UNLABELLED}": hidden}
+    reasons = {"without text": no_text, "without label": no_label, f"with label {UNLABELLED}": marked}
     said = [f"{rows.sum()} {reason}" for reason, rows in reasons.items() if rows.any()]
     if said:
         dropped[split] = len(frame) - len(kept)
@@ -129,11 +157,6 @@ def _labelled(
     if len(kept) < full:
         warnings.append(f"subset: {len(kept)} of the {full} rows of {split}")
     return kept
-
-
-def _marks_hidden(task: TaskConfig) -> bool:
-    """Whether -1 means "hidden": always on the hub; in a user's file not if it is a number or named as a label."""
-    return UNLABELLED not in (task.labels or ()) and (task.source is not None or not task.is_regression)
 
 
 def _subset(frame: pd.DataFrame, size: int | None, seed: int) -> pd.DataFrame:
@@ -157,26 +180,32 @@ def _set_aside(task: TaskConfig, frame: pd.DataFrame, data: DataConfig) -> tuple
 
 
 def _to_split(task: TaskConfig, name: str, frame: pd.DataFrame, code: Coding | None) -> Split:
-    where = f"task {task.name}, split {name}"
-    texts = tuple(_texts(where, frame[column]) for column in task.text_columns)
-    labels = frame[task.label_column]
-    return Split(name, texts, code.apply(where, labels.tolist()) if code else targets(where, labels))
+    where, labels = f"task {task.name}, split {name}", frame[task.label_column]
+    found = code.apply(where, labels.tolist()) if code else targets(where, labels)
+    return Split(name, _texts(task, name, frame), found, frame.index.to_numpy(np.int64))
 
 
-def _unlabelled(task: TaskConfig, data: DataConfig, name: str) -> Split:
+def _unlabelled(task: TaskConfig, data: DataConfig, name: str, warnings: list[str]) -> Split:
     frame = read_split(task, data, name)
     if frame is None:
         raise UserError(
             f"task {task.name}: there is no split {name!r} in {place(task, data)}; data.predict_test needs it"
         )
-    where = f"task {task.name}, split {name}"
-    texts = tuple(_texts(where, frame[column]) for column in task.text_columns)
-    return Split(name, texts, np.zeros(len(frame)) if task.is_regression else np.zeros(len(frame), dtype=np.int64))
+    no_text = _no_text(task, _with_columns(task, name, frame, list(task.text_columns)))
+    if no_text.any():
+        warnings.append(f"{no_text.sum()} of the {len(frame)} rows of {name} without text, and not predicted")
+    kept = frame[~no_text]
+    nothing = np.zeros(len(kept)) if task.is_regression else np.zeros(len(kept), dtype=np.int64)
+    return Split(name, _texts(task, name, kept), nothing, kept.index.to_numpy(np.int64))
 
 
-def _texts(where: str, column: pd.Series) -> list[str]:
-    texts = column.tolist()
-    strange = next((value for value in texts if not isinstance(value, (str, int, float))), None)
-    if strange is not None:
-        raise UserError(f"{where}: column {column.name!r} holds no text but {type(strange).__name__}")
-    return list(map(str, texts))
+def _texts(task: TaskConfig, split: str, frame: pd.DataFrame) -> tuple[list[str], ...]:
+    columns = []
+    for column in task.text_columns:
+        texts = frame[column].tolist()
+        strange = next((value for value in texts if not isinstance(value, (str, int, float))), None)
+        if strange is not None:
+            kind = type(strange).__name__
+            raise UserError(f"task {task.name}, split {split}: column {column!r} holds no text but {kind}")
+        columns.append(list(map(str, texts)))
+    return tuple(columns)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +14,15 @@ from numpy.typing import NDArray
 
 from hype_bench.config import TaskConfig, UserError
 
+UNLABELLED = "-1"  # the hub's mark for a hidden label
 _TWO_CLASS_METRICS = ("f1", "accuracy_f1")
+_WHOLE = re.compile(r"([+-]?\d+)\.0*")
+_LIST = re.compile(r"\s*\[.*,.*\]\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Coding:
-    """``names``: of the classes, in order. ``classes``: a label as the file writes it -> its class."""
+    """``names``: of the classes, in order. ``classes``: a label as :func:`written` -> its class."""
 
     names: list[str]
     classes: dict[str, int]
@@ -25,13 +30,38 @@ class Coding:
     def apply(self, where: str, labels: list[str]) -> NDArray[np.int64]:
         unknown = sorted(set(labels) - self.classes.keys())
         if unknown:
-            raise UserError(f"{where}: unknown label {unknown[0]!r}; known are {', '.join(self.names)}")
+            alike = next((f"; {unknown[0]!r} is not {name!r}" for name in _alike(unknown[0], self.classes)), "")
+            raise UserError(f"{where}: unknown label {unknown[0]!r}; known are {', '.join(self.names)}{alike}")
         return np.asarray([self.classes[label] for label in labels], dtype=np.int64)
 
 
-def written(column: pd.Series) -> pd.Series:
-    """Labels as text, the same for the same label in every file format: 1, 1.0 and "1" are all ``1``."""
-    return column.astype(str).str.replace(r"^([+-]?\d+)\.0*$", r"\1", regex=True)
+def canonical(label: object) -> str:
+    """A label as text, the same for the same label in every file format and on the command line: 1, 1.0 and "1" are
+    all ``1``, and true, TRUE and True are all ``True``."""
+    text = str(label)
+    if whole := _WHOLE.fullmatch(text):
+        text = whole[1]
+    if text.lower() in ("true", "false"):
+        return text.capitalize()
+    return "0" if text in ("-0", "+0") else text
+
+
+def written(where: str, column: pd.Series) -> pd.Series:
+    """Labels as :func:`canonical` texts.
+
+    Raises:
+        UserError: a label that is a list, in whatever writing.
+    """
+    texts = column.astype(str)
+    several = next((label for label in column if pd.api.types.is_list_like(label)), None)
+    several = several if several is not None else next(filter(_LIST.fullmatch, texts.unique()), None)
+    if several is not None:
+        example = " ".join(str(several).split())[:40]
+        raise UserError(
+            f"{where}: column {column.name!r} holds lists, such as {example}: a row must have one label "
+            "(multi-label classification is not available)"
+        )
+    return texts.map({text: canonical(text) for text in texts.unique()})
 
 
 def coding(task: TaskConfig, train: Iterable[str], everywhere: Iterable[str]) -> Coding:
@@ -41,20 +71,48 @@ def coding(task: TaskConfig, train: Iterable[str], everywhere: Iterable[str]) ->
     one.
 
     Raises:
-        UserError: fewer than two classes, or a metric that is not for so many.
+        UserError: fewer than two classes, a name that stands twice or in two writings, or a metric that is not for so
+            many.
     """
-    names = list(task.labels) if task.labels is not None else sorted(set(train), key=_by_size)
+    everywhere = set(everywhere)
+    names = sorted(set(train), key=_by_size) if task.labels is None else _named(task)
     if len(names) < 2:
         instead = f"only {names[0]!r} is there" if names else "task.labels is empty"
         raise UserError(f"task {task.name}: a classification needs two labels or more, and {instead}")
+    if task.labels is None:
+        _no_second_writing(task, everywhere)
     if task.metric in _TWO_CLASS_METRICS and len(names) != 2:
-        raise UserError(f"task {task.name}: metric {task.metric} is for two classes, and there are {len(names)}")
+        raise UserError(
+            f"task {task.name}: metric {task.metric} is for two classes, and there are {len(names)}; "
+            "macro_f1 is for any number"
+        )
     by_name = {name: number for number, name in enumerate(names)}
     by_number = {str(number): number for number in range(len(names))}
-    if len(names) == 2:
+    if by_name.keys() == {"False", "True"}:
+        by_number = {"0": by_name["False"], "1": by_name["True"]}
+    elif len(names) == 2:
         by_number |= {"False": 0, "True": 1}
-    named = not by_name.keys().isdisjoint(everywhere)
-    return Coding(names, by_name if named else by_number)
+    return Coding(names, by_number if by_name.keys().isdisjoint(everywhere) else by_name)
+
+
+def marks_hidden(task: TaskConfig, train: Collection[str]) -> bool:
+    """Whether the label -1 is the hub's mark for a hidden one, judged by the labels of the training split.
+
+    Among the targets of a regression it is a number in a user's own file, and wherever another one is negative.
+
+    Raises:
+        UserError: classes that a user's own file does not name, -1 among them: only the user knows what it means.
+    """
+    if task.is_regression:
+        return task.source is not None and not any(label.startswith("-") and label != UNLABELLED for label in train)
+    if task.labels is not None:
+        return UNLABELLED not in map(canonical, task.labels)
+    if task.source is None and UNLABELLED in train:
+        raise UserError(
+            f"task {task.name}: label {UNLABELLED} is a class, or marks rows whose label is hidden: name the classes "
+            f"with task.labels=[...], {UNLABELLED} among them if it is one (else its rows are dropped)"
+        )
+    return True
 
 
 def targets(where: str, column: pd.Series) -> NDArray[np.float64]:
@@ -68,6 +126,33 @@ def targets(where: str, column: pd.Series) -> NDArray[np.float64]:
     if len(wrong):
         raise UserError(f"{where}: label {str(wrong.iloc[0])!r} is not a finite number")
     return numbers.astype(np.float32).astype(np.float64)
+
+
+def _named(task: TaskConfig) -> list[str]:
+    names = list(map(canonical, task.labels or ()))
+    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise UserError(f"task.labels names {twice[0]!r} twice")
+    return names
+
+
+def _no_second_writing(task: TaskConfig, labels: Iterable[str]) -> None:
+    """``yes`` beside ``yes`` with a blank behind it: two classes that nobody meant."""
+    seen: dict[str, str] = {}
+    for label in sorted(labels):
+        other = seen.setdefault(_folded(label), label)
+        if other != label:
+            raise UserError(
+                f"task {task.name}: labels {other!r} and {label!r} differ in blanks, case or Unicode form alone: "
+                "write them alike, or name both with task.labels"
+            )
+
+
+def _alike(label: str, known: Iterable[str]) -> Iterable[str]:
+    return (name for name in known if _folded(name) == _folded(label))
+
+
+def _folded(label: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", label).casefold().split())
 
 
 def _by_size(label: str) -> tuple[float, str]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +13,9 @@ import pandas as pd
 
 from hype_bench.config import DataConfig, SourceConfig, TaskConfig, UserError
 from hype_bench.tasks import demo
+from hype_bench.tasks.files import first_line, read_file
 from hype_bench.tasks.hub import go_offline_if_unreachable
+from hype_bench.tasks.quotes import check_quotes
 
 _NO_SPLIT = re.compile(r"(Unknown|Bad) split", re.IGNORECASE)  # in the words of datasets
 
@@ -34,7 +33,7 @@ def read_split(task: TaskConfig, data: DataConfig, split: str) -> pd.DataFrame |
         return pd.DataFrame(demo.generate(task.name, split))
     if task.source is None:
         file = {task.train_split: task.train_file, "validation": task.validation_file}.get(split)
-        return None if file is None else read_file(Path(file).expanduser())
+        return None if file is None else _read_own(Path(file).expanduser(), task.label_column)
     beside, _, split = split.rpartition("/")
     source = replace(task.source, config=beside, folder=beside) if beside else task.source
     if data.root is not None:
@@ -51,47 +50,11 @@ def place(task: TaskConfig, data: DataConfig) -> str:
     return f"{task.source.hub} on the hub"
 
 
-def read_file(path: Path) -> pd.DataFrame:
-    """One table, by its ending: .csv, .tsv, .jsonl or .parquet. Texts stay as they are written; an empty cell of a
-    .csv or .tsv is a missing value, and nothing else is.
-    """
-    if path.suffix not in _READERS:
-        raise UserError(
-            f"{path}: cannot read {path.suffix or 'a file without ending'}; {', '.join(_READERS)} are known"
-        )
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        return _READERS[path.suffix](path)
-    except Exception as error:  # each reader has its own family of exceptions
-        raise UserError(f"{path}: not a readable {path.suffix[1:]} file ({_first_line(error)})") from error
-
-
-def _read_delimited(path: Path, **dialect: Any) -> pd.DataFrame:
-    """Without pandas' guesses: "None", "NA" and "007" are texts, and a surplus field is no row name."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # more fields than the header names
-        frame: pd.DataFrame = pd.read_csv(
-            path, dtype=str, keep_default_na=False, na_values=[""], index_col=False, encoding="utf-8-sig", **dialect
-        )
+def _read_own(path: Path, label_column: str) -> pd.DataFrame:
+    frame = read_file(path)
+    if path.suffix.lower() == ".csv":
+        check_quotes(path, frame, label_column)
     return frame
-
-
-def _read_json_lines(path: Path) -> pd.DataFrame:
-    """One object per line; unlike pandas it takes no text for a date or a number."""
-    lines = path.read_text(encoding="utf-8-sig").split("\n")
-    rows = [json.loads(line) for line in lines if line.strip()]
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("a line is no JSON object")
-    return pd.DataFrame(rows)
-
-
-_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": _read_delimited,
-    ".tsv": lambda path: _read_delimited(path, sep="\t", quoting=csv.QUOTE_NONE),  # as GLUE's own files are
-    ".jsonl": _read_json_lines,
-    ".parquet": pd.read_parquet,
-}
 
 
 def _read_folder(source: SourceConfig, root: Path, split: str) -> pd.DataFrame | None:
@@ -129,11 +92,7 @@ def _load_hub(load: Callable[..., Any], source: SourceConfig, split: str) -> pd.
 
 def _ways_out(source: SourceConfig, error: Exception) -> str:
     return (
-        f"{source.hub} is neither reachable on the hub nor in its cache ({_first_line(error)}): "
+        f"{source.hub} is neither reachable on the hub nor in its cache ({first_line(error)}): "
         f"go online once, or set HYPE_BENCH_DATA (data.root) to a folder with {source.folder}/<split>.parquet, "
         "or choose a generated task such as task=demo_rte"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

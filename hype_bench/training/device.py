@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from hype_bench.config import UserError
+from hype_bench.options import UserError, check_device
 
 
 def choose_device(name: str, precision: str) -> torch.device:
@@ -22,12 +22,10 @@ def choose_device(name: str, precision: str) -> torch.device:
     Raises:
         UserError: an unknown or absent device, or a precision that it lacks.
     """
+    check_device(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"device must be auto, cpu, cuda, cuda:N or mps, not {name!r}") from None
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices")
     if device.type == "mps" and not torch.backends.mps.is_available():

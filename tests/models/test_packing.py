@@ -43,7 +43,8 @@ def classifier(family: str, outputs: int = 3) -> Any:
 def tokens_of(family: str, outputs: int = 3, max_length: int = 40) -> Tokens:
     count = len(SENTENCES)
     labels = np.arange(count) % outputs if outputs > 1 else np.linspace(0, 5, count)
-    return tokenise(Split("t", (SENTENCES, SENTENCES[::-1]), labels), load_tokenizer(tiny(family)), max_length)
+    split = Split("t", (SENTENCES, SENTENCES[::-1]), labels, np.arange(count))
+    return tokenise(split, load_tokenizer(tiny(family)), max_length)
 
 
 def collator(model: Any, packed: bool, pad_left: bool = False) -> Collator:

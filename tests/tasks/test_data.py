@@ -1,6 +1,7 @@
 """Tasks from parquet folders and from a user's own files: rows, labels, what is dropped, what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -180,9 +181,10 @@ def test_a_folder_and_a_users_file_of_the_same_rows_are_the_same_data(tmp_path, 
         save(frame, tmp_path / "own" / f"{split}.parquet")
     folder = custom("", metric=metric, source=SourceConfig(hub="own/own", folder="own"))
     expected = load(folder, DataConfig(root=str(tmp_path)))
-    assert load_custom(tmp_path, frame, ending, metric=metric).fingerprint == expected.fingerprint
+    given = {"metric": metric, "labels": ["0", "1"] if metric == "accuracy" else None}
+    assert load_custom(tmp_path, frame, ending, **given).fingerprint == expected.fingerprint
     frame.loc[0, "label"] = 0
-    assert load_custom(tmp_path, frame, ending, metric=metric).fingerprint != expected.fingerprint
+    assert load_custom(tmp_path, frame, ending, **given).fingerprint != expected.fingerprint
 
 
 # --- a user's own files ----------------------------------------------------------------------------------------------
@@ -275,17 +277,66 @@ def test_names_and_numbers_are_never_mixed(tmp_path):
         load(custom(train, validation, labels=["1", "2", "3"]), DataConfig())
 
 
+TRUTHS = [["true", "false", "true"], ["TRUE", "False", "True"], [True, False, True], ["true", "FALSE", "TRUE"]]
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+@pytest.mark.parametrize("values", TRUTHS, ids=str)
+def test_truth_values_in_any_writing_are_the_same_labels(tmp_path, ending, values):
+    """``task.labels=[true,false]`` reaches us as True and False, and their order is that of the classes."""
+    assert load_custom(tmp_path, pairs(values), ending).labels == ["False", "True"]
+    data = load_custom(tmp_path, pairs(values), ending, labels=["True", "False"])
+    assert (data.labels, data.train.labels.tolist()) == (["True", "False"], [0, 1, 0])
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_names_are_compared_as_labels_are(tmp_path, ending):
+    """1.0 on the command line and 1 in the file are the same label, whichever of them is which."""
+    data = load_custom(tmp_path, pairs([1.0, 2.0, 3.0]), ending, labels=["3.0", "2", "1.0"])
+    assert (data.labels, data.train.labels.tolist()) == (["3", "2", "1"], [2, 1, 0])
+    assert load_custom(tmp_path, pairs([0, 1]), ending, labels=["1.0", "0.0"]).train.labels.tolist() == [1, 0]
+    assert load_custom(tmp_path, pairs([0, 1]), ending, labels=["True", "False"]).train.labels.tolist() == [1, 0]
+
+
+def test_labels_that_differ_in_case_may_be_named(tmp_path):
+    assert load_custom(tmp_path, pairs(["A", "a", "b"]), labels=["a", "b", "A"]).train.labels.tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("values", [[-1.0, 2.5, -0.5], [-1, -2, 0]])
+def test_minus_one_is_a_target_where_others_are_negative_too(tmp_path, values):
+    (tmp_path / "own").mkdir()
+    for split in ("train", "validation"):
+        save(pairs(values), tmp_path / "own" / f"{split}.parquet")
+    task = custom("", metric="pearson", source=SourceConfig(hub="own/own", folder="own"))
+    data = load(task, DataConfig(root=str(tmp_path)))
+    assert data.train.labels.tolist() == values
+    assert data.dropped == {}
+
+
 @pytest.mark.parametrize("ending", WRITERS)
 def test_hidden_labels_are_dropped_with_a_count(tmp_path, ending):
-    data = load_custom(tmp_path, pairs([1, -1, 0, -1, 1]), ending)
+    data = load_custom(tmp_path, pairs([1, -1, 0, -1, 1]), ending, labels=["0", "1"])
     assert data.labels == ["0", "1"]
     assert data.train.labels.tolist() == [1, 0, 1]
     assert data.dropped == {"train": 2, "validation": 2}
     assert data.warnings == [f"2 of the 5 rows of {split} dropped: 2 with label -1" for split in data.dropped]
 
 
-def test_minus_one_is_a_label_where_it_is_named(tmp_path):
-    data = load_custom(tmp_path, pairs([-1, 0, 1]), labels=["-1", "0", "1"])
+def test_hidden_labels_of_a_dev_set_alone_are_dropped(tmp_path):
+    train, validation = save(pairs([0, 1]), tmp_path / "a.csv"), save(pairs([-1, 0]), tmp_path / "b.csv")
+    assert load(custom(train, validation), DataConfig()).dropped == {"validation": 1}
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_minus_one_among_classes_without_names_is_asked_for(tmp_path, ending):
+    """It is a class of its own in the sentiments -1, 0, 1 and none in SNLI: only the user knows."""
+    with pytest.raises(UserError, match=r"label -1 is a class, or .* task\.labels"):
+        load_custom(tmp_path, pairs([-1, 0, 1]), ending)
+
+
+@pytest.mark.parametrize("names", [["-1", "0", "1"], ["-1.0", "0.0", "1.0"]])
+def test_minus_one_is_a_label_where_it_is_named(tmp_path, names):
+    data = load_custom(tmp_path, pairs([-1, 0, 1]), labels=names)
     assert data.train.labels.tolist() == [0, 1, 2]
     assert data.dropped == {}
 
@@ -340,6 +391,63 @@ def test_csv_with_newlines_commas_quotes_and_a_byte_order_mark(tmp_path):
     assert data.train.texts == (['a, "b"\nc', " e "], ["d", "f"])
 
 
+def test_texts_of_several_lines_with_commas_are_no_rows(tmp_path):
+    frame = pairs(["yes", "no"]).assign(premise=["one, two\nthree, four\nfive", "so,yes\nhe said"])
+    assert load_custom(tmp_path, frame, ".csv").train.texts[0] == frame.premise.tolist()
+
+
+@pytest.mark.parametrize("ending", [".CSV", ".Csv"])
+def test_an_ending_in_capitals(tmp_path, ending):
+    save(pairs([0, 1]), tmp_path / "data.csv").rename(tmp_path / f"data{ending}")
+    assert len(load(custom(tmp_path / f"data{ending}"), DataConfig()).train) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_mark_in_front_says_how_the_file_is_encoded(tmp_path, encoding):
+    path = tmp_path / "data.csv"
+    pairs(["ä", "b"]).to_csv(path, index=False, encoding=encoding)
+    assert load(custom(path), DataConfig()).labels == ["b", "ä"]
+
+
+def test_names_of_columns_are_texts(tmp_path):
+    """pandas names columns 0, 1, ... where there is no header, and keeps a byte order mark that it was not told of."""
+    frame = pd.DataFrame({0: ["a", "b"], "\ufeff1": ["x", "y"]})
+    data = load_custom(tmp_path, frame, text_columns=["0"], label_column="1")
+    assert (data.train.texts, data.labels) == ((["a", "b"],), ["x", "y"])
+    named = pairs(["x", "y"]).set_index("premise")
+    named.to_parquet(tmp_path / "data.parquet")
+    assert load(custom(tmp_path / "data.parquet"), DataConfig()).train.texts[0] == ["it rains, 0", "it rains, 1"]
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_every_example_knows_its_row(tmp_path, ending):
+    """After rows were dropped, set aside and subset."""
+    frame = pairs([0, 1, None, 1, 0, 1] * 5)
+    frame.loc[0, "premise"] = None
+    frame["hypothesis"] = [f"row {row}" for row in range(len(frame))]
+    task = custom(save(frame, tmp_path / f"data{ending}"), text_columns=["hypothesis", "premise"])
+    data = load(task, DataConfig(max_train_examples=8, max_eval_examples=9, selection_examples=7))
+    for split, size in ((data.train, 8), (data.evaluation[0], 9), (data.selection, 7)):
+        assert split.texts[0] == [f"row {row}" for row in split.rows]
+        assert len(split) == size
+
+
+def test_a_test_row_without_text_is_told_and_never_a_word(tmp_path):
+    frame = pairs([0, 1, 0, 1])
+    (tmp_path / "own").mkdir()
+    for split in ("train", "validation"):
+        save(frame, tmp_path / "own" / f"{split}.parquet")
+    save(frame.assign(premise=["a", None, float("nan"), "d"]), tmp_path / "own" / "test.parquet")
+    task = custom("", source=SourceConfig(hub="own/own", folder="own"), test_splits=["test"])
+    data = load(task, DataConfig(root=str(tmp_path), predict_test=True))
+    assert data.test[0].texts[0] == ["a", "d"]
+    assert data.test[0].rows.tolist() == [0, 3]
+    assert data.warnings == ["2 of the 4 rows of test without text, and not predicted"]
+    save(frame.drop(columns="premise"), tmp_path / "own" / "test.parquet")
+    with pytest.raises(UserError, match="split test: no column 'premise'; there are hypothesis, label"):
+        load(task, DataConfig(root=str(tmp_path), predict_test=True))
+
+
 def test_tsv_takes_quotes_for_letters(tmp_path):
     path = tmp_path / "data.tsv"
     path.write_text('premise\thypothesis\tlabel\n"open\tb\tyes\nc\td"\tno\n')
@@ -384,8 +492,38 @@ BAD_FILES = {
     "zero bytes parquet": ("data.parquet", b"", "FILE: not a readable parquet file ("),
     "zero bytes csv": ("data.csv", b"", "FILE: not a readable csv file ("),
     "broken json": ("data.jsonl", b'{"premise": "a",', "FILE: not a readable jsonl file ("),
-    "json of lists": ("data.jsonl", b"[1, 2]\n", "FILE: not a readable jsonl file (a line is no JSON object)"),
-    "not utf-8": ("data.csv", TABLE + b"caf\xe9,b,yes\n", "FILE: not a readable csv file ("),
+    "json of lists": ("data.jsonl", b"[1, 2]\n", "FILE: not a readable jsonl file (line 1 is no JSON object)"),
+    "not utf-8": (
+        "data.csv",
+        TABLE + b"a,b,no\ncaf\xe9,b,yes\n",
+        "FILE: not a readable csv file (line 3 is not UTF-8, byte 0xe9: convert it, as in iconv -f latin1",
+    ),
+    "json in latin-1": ("data.jsonl", b'{"premise": "\xe9"}', "FILE: not a readable jsonl file (line 1 is not UTF-8"),
+    "two columns of one name": (
+        "data.csv",
+        b"premise,premise,label\na,b,yes\n",
+        "FILE: not a readable csv file (its header names 'premise' twice)",
+    ),
+    "a quote that closes within another text": (
+        "data.csv",
+        TABLE + b'"open,b,yes\nc,d,no\n"e,f,yes\n',
+        "FILE: not a readable csv file (a quote that ends nowhere, or within a field, up to line 4)",
+    ),
+    "a quote that closes nowhere": (
+        "data.csv",
+        TABLE + b'a,b,yes\n"open,d,no\n',
+        "FILE: not a readable csv file (a quote that ends nowhere",
+    ),
+    "a quote that swallows a row": (
+        "data.csv",
+        TABLE + b'a,"open,yes\nc,5",no\ne,f,yes\n',
+        "FILE: column 'hypothesis' of row 0 holds rows of the file: a quote at its start is not closed",
+    ),
+    "a quote that swallows rows": (
+        "data.csv",
+        TABLE + b'"open,b,yes\nc,d,no\n8"" by 5",f,yes\ng,h,no\n',
+        "FILE: column 'premise' of row 0 holds rows of the file: a quote at its start is not closed",
+    ),
     "surplus field in one row": ("data.csv", TABLE + b"a,b,yes\na,b,c,no\n", "FILE: not a readable csv file ("),
     "surplus field in all rows": ("data.csv", TABLE + b"a,b,c,yes\na,b,c,no\n", "FILE: not a readable csv file ("),
     "no rows": ("data.csv", TABLE, "task custom, split train: no labelled row among 0"),
@@ -419,7 +557,38 @@ BAD_TABLES = {
         {"labels": ["a", "b"]},
         "task custom, split train: unknown label '2'; known are a, b",
     ),
-    "all hidden": (pairs([-1, -1]), {}, "task custom, split train: no labelled row among 2"),
+    "all hidden": (pairs([-1, -1]), {"labels": ["a", "b"]}, "task custom, split train: no labelled row among 2"),
+    "a name that stands twice": (pairs(["a", "b"]), {"labels": ["a", "b", "a"]}, "task.labels names 'a' twice"),
+    "a number that stands twice": (pairs([1, 2]), {"labels": ["1", "2", "1.0"]}, "task.labels names '1' twice"),
+    "labels that differ in a blank": (
+        pairs(["yes", "no", "yes "]),
+        {},
+        "task custom: labels 'yes' and 'yes ' differ in blanks, case or Unicode form alone: "
+        "write them alike, or name both with task.labels",
+    ),
+    "labels that differ in case": (
+        pairs(["Yes", "no", "yes"]),
+        {},
+        "task custom: labels 'Yes' and 'yes' differ in blanks, case or Unicode form alone: "
+        "write them alike, or name both with task.labels",
+    ),
+    "a label in another writing than its name": (
+        pairs(["yes", "no "]),
+        {"labels": ["yes", "no"]},
+        "task custom, split train: unknown label 'no '; known are yes, no; 'no ' is not 'no'",
+    ),
+    "several labels a row": (
+        pairs([["a", "b"], ["a"]]),
+        {},
+        "task custom, split train: column 'label' holds lists, such as ['a', 'b']: a row must have one label "
+        "(multi-label classification is not available)",
+    ),
+    "several labels a row, written": (
+        pairs(["[1, 0]", "[0, 1]"]),
+        {},
+        "task custom, split train: column 'label' holds lists, such as [1, 0]: a row must have one label "
+        "(multi-label classification is not available)",
+    ),
     "one class": (
         pairs(["a", "a"]),
         {},
@@ -433,7 +602,7 @@ BAD_TABLES = {
     "three classes for F1": (
         pairs(["a", "b", "c"]),
         {"metric": "f1"},
-        "task custom: metric f1 is for two classes, and there are 3",
+        "task custom: metric f1 is for two classes, and there are 3; macro_f1 is for any number",
     ),
     "words in a regression": (
         pairs(["2.5", "much"]),
@@ -494,7 +663,7 @@ def test_each_limit_cuts_its_own_splits(tmp_path):
 
 
 def split_of(*texts, labels=(0, 1)):
-    return Split("train", texts, np.asarray(labels))
+    return Split("train", texts, np.asarray(labels), np.arange(len(labels)))
 
 
 def test_fingerprints_tell_apart_what_reads_alike_when_run_together():
@@ -510,4 +679,4 @@ def test_fingerprints_tell_apart_what_reads_alike_when_run_together():
     ]
     assert len({fingerprint([split]) for split in splits}) == len(splits)
     assert fingerprint(splits[:2]) != fingerprint(splits[1::-1])
-    assert fingerprint(splits[:1]) == fingerprint([Split("other name", splits[0].texts, splits[0].labels.copy())])
+    assert fingerprint(splits[:1]) == fingerprint([replace(splits[0], name="other name", rows=splits[0].rows + 1)])
