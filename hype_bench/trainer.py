@@ -96,6 +96,11 @@ class MethodTrainer(Trainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         return self.moments.loss(self._as_floats(inputs), forward_of(model), objective)
 
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """As in ``transformers``, but its loader takes nothing from the generators of a training that goes on."""
+        with self.context.aside(self.model):
+            return super().evaluation_loop(*args, **kwargs)
+
     def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward of one batch, as often as the techniques want."""
         step = super().training_step

@@ -102,7 +102,9 @@ def prepared(run: RunConfig) -> tuple[Any, Any, Tokens]:
     return model, tokenizer, tokenise(data.train, tokenizer, run.data.max_length)
 
 
-def trainer(run: RunConfig, methods: list[Method], folder: Path, **extra: Any) -> InOrder:
+def trainer(
+    run: RunConfig, methods: list[Method], folder: Path, evaluated: list[dict[str, Any]] | None = None, **extra: Any
+) -> InOrder:
     model, tokenizer, tokens = prepared(run)
     settings = run.training
     arguments = TrainingArguments(
@@ -113,7 +115,8 @@ def trainer(run: RunConfig, methods: list[Method], folder: Path, **extra: Any) -
         **extra,
     )  # fmt: skip
     collate = DataCollatorWithPadding(tokenizer)
-    return InOrder(model, arguments, collate, train_dataset=rows_of(run, tokens), methods=methods)
+    rows = rows_of(run, tokens)
+    return InOrder(model, arguments, collate, train_dataset=rows, eval_dataset=evaluated, methods=methods)
 
 
 @pytest.mark.parametrize("task", ["demo_rte", pytest.param("demo_stsb", marks=pytest.mark.slow)])
@@ -226,6 +229,23 @@ def test_accumulation_and_checkpointing_in_the_trainer(tmp_path: Path) -> None:
     pieces = trainer(run, [HyPe(scale=0.1), RDrop()], tmp_path, gradient_accumulation_steps=2)
     pieces.train()
     assert np.isfinite(pieces.losses).all()
+
+
+@pytest.mark.parametrize("name", ["vanilla", "hype_n", "mixout", "noisefit"])
+def test_scoring_in_between_changes_nothing(name: str, tmp_path: Path) -> None:
+    """Bit for bit, with dropout: neither the passes count nor what the Trainer's loader draws."""
+    run, found = config(), []
+    rows = rows_of(run, prepared(run)[2])[:8]
+    for watched in (False, True):
+        often = {"eval_strategy": "steps", "eval_steps": 2} if watched else {}
+        peer = trainer(run, list(methods_of(name).values()), tmp_path, rows, **often)
+        for module in peer.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.1
+        peer.train()
+        assert ("eval_loss" in str(peer.state.log_history)) == watched
+        found.append(peer.losses)
+    assert found[0] == found[1]
 
 
 def test_evaluation_is_the_models_own(tmp_path: Path) -> None:

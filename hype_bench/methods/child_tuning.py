@@ -187,7 +187,7 @@ class ChildTuningD(Method):
                 yield objective(batch, forward)
                 context.progress("Fisher information", number_done, len(batches))
 
-        with context.own_randomness("child_tuning_d"):
+        with context.own_randomness("child_tuning_d", model):
             clip = None if self.fisher == "paper" else CLIP
             found = fisher_information(list(parameters), losses(), len(batches), clip)
         model.train(was_training)

@@ -22,20 +22,39 @@ def seed_of(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little", signed=True)
 
 
+def remember_generators(devices: Iterable[torch.device]) -> Callable[[], None]:
+    """Returns what turns torch's own generators, the CPU's and those of ``devices``, back to where they are now."""
+    on_cpu = torch.get_rng_state()
+    others = [device for device in devices if device.type not in ("cpu", "meta")]  # what is on meta draws nothing
+    elsewhere = {device: torch.get_device_module(device).get_rng_state(device) for device in others}
+
+    def turn_back() -> None:
+        torch.set_rng_state(on_cpu)
+        for device, state in elsewhere.items():
+            torch.get_device_module(device).set_rng_state(state, device)
+
+    return turn_back
+
+
 class NoiseSource:
     """Random tensors of a technique's own, as a function of (seed, forward pass, site) and of nothing else.
 
     Data order and head are thus the same for every technique, and a forward pass that gradient checkpointing runs
-    again draws what it drew before (:meth:`Context.checkpointed`). :meth:`next_forward` is called once for every run
-    of the model.
+    again draws what it drew before (:meth:`Context.checkpointed`). Passes in training alone count (:meth:`watch`):
+    how often the model is scored in between changes nothing.
     """
 
     def __init__(self, seed: int, name: str) -> None:
         self.key = f"{seed}/{name}"
         self.forward = 0
 
-    def next_forward(self, *_: object) -> None:
+    def next_forward(self) -> None:
         self.forward += 1
+
+    def watch(self, model: nn.Module, args: Any) -> None:
+        """A forward pre-hook of the model."""
+        if model.training:
+            self.next_forward()
 
     def seed(self, site: str) -> int:
         return seed_of(f"{self.key}/{self.forward}/{site}")
@@ -108,11 +127,11 @@ class Context:
     again: bool = False
 
     def noise(self, name: str, model: nn.Module | None = None) -> NoiseSource:
-        """A source of the technique's own; with ``model``, every forward pass of it draws afresh."""
+        """A source of the technique's own; with ``model``, every forward pass of it in training draws afresh."""
         source = NoiseSource(self.seed, name)
         self.sources.append(source)
         if model is not None:
-            self.until_finish(model.register_forward_pre_hook(source.next_forward))
+            self.until_finish(model.register_forward_pre_hook(source.watch))
         return source
 
     def until_finish(self, handle: torch.utils.hooks.RemovableHandle) -> None:
@@ -170,28 +189,45 @@ class Context:
         for source, forward in zip(self.sources, forwards, strict=True):
             source.forward = forward
 
-    def bookmark(self) -> Callable[[], None]:
-        """Returns what turns all randomness back to this point: the passes that follow draw the same dropout masks and
-        the same noise again."""
-        on_cpu, forwards = torch.get_rng_state(), self._state()[1]
-        on_gpu = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+    @contextlib.contextmanager
+    def aside(self, model: nn.Module) -> Iterator[None]:
+        """Whatever is drawn within, afterwards all randomness goes on from where it was."""
+        resume = self._randomness(model)
+        try:
+            yield
+        finally:
+            resume()
 
-        def rewind() -> None:
-            torch.set_rng_state(on_cpu)
-            if on_gpu is not None:
-                torch.cuda.set_rng_state(on_gpu)
-            self._restore(self.present, forwards)
+    def bookmark(self, model: nn.Module) -> Callable[[], contextlib.AbstractContextManager[None]]:
+        """Returns what plays randomness again from this point on, as often as it is entered: the passes within draw
+        the same dropout masks and the same noise as those that follow now. Afterwards it goes on from where it was."""
+        start = self._randomness(model)
 
-        return rewind
+        @contextlib.contextmanager
+        def replayed() -> Iterator[None]:
+            with self.aside(model):
+                start()
+                yield
+
+        return replayed
 
     @contextlib.contextmanager
-    def own_randomness(self, name: str) -> Iterator[None]:
+    def own_randomness(self, name: str, model: nn.Module) -> Iterator[None]:
         """Within, torch's own generators start from a seed of the technique's; afterwards they are as before. For
         library code that takes no generator."""
-        devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-        with torch.random.fork_rng(devices=devices):
+        with self.aside(model):
             torch.manual_seed(seed_of(f"{self.seed}/{name}"))
             yield
+
+    def _randomness(self, model: nn.Module) -> Callable[[], None]:
+        """Returns what turns back to this point the generators of the model's devices and the noise sources."""
+        generators, forwards = remember_generators({p.device for p in model.parameters()}), self._state()[1]
+
+        def turn_back() -> None:
+            generators()
+            self._restore(self.present, forwards)
+
+        return turn_back
 
     def warn(self, sentence: str) -> None:
         if sentence not in self.warnings:

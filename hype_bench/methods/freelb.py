@@ -109,13 +109,13 @@ class FreeLB(Method):
                 return inner(batch, forward) / passes
 
         def gradients(pieces: list[Batch], inner: Gradients) -> Tensor:
-            rewind = context.bookmark()
+            again = context.bookmark(model)
             with climb.begun():
                 total = inner(pieces)
                 for _ in range(passes - 1):
                     climb.ascend()
-                    rewind()
-                    total = total + inner(pieces)
+                    with again():
+                        total = total + inner(pieces)
             return total
 
         return Moments(loss=loss, gradients=gradients)

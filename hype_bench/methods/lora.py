@@ -79,7 +79,7 @@ class LoRA(Method):
             target_modules=self._targets(model),
         )
         trained = [p for p in model.parameters() if p.requires_grad]
-        with context.own_randomness("lora"):
+        with context.own_randomness("lora", model):
             tuner: Any = LoraModel(model, config, "default")
         for parameter in trained:  # the library freezes them; what this project's own rule freezes comes back
             parameter.requires_grad_(True)

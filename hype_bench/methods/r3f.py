@@ -144,7 +144,7 @@ class R4F(R3F):
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         projection = output_projection(model)
-        with context.own_randomness("r4f"):
+        with context.own_randomness("r4f", model):
             parametrizations.spectral_norm(projection)
         context.cleanup.callback(_make_plain, projection)
         return super().prepare(model, context)

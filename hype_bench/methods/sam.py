@@ -81,11 +81,11 @@ class SAM(Method):
             return before
 
         def gradients(pieces: list[Batch], inner: Gradients) -> Tensor:
-            rewind = context.bookmark()
+            again = context.bookmark(model)
             loss = inner(pieces)
             before = climb()
-            rewind()
-            inner(pieces)
+            with again():
+                inner(pieces)
             for weight, old in before:
                 weight.copy_(old)
             return loss

@@ -58,7 +58,7 @@ def attach(method: Method, model: Any, kind: type[NoiseSource] = Recorder, seed:
         source = kind(context.seed, name)
         context.sources.append(source)
         if of is not None:
-            context.until_finish(of.register_forward_pre_hook(source.next_forward))
+            context.until_finish(of.register_forward_pre_hook(source.watch))
         return source
 
     context.noise = noise  # type: ignore[method-assign]

@@ -32,7 +32,7 @@ class CosineSource(NoiseSource):
         super().__init__(0, "")
         self.k = 0
 
-    def next_forward(self, *_: object) -> None:
+    def next_forward(self) -> None:
         self.k = 0
 
     def normal(self, like: Tensor, site: str) -> Tensor:
@@ -48,7 +48,7 @@ def attach(model: Any, method: HyPe, source: NoiseSource | None = None) -> tuple
     context = Context(seed=1)
     if source is not None:
         context.noise = lambda *_: source  # type: ignore[method-assign]
-        context.until_finish(model.register_forward_pre_hook(source.next_forward))
+        context.until_finish(model.register_forward_pre_hook(source.watch))
     return compose({"hype": method}, model, context), context
 
 

@@ -51,7 +51,7 @@ class Recorder(NoiseSource):
 def with_source(method: Mixout, model: Any, source: NoiseSource) -> Moments:
     context = Context(seed=3)
     context.noise = lambda *_: source  # type: ignore[method-assign]
-    context.until_finish(model.register_forward_pre_hook(source.next_forward))
+    context.until_finish(model.register_forward_pre_hook(source.watch))
     return compose({"mixout": method}, model, context)
 
 

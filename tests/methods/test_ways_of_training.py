@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,13 @@ def run(name: str, family: str, *overrides: str) -> Outcome:
     return outcome
 
 
+@cache
+def plain_run(name: str, family: str) -> Outcome:
+    return run(name, family)
+
+
 def losses(outcome: Outcome) -> list[float]:
-    return [row["loss"] for row in outcome.curve]
+    return [row["loss"] for row in outcome.curve if "loss" in row]
 
 
 def logits(outcome: Outcome) -> Any:
@@ -44,9 +50,17 @@ def logits(outcome: Outcome) -> Any:
 @pytest.mark.parametrize("family", ["bert", "deberta"])
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_checkpointing_changes_nothing(name: str, family: str) -> None:
-    plain, saved = run(name, family), run(name, family, "training.gradient_checkpointing=true")
+    plain, saved = plain_run(name, family), run(name, family, "training.gradient_checkpointing=true")
     np.testing.assert_allclose(losses(plain), losses(saved), atol=2e-6)
     np.testing.assert_allclose(logits(plain), logits(saved), atol=2e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scoring_in_between_changes_nothing(name: str) -> None:
+    plain, watched = plain_run(name, "bert"), run(name, "bert", "training.evaluate_every=1")
+    assert [row["update"] for row in watched.curve if "accuracy" in row] == [1, 2, 3, 4, 5, 6]
+    assert losses(watched) == losses(plain)
+    assert np.array_equal(logits(watched), logits(plain))
 
 
 @pytest.mark.parametrize("family", ["bert", "xlnet"])

@@ -49,9 +49,8 @@ def test_the_same_run_twice_is_the_same_bit_for_bit(family: str) -> None:
     assert not np.array_equal(logits(first), logits(other))
 
 
-def test_curve_evaluation_does_not_change_the_numbers() -> None:
-    plain, watched = run("model=tiny_bert"), run("model=tiny_bert", "training.evaluate_every=2")
-    assert np.array_equal(logits(plain), logits(watched))
+def test_the_last_point_of_a_curve_is_the_score() -> None:
+    watched = run("model=tiny_bert", "training.evaluate_every=2")
     assert [row["update"] for row in watched.curve if "accuracy" in row] == [2, 4, 6]
     assert watched.curve[-1]["accuracy"] == next(iter(watched.evaluations.values())).scores["accuracy"]
 
