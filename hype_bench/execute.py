@@ -76,9 +76,10 @@ def execute(composed: DictConfig, display: Display) -> Ended:
     job = _prepare(composed)
     if before := _done_before(job):
         return before
+    told = _check_fit(job, is_warmup_asked_for=composed.training.warmup_steps is not None)
     try:
-        with job.folder.lock():
-            return _done_before(job) or _run(job, display)  # it may have been done while we were getting ready
+        with job.folder.lock():  # it may have been done while we were getting ready
+            return _done_before(job) or _run(job, display, told)
     except BusyError:
         return job.ended(RUNNING, "another process is at it")
 
@@ -94,6 +95,19 @@ def _prepare(composed: DictConfig) -> _Job:
     checkpoint = locate(run.model)
     data = _data(run)
     return _Job(run, data, checkpoint, methods, _parts(run, methods, checkpoint, data.fingerprint, data.labels), began)
+
+
+def _check_fit(job: _Job, is_warmup_asked_for: bool) -> list[str]:
+    """What to tell the user of settings that hardly fit.
+
+    Raises:
+        UserError: a setting, or an option of a technique, that does not fit the model or the data.
+    """
+    from hype_bench.training.fit import check_model, check_warmup
+
+    settings = job.run.training
+    check_model(job.checkpoint, job.data.outputs, settings, job.methods)
+    return check_warmup(len(job.data.train), settings, is_warmup_asked_for)
 
 
 def settle(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
@@ -178,7 +192,7 @@ def _done_before(job: _Job) -> Ended | None:
     return job.ended(str(found["status"]), reason, skipped=True, found=record.in_words(found))
 
 
-def _run(job: _Job, display: Display) -> Ended:
+def _run(job: _Job, display: Display, told: list[str]) -> Ended:
     from hype_bench.models.quiet import quiet
     from hype_bench.tracking.tracker import start
     from hype_bench.training.loop import DivergedError, Outcome, fine_tune
@@ -187,7 +201,7 @@ def _run(job: _Job, display: Display) -> Ended:
     request = job.request()
     if set_aside := folder.begin(request):
         display.warn(set_aside)
-    outcome = Outcome(warnings=list(job.data.warnings))
+    outcome = Outcome(warnings=[*job.data.warnings, *told])
     tracker = start(run, folder.path.name, job.label, outcome.warnings)
     display.start_run(job.title)
 

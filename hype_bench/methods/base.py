@@ -118,6 +118,14 @@ class Method:
         """What it decides on alone, in words: two techniques that decide on the same thing cannot be combined."""
         return frozenset()
 
+    def check(self, model: PreTrainedModel) -> None:
+        """Asks whether the options fit the model: before a run leaves anything on disk, of a model on the meta device,
+        and again before :meth:`prepare`.
+
+        Raises:
+            UserError: they do not; it names the option.
+        """
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         """Acts once, before the optimizer exists, and returns the later moments. Undo goes to ``context.cleanup``."""
         return Moments()
@@ -189,6 +197,12 @@ def check_together(methods: Mapping[str, Method]) -> None:
             owners[what] = name
 
 
+def check_fit(methods: Mapping[str, Method], model: PreTrainedModel) -> None:
+    """Raises UserError if an option of a technique does not fit the model, see :meth:`Method.check`."""
+    for method in methods.values():
+        method.check(model)
+
+
 def orders_that_matter(methods: Mapping[str, Method]) -> list[str]:
     """A sentence for every technique that moves weights beside one that keeps or moves them too."""
     names = list(methods)
@@ -210,6 +224,7 @@ def compose(methods: Mapping[str, Method], model: PreTrainedModel, context: Cont
         UserError: two techniques that cannot be combined, or an option that does not fit the model.
     """
     check_together(methods)
+    check_fit(methods, model)
     for sentence in orders_that_matter(methods):
         context.warn(sentence)
     try:

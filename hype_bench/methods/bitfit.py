@@ -59,12 +59,15 @@ class BitFit(Method):
     def decides(self) -> frozenset[str]:
         return DECIDES
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def check(self, model: PreTrainedModel) -> None:
         endings = self._endings()
         if endings is not None and not any(name.endswith(endings) for name, _ in model.named_parameters()):
             raise UserError(
                 f"bitfit.biases={self.biases}: a {model.config.model_type} has no bias of that name; use all"
             )
+
+    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+        endings = self._endings()
         above = pooler(model)
         own = set(above.parameters()) if above is not None else set()
         height, top = depths(model), len(encoder_layers(model)) + 1

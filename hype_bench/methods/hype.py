@@ -133,6 +133,9 @@ class HyPe(Method):
         noise = "the noise between the layers"
         return frozenset({noise} if self.dropout is None else {noise, "the hidden dropout"})
 
+    def check(self, model: PreTrainedModel) -> None:
+        selected_layers(self.layers, len(encoder_layers(model)))
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         if self.dropout is not None:
             context.cleanup.callback(set_dropout(hidden_dropouts(model).values(), self.dropout))

@@ -71,10 +71,13 @@ class LNSR(Method):
     layer: int = number(0, least=0)
     weight: float = number(1.0, least=0)
 
+    def check(self, model: PreTrainedModel) -> None:
+        highest = len(encoder_layers(model)) - 1
+        if self.layer > highest:
+            raise UserError(f"lnsr.layer must be at most {highest}, the highest of this encoder, not {self.layer}")
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         layers = encoder_layers(model)
-        if self.layer >= len(layers):
-            raise UserError(f"lnsr.layer must be at most {len(layers) - 1}, the highest of this encoder")
         if self.weight == 0:
             return Moments()
         source, length_first = context.noise("lnsr", model), model.config.model_type == "xlnet"

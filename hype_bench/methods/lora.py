@@ -64,6 +64,9 @@ class LoRA(Method):
     def decides(self) -> frozenset[str]:
         return DECIDES | {"how linear maps are used", "which entries of the layers are trained"}
 
+    def check(self, model: PreTrainedModel) -> None:
+        self._targets(model)
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         from peft import LoraConfig  # seconds: only where it is used
         from peft.tuners.lora import LoraModel

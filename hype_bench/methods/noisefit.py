@@ -116,10 +116,13 @@ class NoiseFiT(Method):
     temperature: float = number(1.0, above=0)
     base: str = choice("paper", "paper", "official")
 
+    def check(self, model: PreTrainedModel) -> None:
+        depth = len(encoder_layers(model))
+        if self.layers > depth:
+            raise UserError(f"noisefit.layers must be at most {depth}, the layers of this encoder, not {self.layers}")
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         stack = encoder_layers(model)
-        if self.layers > len(stack):
-            raise UserError(f"noisefit.layers must be at most {len(stack)}, the layers of this encoder")
         if self.weight == 1 and self.between == 0:
             return Moments()
         places, source, chosen = PlacesNow(model), context.noise("noisefit", model), list[int]()

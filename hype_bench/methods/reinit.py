@@ -64,12 +64,13 @@ class Reinit(Method):
     layers: int = number(5, least=0)
     pooler: bool = True
 
+    def check(self, model: PreTrainedModel) -> None:
+        depth = len(encoder_layers(model))
+        if self.layers > depth:
+            raise UserError(f"reinit.layers must be at most {depth}, the layers of this encoder, not {self.layers}")
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         stack = encoder_layers(model)
-        if self.layers > len(stack):
-            raise UserError(
-                f"reinit.layers must be at most {len(stack)}, the layers of this encoder, not {self.layers}"
-            )
         generator = context.noise("reinit").generator("weights", torch.device("cpu"))
         above = pooler(model) if self.pooler else None
         for block in (*stack[len(stack) - self.layers :], *([above] if above is not None else [])):

@@ -45,11 +45,14 @@ class TopK(Method):
     def decides(self) -> frozenset[str]:
         return DECIDES
 
+    def check(self, model: PreTrainedModel) -> None:
+        layers = len(encoder_layers(model))
+        if self.k is not None and self.k > layers:
+            raise UserError(f"top_k.k must be at most {layers}, the layers of this encoder, not {self.k}")
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         layers = len(encoder_layers(model))
         k = (layers + 1) // 2 if self.k is None else self.k
-        if k > layers:
-            raise UserError(f"top_k.k must be at most {layers}, the layers of this encoder, not {k}")
         height = depths(model)
         train_only(model, context, lambda _, parameter: height[parameter] > layers - k)
         return Moments()

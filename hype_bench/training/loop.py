@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.config import RunConfig, UserError
+from hype_bench.config import RunConfig
 from hype_bench.methods.base import Method, Moments, compose, forward_of, objective
 from hype_bench.methods.context import Batch, Context
 from hype_bench.models.checkpoint import Checkpoint
@@ -32,6 +32,7 @@ from hype_bench.tasks.data import TaskData
 from hype_bench.training.batches import Collator, collator_for, split_evenly, training_order
 from hype_bench.training.device import autocast_for, choose_device, describe, peak_memory, set_up
 from hype_bench.training.evaluation import Evaluation, evaluate, predict
+from hype_bench.training.fit import check_speed
 from hype_bench.training.optimizer import (
     clip_gradients,
     make_optimizer,
@@ -180,12 +181,9 @@ def fine_tune(
 
 def _speed_up(model: PreTrainedModel, run: RunConfig, context: Context) -> Callable[[], None]:
     """Packing, bulk dropout and checkpointing as far as the model takes them; returns what undoes the first two."""
-    settings, kind = run.training, model.config.model_type
-    if settings.packing == "on" and not can_pack(model):
-        raise UserError(f"training.packing=on cannot work for {kind}: it takes no custom attention; use auto or off")
+    settings = run.training
+    check_speed(model, settings)
     if settings.gradient_checkpointing:
-        if not model.supports_gradient_checkpointing:
-            raise UserError(f"training.gradient_checkpointing=true cannot work for {kind}: it has none")
         model.activation_checkpointing_enable({"use_reentrant": False, "context_fn": context.checkpointed})
     undo = []
     if settings.packing != "off" and can_pack(model):

@@ -1,0 +1,24 @@
+"""A model without weights, from a checkpoint's configuration alone: in milliseconds it tells what would not fit."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+
+from hype_bench.models.checkpoint import Checkpoint
+from hype_bench.models.readable import readable
+
+
+@lru_cache(maxsize=4)
+def skeleton(checkpoint: Checkpoint, outputs: int) -> PreTrainedModel:
+    """The classifier on the meta device: every module and every shape, and no number. It is shared: change nothing.
+
+    Raises:
+        UserError: there is no configuration, or none of a sequence classifier.
+    """
+    with readable(checkpoint), torch.device("meta"):
+        config = AutoConfig.from_pretrained(checkpoint.location, num_labels=outputs, trust_remote_code=False)
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+    return model
