@@ -3,6 +3,7 @@ and ``local``."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,10 +36,12 @@ class EngineLauncher(Launcher):
 
 class OurPresets(SearchPathPlugin):
     """Once all plugins are there, and before Hydra composes: the schema that comes with joblib's would be merged into
-    ``conf/hydra/launcher/joblib.yaml``, which has the same name and other keys."""
+    ``conf/hydra/launcher/joblib.yaml``, which has the same name and other keys. Other applications keep it."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        ConfigStore.instance().repo["hydra"]["launcher"].pop("joblib.yaml", None)
+        ours = sys.modules.get("hype_bench.config")  # not imported: another application need not pay for it
+        if ours and any((entry.path or "").endswith(str(ours.CONF)) for entry in search_path.get_path()):
+            ConfigStore.instance().repo["hydra"]["launcher"].pop("joblib.yaml", None)
 
 
 def _plain(value: Any) -> Any:

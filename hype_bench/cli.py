@@ -1,4 +1,4 @@
-"""The verbs besides the run: ``hype-bench status``, ``table``, ``soup``, ``methods``. The first two import no torch."""
+"""``hype-bench``: the run and every other verb. ``status`` and ``table`` import no torch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from hype_bench import __version__
 from hype_bench.options import UserError
 from hype_bench.runs.status import DONE, FAILED, STATES, RunStatus, read_runs
 from hype_bench.tables.selection import RULES
@@ -18,13 +19,35 @@ from hype_bench.tables.table import build_tables
 from hype_bench.tables.text import FORMATS
 
 # Plain help and plain complaints: rich's boxes cost time and break a line into several.
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="What ran, and what came out of it."
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Format = StrEnum("Format", list(FORMATS))  # type: ignore[misc]
 Rule = StrEnum("Rule", list(RULES))  # type: ignore[misc]
 SoupKind = StrEnum("SoupKind", ["uniform", "greedy"])
 ResultsDir = Annotated[Path, typer.Option(help="The folder that the runs were written to.", metavar="DIR")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"hype-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_verb(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which one this is.")
+    ] = False,
+) -> None:
+    """Fine-tunes encoders with regularisation techniques and compares them."""
+
+
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(context: typer.Context) -> None:
+    """Fine-tune: one run, or with -m a sweep; hype-bench run --help says what can be chosen."""
+    from hype_bench.main import main as start
+
+    sys.argv = ["hype-bench run", *context.args]
+    start()
 
 
 @app.command()
@@ -79,10 +102,11 @@ def plan(
     from hype_bench.main import COMPLAINTS, one_line
     from hype_bench.plan import plan_of
     from hype_bench.sweeps.outlook import plan_text
+    from hype_bench.sweeps.own_conf import with_own_conf
     from hype_bench.sweeps.planned import write_plan
 
     try:
-        planned, results_dir = plan_of(overrides)
+        planned, results_dir = plan_of(with_own_conf(overrides))
         write_plan(results_dir, planned)
         print(plan_text(planned, {run.identity: run for run in read_runs(results_dir)}))
     except COMPLAINTS as error:

@@ -19,7 +19,8 @@ from hype_bench.combinations import check_columns, check_pieces, check_splits
 from hype_bench.options import UserError as UserError
 from hype_bench.options import check_fields, choice, device_name, local, number
 
-CONF = Path(__file__).resolve().parents[1] / "conf"  # what can be chosen
+_PACKAGE = Path(__file__).resolve().parent
+CONF = next(place / "conf" for place in (_PACKAGE, _PACKAGE.parent) if (place / "conf").is_dir())  # installed; checkout
 REGRESSION_METRICS = ("pearson", "spearman", "pearson_spearman")
 METRICS = ("accuracy", "f1", "accuracy_f1", "matthews", *REGRESSION_METRICS)
 

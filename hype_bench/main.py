@@ -25,6 +25,7 @@ from hype_bench.runs.status import DIVERGED, DONE, FAILED
 from hype_bench.sweeps.arguments import check_flags, flags_first
 from hype_bench.sweeps.display import Display, display
 from hype_bench.sweeps.outcomes import NOT_BEGUN, Ended, keep_traceback, note, read
+from hype_bench.sweeps.own_conf import with_own_conf
 
 COMPLAINTS = (HydraException, OmegaConfBaseException, ValueError, AssertionError)  # about what cannot be composed
 
@@ -36,8 +37,9 @@ def main() -> None:
     mistake on the command line, in the data or in the results folder.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed over many lines
-    sys.argv[1:] = ["fail_fast=true" if word == "--fail-fast" else word for word in flags_first(sys.argv[1:])]
     try:
+        arguments = flags_first(with_own_conf(sys.argv[1:]))
+        sys.argv[1:] = ["fail_fast=true" if word == "--fail-fast" else word for word in arguments]
         check_flags(sys.argv[1:])
         _hydra_main()
     except COMPLAINTS as error:

@@ -24,7 +24,7 @@ from hype_bench.tracking.tracker import WandbTracker, open_run, open_session
 from hype_bench.tracking.workspace import PANEL, Shown, save, spec_of, workspace_of
 
 PAGE = "page"  # the key of the HTML page in the run that carries the table
-_NO_WORKSPACE = 'no workspace: pip install wandb-workspaces (or ".[dashboards]") and publish again'
+_NO_WORKSPACE = "no workspace: pip install 'hype-bench[dashboards]' and publish again"
 
 
 @dataclass(frozen=True)

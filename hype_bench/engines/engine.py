@@ -50,7 +50,7 @@ class Engine(ABC):
             UserError: the extra is not installed, an option cannot be, or no job would ever start.
         """
         if find_spec(f"hydra_plugins.{self.plugin}") is None:
-            raise UserError(f"hydra/launcher={self.name} needs more packages: pip install -e '.[{self.extra}]'")
+            raise UserError(f"hydra/launcher={self.name} needs more packages: pip install 'hype-bench[{self.extra}]'")
         self.check()
         self.hydra_context = hydra_context
         self.sweep = Path.cwd() / str(config.hydra.sweep.dir)

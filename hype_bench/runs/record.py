@@ -103,10 +103,12 @@ def _versions() -> dict[str, str]:
 @cache
 def _git_state() -> dict[str, Any] | None:
     """Commit of this checkout and whether it was changed since; None outside a checkout."""
+    where = Path(__file__).resolve().parents[2]
+    if not (where / ".git").exists():  # installed: the repository around it, if any, is another one
+        return None
 
     def git(*words: str) -> str:
         command = ["git", "--no-optional-locks", *words]
-        where = Path(__file__).parent
         return subprocess.run(command, cwd=where, capture_output=True, text=True, check=True).stdout.strip()
 
     try:

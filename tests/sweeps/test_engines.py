@@ -224,7 +224,7 @@ def test_an_extra_that_is_not_installed(engine: str, monkeypatch: Any, capsys: A
         main()
     told = capsys.readouterr()
     extra = {"local": "slurm", "gpus": "ray"}.get(engine, engine)
-    line = f"error: hydra/launcher={engine} needs more packages: pip install -e '.[{extra}]'\n"
+    line = f"error: hydra/launcher={engine} needs more packages: pip install 'hype-bench[{extra}]'\n"
     assert (end.value.code, told.err, told.out) == (2, line, "")
 
 
