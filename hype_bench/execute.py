@@ -125,6 +125,26 @@ def settle(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
     return run, build(run.methods)
 
 
+def check_planned(run: RunConfig, methods: dict[str, Method]) -> None:
+    """Asks of a run that is only planned what its job will ask, where the checkpoint lies on this machine.
+
+    Raises:
+        UserError: a setting, or an option of a technique, that does not fit the model.
+    """
+    from hype_bench.models.checkpoint import locate
+    from hype_bench.models.skeleton import skeleton
+    from hype_bench.training.fit import check_architecture
+
+    try:
+        checkpoint = locate(run.model)
+        if not checkpoint.is_local:
+            return
+        model = skeleton(checkpoint, 1 if run.task.is_regression else 2)
+    except UserError:  # weights that are not there are no mistake of the plan, which says so of every run
+        return
+    check_architecture(model, run.training, methods)
+
+
 def identify(run: RunConfig, methods: dict[str, Method]) -> str:
     """The name of a run's folder.
 

@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hype_bench.config import CONF, RunConfig
-from hype_bench.execute import identify, settle
+from hype_bench.execute import check_planned, identify, settle
 from hype_bench.options import UserError
 from hype_bench.sweeps.grids import Axes, Point, expand, row_axes
 from hype_bench.sweeps.planned import Plan, PlannedRun
@@ -93,7 +93,13 @@ def _split(overrides: list[Override]) -> tuple[list[str], Axes]:
 
 def _settler(composer: _Composer) -> Callable[[Point], Settled]:
     """Settles points; those that differ in the seed alone once, and every seed once."""
-    whole: Callable[[Point], Settled] = cache(lambda point: settle(composer(point)))
+
+    @cache
+    def whole(point: Point) -> Settled:
+        run, methods = settle(composer(point))
+        check_planned(run, methods)
+        return run, methods
+
     seeds: dict[str | None, int] = {}
 
     def settled(point: Point) -> Settled:

@@ -19,7 +19,11 @@ def check_model(
     checkpoint: Checkpoint, outputs: int, settings: TrainingSettings, methods: Mapping[str, Method]
 ) -> None:
     """Raises UserError for a setting or an option of a technique that this architecture cannot take."""
-    model = skeleton(checkpoint, outputs)
+    check_architecture(skeleton(checkpoint, outputs), settings, methods)
+
+
+def check_architecture(model: PreTrainedModel, settings: TrainingSettings, methods: Mapping[str, Method]) -> None:
+    """Raises UserError as :func:`check_model` does."""
     check_speed(model, settings)
     check_fit(methods, model)
 
