@@ -15,6 +15,7 @@ from hype_bench.methods.base import Forward, Loss, Method, Moments, full
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context
 from hype_bench.methods.hype import perturb
+from hype_bench.methods.passes import Divergence
 from hype_bench.methods.registry import register
 from hype_bench.models.layers import encoder_layers
 from hype_bench.models.places import Places
@@ -39,6 +40,8 @@ def instability(clean: Sequence[Tensor], noised: Sequence[Tensor], real: Tensor)
 class LNSR(Method):
     """Task loss plus ``weight * sum over r >= layer of || h_r(x) - h_r(x + noise at that layer's input) ||^2``.
 
+    Both passes have the same dropout masks and the same noise of other techniques: without noise the term is 0.
+
     Args:
         scale: standard deviation of the normal noise.
         layer: at whose input the noise enters, 0 is the lowest.
@@ -59,8 +62,9 @@ class LNSR(Method):
         differences="""
             From the formula: no public code was found to check against, and HyPe copies its LNSR row from another
             paper. sigma, the layer and lambda are not known here: 1e-2, the lowest layer and 1 are this project's. The
-            squared length is averaged over tokens without padding, with one weight for all layers. The paper's second
-            form, with noise made of differences between inputs, is not offered.
+            squared length is averaged over tokens without padding, with one weight for all layers. Both passes have the
+            same dropout masks, or the term would measure dropout: a thousand times what noise of 1e-2 does. The paper's
+            second form, with noise made of differences between inputs, is not offered.
             """,
         cost="two passes an update, with the top layer for every token where vanilla's packed row has it for the "
         "first; the hidden states of both",
@@ -81,6 +85,7 @@ class LNSR(Method):
         if self.weight == 0:
             return Moments()
         source, length_first = context.noise("lnsr", model), model.config.model_type == "xlnet"
+        divergence = Divergence("lnsr", context)
 
         def enter(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
             if not (module.training and context.present.get("lnsr_noise")):
@@ -97,11 +102,13 @@ class LNSR(Method):
 
         def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
             clean, noised = dict[int, Tensor](), dict[int, Tensor]()
+            again = context.bookmark(model)
             with context.during(lnsr_states=clean):
                 task = inner(batch, forward)
-            with context.during(lnsr_states=noised, lnsr_noise=True):
+            with again(), context.during(lnsr_states=noised, lnsr_noise=True):
                 forward(batch)
             real = Places.of(batch, length_first).real
-            return task + self.weight * instability(list(clean.values()), list(noised.values()), real)
+            added = instability(list(clean.values()), list(noised.values()), real)
+            return task + self.weight * divergence.watch(added)
 
         return Moments(loss=loss)

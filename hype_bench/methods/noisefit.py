@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from hype_bench.methods.base import Forward, Loss, Method, Moments, full, with_logits
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context, NoiseSource
+from hype_bench.methods.passes import Divergence, dropout_masks
 from hype_bench.methods.registry import register
 from hype_bench.models.layers import encoder_layers
 from hype_bench.models.places import PlacesNow
@@ -85,6 +86,7 @@ class NoiseFiT(Method):
         temperature: of the clean target.
         base: ``paper``: the base noise is ``noise_std`` times the spread; ``official``: times ``noise_std`` again, as
             the released training hook does.
+        dropout_masks: ``own``: every pass draws its own, as released; ``shared``: all have those of the clean one.
     """
 
     card = Card(
@@ -101,7 +103,9 @@ class NoiseFiT(Method):
         differences="""
             Made for language models with LoRA; here the divergences are between classes instead of tokens, and a
             regression takes squared differences. In the released hook the base noise is multiplied by `noise_std` a
-            second time (`base=official`). The clean target is detached, as in its second version.
+            second time (`base=official`). The clean target is detached, as in its second version. As released, every
+            pass draws its own dropout masks; there LoRA's of 0.05 are all there are. With `noise_std=0` the divergences
+            are then those of dropout, and with one mask for all passes (`dropout_masks=shared`) 0.
             """,
         cost="three passes an update, with the top layer for every token where vanilla's packed row has it for the "
         "first; some passes once to choose the layers",
@@ -115,6 +119,7 @@ class NoiseFiT(Method):
     between: float = number(0.1, least=0)
     temperature: float = number(1.0, above=0)
     base: str = choice("paper", "paper", "official")
+    dropout_masks: str = choice("own", "own", "shared")
 
     def check(self, model: PreTrainedModel) -> None:
         depth = len(encoder_layers(model))
@@ -126,6 +131,7 @@ class NoiseFiT(Method):
         if self.weight == 1 and self.between == 0:
             return Moments()
         places, source, chosen = PlacesNow(model), context.noise("noisefit", model), list[int]()
+        apart = Divergence("noisefit", context)
         context.until_finish(model.register_forward_pre_hook(places.watch, with_kwargs=True))
         for index, layer in enumerate(stack):
             add = partial(self._on_output, index, source, places, context)
@@ -134,15 +140,23 @@ class NoiseFiT(Method):
         def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
             if not chosen:
                 chosen.extend(self._choose(model, batch, forward, places, context))
+            masks = dropout_masks(self.dropout_masks, model, context)
             task, clean = with_logits(inner, batch, forward)
-            with context.during(noisefit=frozenset(chosen)):
-                first, second = forward(batch).logits, forward(batch).logits
-            if batch["labels"].is_floating_point():
-                towards = F.mse_loss(first, clean.detach()) + F.mse_loss(second, clean.detach())
-                return self.weight * task + (1 - self.weight) * towards / 2 + self.between * F.mse_loss(first, second)
-            return self.weight * task + consistency(clean, first, second, self.weight, self.between, self.temperature)
+            noised = list[Tensor]()
+            for number_of_pass in (1, 2):
+                with masks(), context.during(noisefit=frozenset(chosen), noisefit_pass=number_of_pass):
+                    noised.append(forward(batch).logits)
+            first, second = noised
+            added = self._added(clean, first, second, batch["labels"].is_floating_point())
+            return self.weight * task + apart.watch(added)
 
         return Moments(loss=loss)
+
+    def _added(self, clean: Tensor, first: Tensor, second: Tensor, is_regression: bool) -> Tensor:
+        if is_regression:
+            towards = F.mse_loss(first, clean.detach()) + F.mse_loss(second, clean.detach())
+            return (1 - self.weight) * towards / 2 + self.between * F.mse_loss(first, second)
+        return consistency(clean, first, second, self.weight, self.between, self.temperature)
 
     def _on_output(
         self,
@@ -160,7 +174,7 @@ class NoiseFiT(Method):
         if index not in context.present.get("noisefit", ()) or not layer.training:
             return None
         real = places().real
-        draw = source.normal(hidden, f"layer/{index}")
+        draw = source.normal(hidden, f"layer/{index}/{context.present['noisefit_pass']}")
         noised = adaptive_noise(hidden, draw, self._base_std(hidden, real, hooked=True), real)
         return (noised, *output[1:]) if isinstance(output, tuple) else noised
 

@@ -15,6 +15,7 @@ from hype_bench.methods.base import Forward, Loss, Method, Moments, with_logits
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context, NoiseSource
 from hype_bench.methods.hype import perturb
+from hype_bench.methods.passes import Divergence, dropout_masks
 from hype_bench.methods.r_drop import consistency
 from hype_bench.methods.registry import register
 from hype_bench.models.layers import output_projection
@@ -46,6 +47,7 @@ class R3F(Method):
         scale: standard deviation or half-width; 1e-5 in the released code.
         distribution: ``uniform`` is the released code's default; HyPe's Table 15 uses ``normal``.
         weight: lambda; 1.0 in the released code, {0.1, 0.5, 1.0} in HyPe's Table 15.
+        dropout_masks: ``own``: each pass draws its own, as released; ``shared``: both have the same.
     """
 
     card = Card(
@@ -65,7 +67,9 @@ class R3F(Method):
         differences="""
             As the released classification criterion: noise on the looked-up embeddings, which the noised pass does not
             train; one cross-entropy, on the clean pass. The released code has no regulariser for a regression; HyPe,
-            and this one, take the mean squared difference. The paper's own grids were not found.
+            and this one, take the mean squared difference. The paper's own grids were not found. As released, each
+            pass draws its own dropout masks, so that with `scale=0` and dropout on the term is that of dropout alone;
+            with one mask for both (`dropout_masks=shared`) it is 0.
             """,
         cost="two passes an update",
         helps="""
@@ -77,6 +81,7 @@ class R3F(Method):
     scale: float = number(1e-5, least=0)
     distribution: str = choice("uniform", "normal", "uniform")
     weight: float = number(1.0, least=0)
+    dropout_masks: str = choice("own", "own", "shared")
 
     @property
     def decides(self) -> frozenset[str]:
@@ -86,16 +91,17 @@ class R3F(Method):
         if self.weight == 0:
             return Moments()
         source = context.noise("r3f", model)
-        embedding = model.get_input_embeddings()
+        embedding, apart = model.get_input_embeddings(), Divergence(type(self).__name__.lower(), context)
 
         def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
+            masks = dropout_masks(self.dropout_masks, model, context)
             with context.without_hidden_noise():
                 task, clean = with_logits(inner, batch, forward)
-            with self.noised(embedding, source):
+            with masks(), self.noised(embedding, source):
                 noised = forward(batch).logits
             is_regression = batch["labels"].is_floating_point()
             factor = 1 if is_regression else 2  # R-Drop's consistency has the 1/2 that R3F has not
-            return task + self.weight * factor * consistency(clean, noised, "paper", is_regression)
+            return task + self.weight * factor * apart.watch(consistency(clean, noised, "paper", is_regression))
 
         return Moments(loss=loss)
 
@@ -120,7 +126,7 @@ class R4F(R3F):
     That value is estimated by one power iteration a training pass. At the end a plain weight is left, already divided.
 
     Args:
-        scale, distribution, weight: as in R3F.
+        scale, distribution, weight, dropout_masks: as in R3F.
     """
 
     card = replace(
@@ -132,7 +138,8 @@ class R4F(R3F):
         differences="""
             As R3F. The spectral norm is on the output projection alone, as the released flag
             `--spectral-norm-classification-head` has it; torch's present implementation begins with 15 power
-            iterations, where the released one began with a random vector.
+            iterations, where the released one began with a random vector. With `scale=0` and one mask for both passes
+            what is left of the term is the difference between two estimates of the largest singular value.
             """,
         helps="The paper reports it close to R3F, better on some tasks.",
     )

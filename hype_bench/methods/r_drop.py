@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from hype_bench.methods.base import Forward, Loss, Method, Moments, full, with_logits
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context
+from hype_bench.methods.passes import Divergence
 from hype_bench.methods.registry import register
 from hype_bench.options import choice, number
 
@@ -68,16 +69,21 @@ class RDrop(Method):
             A.4).
             """,
         cost="two passes an update",
-        helps="Reported on GLUE, translation and more; without dropout or another randomness it does nothing.",
+        helps="""
+            Reported on GLUE, translation and more. Without dropout or another randomness its passes are equal: it does
+            nothing, and the run says so.
+            """,
     )
     alpha: float = number(1.0, least=0)
     variant: str = choice("paper", "paper", "official_hf")
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+        apart = Divergence("r_drop", context)
+
         def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
             loss1, logits1 = with_logits(inner, batch, forward)
             loss2, logits2 = with_logits(inner, batch, forward)
             is_regression = batch["labels"].is_floating_point()
-            return loss1 + loss2 + self.alpha * consistency(logits1, logits2, self.variant, is_regression)
+            return loss1 + loss2 + self.alpha * apart.watch(consistency(logits1, logits2, self.variant, is_regression))
 
         return Moments(loss=loss)

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from hype_bench.methods.base import Forward, Gradients, Groups, Loss, Method, Moments
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context
+from hype_bench.methods.passes import Divergence
 from hype_bench.methods.r_drop import consistency
 from hype_bench.methods.registry import register
 from hype_bench.models.layers import encoder_layers, hidden_dropouts, set_dropout
@@ -112,6 +113,7 @@ class _Masked:
 
     def __init__(self, method: ROSE, model: PreTrainedModel, context: Context) -> None:
         self.method, self.model, self.context = method, model, context
+        self.apart = Divergence("rose's first-order mask", context)
         self.tensors: list[Tensor] = []
         self.first: Tensor | None = None
         self.masks: dict[Tensor, Tensor] = {}
@@ -129,7 +131,7 @@ class _Masked:
         if not self.context.present.get("rose_divergence"):
             return inner(batch, forward)
         first, second = forward(batch).logits, forward(batch).logits
-        return consistency(first, second, "paper", batch["labels"].is_floating_point())
+        return self.apart.watch(consistency(first, second, "paper", batch["labels"].is_floating_point()))
 
     def gradients(self, pieces: list[Batch], inner: Gradients) -> Tensor:
         self.step += 1

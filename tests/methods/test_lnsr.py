@@ -137,16 +137,24 @@ def test_against_passes_by_hand(layer: int, family: str, outputs: int) -> None:
 
 
 def test_with_dropout_only_the_layers_above_the_noise_count() -> None:
-    """Each pass has its own masks, so that layers below differ too; by hand with the same masks."""
+    """Both passes have the same masks, so that layers below are the same; by hand with those masks."""
     batch, method = unequal(), LNSR(scale=0.5, layer=2)
     model = tiny("bert").double().train()
     attached = attach(method, model)
     torch.manual_seed(6)
     loss = attached.loss(batch)
     attached.moments.finish()
-    torch.manual_seed(6)
     (draw,) = drawn(attached)
-    assert loss.item() == pytest.approx(update_by_hand(model, batch, draw, method).item(), rel=1e-12)
+
+    def forward(into: Any = None) -> tuple[Tensor, list[Tensor]]:
+        torch.manual_seed(6)
+        return layered_pass(model, batch, into)
+
+    logits, clean = forward()
+    _, noised = forward({2: lambda hidden: hidden + 0.5 * draw})
+    assert all(torch.equal(a, b) == (layer < 2) for layer, (a, b) in enumerate(zip(clean, noised, strict=True)))
+    added = instability(clean[2:], noised[2:], batch["attention_mask"].bool())
+    assert loss.item() == pytest.approx((task_loss(logits, batch["labels"]) + added).item(), rel=1e-12)
 
 
 def test_without_noise_nothing_is_added() -> None:
