@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from hype_bench.report import report, tabulate
@@ -31,6 +32,11 @@ class SweepCallback(Callback):
                 jobs *= len(list(override.sweep_string_iterator()))
         display.start_sweep(jobs)
 
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Takes away what Hydra's own sweeper writes before the first job: every override, and any secret in one."""
+        if config.hydra.mode == RunMode.MULTIRUN:
+            (Path(config.hydra.sweep.dir) / "multirun.yaml").unlink(missing_ok=True)
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Prints the table of the sweep's runs and the failures.
 
@@ -41,7 +47,7 @@ class SweepCallback(Callback):
             experiment = config.experiment.name if config.experiment.grids else None
             failures = _report(list(read(Path(config.hydra.sweep.dir)).values()), Path(config.results_dir), experiment)
         except Exception as error:  # Hydra would turn it into a warning, and the sweep would end with 0
-            print(f"error: the table of this sweep cannot be made: {error!r}", file=sys.stderr)
+            print(scrub(f"error: the table of this sweep cannot be made: {error!r}"), file=sys.stderr)
             raise SystemExit(1) from error
         if failures:
             raise SystemExit(1)

@@ -13,6 +13,7 @@ import typer
 
 from hype_bench import __version__
 from hype_bench.options import UserError
+from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DONE, FAILED, STATES, RunStatus, read_runs
 from hype_bench.tables.selection import RULES
 from hype_bench.tables.table import build_tables
@@ -108,7 +109,7 @@ def plan(
     try:
         planned, results_dir = plan_of(with_own_conf(overrides))
         write_plan(results_dir, planned)
-        print(plan_text(planned, {run.identity: run for run in read_runs(results_dir)}))
+        print(scrub(plan_text(planned, {run.identity: run for run in read_runs(results_dir)})))
     except COMPLAINTS as error:
         raise UserError(one_line(error)) from error
 
@@ -219,7 +220,7 @@ def main() -> None:
     try:
         app()
     except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {scrub(str(error))}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, UserError) else 1) from error
 
 

@@ -259,7 +259,8 @@ def _failed(job: _Job, error: Exception) -> Ended:
     reason = scrub((str(error).strip().splitlines() or [""])[0] or type(error).__name__)
     explained = isinstance(error, UserError)
     try:
-        job.folder.write("failure.txt", f"{error}\n" if explained else "".join(traceback.format_exception(error)))
+        told = f"{error}\n" if explained else "".join(traceback.format_exception(error))
+        job.folder.write("failure.txt", scrub(told))
     except UserError as full:
         return job.ended(FAILED, reason if explained else f"{reason} (and {full})")
     return job.ended(FAILED, reason if explained else f"{reason} (traceback: {job.folder.path / 'failure.txt'})")

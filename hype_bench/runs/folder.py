@@ -23,7 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from hype_bench.config import UserError
-from hype_bench.runs.secrets import scrub
+from hype_bench.runs.secrets import scrub_values
 
 _NEEDED = {"status", "label", "parts", "config", "scores"}  # what tables and skipping read of a record
 _PATIENCE = 1.0  # seconds: someone who only asks whether a run is busy holds its lock for an instant
@@ -126,7 +126,7 @@ class RunFolder:
             return None
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        self.write(name, json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
+        self.write(name, json.dumps(_without_nan(scrub_values(content)), indent=1, allow_nan=False) + "\n")
 
     def write(self, name: str, text: str) -> None:
         """Writes a file of the folder in one move: a reader sees the old one or the whole new one.
@@ -135,7 +135,7 @@ class RunFolder:
             UserError: the results folder is full or cannot be written to.
         """
         with writing_to(self.path):
-            write_atomically(self.path / name, scrub(text))
+            write_atomically(self.path / name, text)
 
 
 @contextmanager

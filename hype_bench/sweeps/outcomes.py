@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from hype_bench.runs.folder import RunFolder, write_atomically
-from hype_bench.runs.secrets import scrub
+from hype_bench.runs.secrets import scrub, scrub_values
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_run
 
 NOT_BEGUN = "not begun"  # with --fail-fast, after a failure
@@ -32,7 +32,7 @@ class Ended:
 
 def note(sweep: Path, job: int, ended: Ended) -> None:
     sweep.mkdir(parents=True, exist_ok=True)
-    write_atomically(_path(sweep, job), scrub(json.dumps(asdict(ended))) + "\n")
+    write_atomically(_path(sweep, job), json.dumps(scrub_values(asdict(ended))) + "\n")
 
 
 def is_noted(sweep: Path, job: int) -> bool:

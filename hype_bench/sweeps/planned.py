@@ -14,7 +14,7 @@ from typing import Any
 
 from hype_bench.options import UserError
 from hype_bench.runs.folder import write_atomically, writing_to
-from hype_bench.runs.secrets import scrub
+from hype_bench.runs.secrets import scrub_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ def write_plan(results_dir: str | Path, plan: Plan) -> Path:
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = [[getattr(run, column) for column in _COLUMNS] for run in plan.runs]
-        write_atomically(path, scrub(json.dumps({**vars(plan), "columns": _COLUMNS, "runs": rows})) + "\n")
+        content = scrub_values({**vars(plan), "columns": _COLUMNS, "runs": rows})
+        write_atomically(path, json.dumps(content) + "\n")
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from hype_bench.config import RunConfig
-from hype_bench.runs.secrets import scrub
+from hype_bench.runs.secrets import scrub_values
 from hype_bench.runs.status import FAILED
 from hype_bench.tracking.cell import cell_of
 
@@ -97,18 +96,17 @@ def open_session(results_dir: str | Path, config: dict[str, Any], **about: Any) 
     """A W&B run under the results folder that asks for nothing; one that is there under the same ``id`` is resumed.
 
     Args:
-        config: without keys and tokens, which are taken out.
-        about: further arguments of ``wandb.init``.
+        about: further arguments of ``wandb.init``. Keys and tokens are taken out of both.
     """
     import wandb
 
     return wandb.init(
         resume="allow",
-        config=json.loads(scrub(json.dumps(config))),
+        config=scrub_values(config),
         dir=Path(results_dir),
         mode=_mode(),
         settings=wandb.Settings(silent=True, console="off", save_code=False, x_disable_meta=True, x_disable_stats=True),
-        **about,
+        **scrub_values(about),
     )
 
 
