@@ -16,6 +16,7 @@ from hype_bench.runs.folder import BusyError, RunFolder
 from hype_bench.runs.identity import digest, identity
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, FAILED, RUNNING
+from hype_bench.sweeps.arguments import check_named_once
 from hype_bench.sweeps.display import Display
 from hype_bench.sweeps.outcomes import Ended
 
@@ -90,6 +91,8 @@ def _prepare(composed: DictConfig) -> _Job:
     from hype_bench.training.device import choose_device
 
     began = time.perf_counter()
+    if HydraConfig.initialized():
+        check_named_once(HydraConfig.get().overrides.task)
     run, methods = settle(composed)
     choose_device(run.device, run.training.precision)
     checkpoint = locate(run.model)

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from hype_bench.config import CONF, RunConfig
 from hype_bench.execute import check_planned, identify, settle
 from hype_bench.options import UserError
+from hype_bench.sweeps.arguments import check_named_once
 from hype_bench.sweeps.grids import Axes, Point, expand, row_axes
 from hype_bench.sweeps.planned import Plan, PlannedRun
 
@@ -96,6 +97,7 @@ def _settler(composer: _Composer) -> Callable[[Point], Settled]:
 
     @cache
     def whole(point: Point) -> Settled:
+        check_named_once(point.overrides)
         run, methods = settle(composer(point))
         check_planned(run, methods)
         return run, methods

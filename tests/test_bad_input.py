@@ -25,6 +25,8 @@ MISTAKES = {  # what is typed behind DEMO -> what the line must say
     "model=bert_big": "there is no model 'bert_big'",
     "method=hype": "there is no method 'hype'",
     "method=[vanilla,hype_x]": "there is no method 'hype_x'",
+    "method=[vanilla,vanilla]": "names vanilla 2 times; name each technique once",
+    "method=[hype_n,vanilla]": "vanilla does nothing of its own: name the other techniques without it",
     "recipe=papers": "did you mean paper?",
     "tracker=wand": "did you mean wandb?",
     "-m seed=1,2 task=demo_rte,rtee": "there is no task 'rtee'",

@@ -155,8 +155,8 @@ def test_noise_scale_feeds_every_method_with_a_scale() -> None:
 
 
 def test_methods_keep_their_order() -> None:
-    assert list(resolved("method=[hype_n,vanilla]").methods) == ["hype_n", "vanilla"]
-    assert list(resolved("method=[vanilla,hype_n]").methods) == ["vanilla", "hype_n"]
+    assert list(resolved("method=[hype_n,r_drop]").methods) == ["hype_n", "r_drop"]
+    assert list(resolved("method=[r_drop,hype_n]").methods) == ["r_drop", "hype_n"]
 
 
 def test_limits_are_named_as_they_are() -> None:

@@ -98,7 +98,8 @@ class Method:
 
     Attributes:
         card: what the documentation says of it.
-        neutral: options with which it does nothing: the run then equals vanilla bit for bit. None if there are none.
+        neutral: options with which it does nothing: the run then equals vanilla bit for bit. None if there are none,
+            empty if it does nothing with any.
         moves_weights: whether ``prepare`` changes weights, so that what is named after it meets the changed ones.
         keeps_weights: whether ``prepare`` remembers the weights that it meets.
         wraps_weights: whether it puts other modules in their place, so that nothing may move weights after it.
@@ -183,11 +184,14 @@ def attach(methods: Mapping[str, Method], model: PreTrainedModel, **context: Any
 
 def check_together(methods: Mapping[str, Method]) -> None:
     """Raises:
-    UserError: two techniques decide on the same thing, or stand in an order that cannot work; it says which and why.
+    UserError: two techniques decide on the same thing, or stand in an order that cannot work, or one stands for
+        doing nothing; it says which and why.
     """
     owners: dict[str, str] = {}
     wrapped = ""
     for name, method in methods.items():
+        if method.neutral == {} and len(methods) > 1:
+            raise UserError(f"{name} does nothing of its own: name the other techniques without it")
         if wrapped and method.moves_weights:
             raise UserError(f"{name} must be named before {wrapped}, which wraps the weights that {name} moves")
         wrapped = name if method.wraps_weights else wrapped

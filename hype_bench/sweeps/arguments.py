@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hype_bench.options import UserError
 
@@ -32,3 +35,16 @@ def check_flags(arguments: list[str]) -> None:
     parser.add_argument("--fail-fast", action="store_true")  # ours; main() makes a value of it
     parser.error = complain  # type: ignore[method-assign]
     parser.parse_args(arguments)
+
+
+def check_named_once(overrides: Iterable[str]) -> None:
+    """Hydra composes ``method=[hype_n,hype_n]`` as ``method=hype_n`` and says nothing.
+
+    Raises:
+        UserError: a technique is named twice.
+    """
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.get_key_element() == "method" and isinstance(named := override.value(), list):
+            for name, count in Counter(map(str, named)).items():
+                if count > 1:
+                    raise UserError(f"{override.input_line} names {name} {count} times; name each technique once")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hype_bench.options import UserError
-from hype_bench.sweeps.arguments import check_flags, flags_first
+from hype_bench.sweeps.arguments import check_flags, check_named_once, flags_first
 
 
 @pytest.mark.parametrize("flag", ["-m", "--multirun"])
@@ -30,3 +30,10 @@ def test_a_flag_that_is_none_is_told_in_one_line(arguments: list[str]) -> None:
 def test_what_hydra_takes_passes() -> None:
     check_flags(["--multirun", "seed=1,2", "+a=b", "~c"])
     check_flags(["--help"])
+
+
+def test_a_technique_is_named_once() -> None:
+    check_named_once(["method=hype_n", "seed=1", "method.hype_n.layers=[1,1]", "~x", "+a=[b,b]"])
+    check_named_once(["method=[hype_n,r_drop]"])
+    with pytest.raises(UserError, match=r"method=\['r_drop',hype_n,r_drop\] names r_drop 2 times"):
+        check_named_once(["seed=1", "method=['r_drop',hype_n,r_drop]"])
