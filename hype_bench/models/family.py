@@ -10,10 +10,6 @@ def family_of(model: ModelConfig) -> str | None:
     """The recipe's family: as the named choice says, or read from the user's own checkpoint."""
     if model.is_named_choice:
         return model.family
-    from transformers import AutoConfig  # seconds: only where a checkpoint has to be asked
+    from hype_bench.models.readable import read_config
 
-    from hype_bench.models.readable import readable
-
-    checkpoint = locate(model)
-    with readable(checkpoint):
-        return str(AutoConfig.from_pretrained(checkpoint.location).model_type).replace("-", "_")
+    return str(read_config(locate(model)).model_type).replace("-", "_")

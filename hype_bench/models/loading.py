@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 from hype_bench.models.checkpoint import Checkpoint
-from hype_bench.models.readable import readable
+from hype_bench.models.readable import read_config, readable
 from hype_bench.options import UserError
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """The checkpoint's own fast tokenizer."""
     with readable(checkpoint):
-        return AutoTokenizer.from_pretrained(checkpoint.location)
+        return AutoTokenizer.from_pretrained(checkpoint.location, trust_remote_code=False)
 
 
 def load_classifier(checkpoint: Checkpoint, outputs: int, dropout: float, head_seed: int) -> PreTrainedModel:
@@ -33,8 +33,9 @@ def load_classifier(checkpoint: Checkpoint, outputs: int, dropout: float, head_s
     Raises:
         UserError: no model there, or an encoder weight is missing or has another shape.
     """
+    config = read_config(checkpoint)
     with readable(checkpoint):
-        config = AutoConfig.from_pretrained(checkpoint.location, num_labels=outputs)
+        config.num_labels = outputs
         setattr(config, "dropout" if config.model_type == "xlnet" else "hidden_dropout_prob", dropout)
         config.problem_type = "regression" if outputs == 1 else "single_label_classification"
         torch.manual_seed(head_seed)
@@ -44,6 +45,7 @@ def load_classifier(checkpoint: Checkpoint, outputs: int, dropout: float, head_s
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
+            trust_remote_code=False,
         )
     mismatched = [key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]]
     prefix = f"{model.base_model_prefix}."

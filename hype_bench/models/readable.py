@@ -1,13 +1,30 @@
-"""Says in one sentence why a checkpoint cannot be read."""
+"""Reads a checkpoint's configuration, or says in one sentence why a checkpoint cannot be read.
+
+Whatever is read with ``from_pretrained`` anywhere in the package is read with ``trust_remote_code=False``: left open,
+transformers asks on standard input whether to run the code of a checkpoint, and a sweep would wait, or be answered.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.quiet import quiet
 from hype_bench.options import UserError
+
+
+def read_config(checkpoint: Checkpoint) -> Any:
+    """The checkpoint's configuration, a ``transformers.PreTrainedConfig``.
+
+    Raises:
+        UserError: there is none, or it asks for code of its own.
+    """
+    from transformers import AutoConfig  # seconds: only where a checkpoint has to be asked
+
+    with readable(checkpoint):
+        return AutoConfig.from_pretrained(checkpoint.location, trust_remote_code=False)
 
 
 @contextlib.contextmanager
@@ -19,6 +36,11 @@ def readable(checkpoint: Checkpoint) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # OSError, ValueError, SafetensorError, JSON errors …: whatever a broken folder gives
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{checkpoint.location} needs Python code of its own, which is never run here: "
+                "choose a checkpoint of an architecture that transformers has"
+            ) from error
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         if checkpoint.is_local:
             raise UserError(f"{checkpoint.location} cannot be loaded as a model ({first})") from error

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from hype_bench.models.checkpoint import Checkpoint
-from hype_bench.models.readable import readable
+from hype_bench.models.readable import read_config, readable
 
 
 @lru_cache(maxsize=4)
@@ -18,7 +18,8 @@ def skeleton(checkpoint: Checkpoint, outputs: int) -> PreTrainedModel:
     Raises:
         UserError: there is no configuration, or none of a sequence classifier.
     """
+    config = read_config(checkpoint)
     with readable(checkpoint), torch.device("meta"):
-        config = AutoConfig.from_pretrained(checkpoint.location, num_labels=outputs, trust_remote_code=False)
+        config.num_labels = outputs
         model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     return model

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 
+from hype_bench.models.checkpoint import Checkpoint
+from hype_bench.models.loading import load_tokenizer
 from hype_bench.models.packing import attach_packing, can_pack
-from hype_bench.models.quiet import quiet
+from hype_bench.models.readable import readable
 from hype_bench.tasks.data import Split
 from hype_bench.training.batches import collator_for
 from hype_bench.training.device import autocast_for, choose_device, describe, set_up
@@ -30,9 +32,11 @@ class Scorer:
         self.device = choose_device(device, "fp32")
         set_up(self.device, "fp32")
         self.machine = describe(self.device)
-        with quiet():
-            self.tokenizer = AutoTokenizer.from_pretrained(folder)
-            self.model: Any = AutoModelForSequenceClassification.from_pretrained(folder).to(self.device).eval()
+        saved = Checkpoint(folder.parent.name, str(folder), identity="", is_local=True)
+        self.tokenizer = load_tokenizer(saved)
+        with readable(saved):
+            model: Any = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=False)
+        self.model = model.to(self.device).eval()
         self.plain = attach_packing(self.model) if can_pack(self.model) else lambda: None
 
     def evaluate(self, state: dict[str, Tensor], split: Split) -> Evaluation:
