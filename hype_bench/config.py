@@ -27,7 +27,8 @@ METRICS = ("accuracy", "f1", "accuracy_f1", "matthews", *REGRESSION_METRICS)
 
 @dataclass
 class TrainingConfig:
-    """How the weights are updated. ``None``: as the recipe says for this model family and task."""
+    """How the weights are updated. ``None``: as the recipe says for this model family and task, so that what switches
+    clipping off is a ``max_grad_norm`` of 0."""
 
     learning_rate: float | None = number(above=0, most=1)
     batch_size: int | None = number(least=1)
@@ -38,7 +39,7 @@ class TrainingConfig:
     weight_decay: float | None = number(least=0, most=1)
     adam_betas: list[float] | None = number(least=0, below=1)
     adam_epsilon: float | None = number(above=0, most=1)
-    max_grad_norm: float | None = number(above=0)
+    max_grad_norm: float | None = number(least=0)
     dropout: float | None = number(least=0, below=1)
     optimizer: str | None = choice(None, "adamw", "adamw_hf")
     precision: str = choice("fp32", "fp32", "tf32", "bf16", "fp16")

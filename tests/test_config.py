@@ -154,6 +154,13 @@ def test_noise_scale_feeds_every_method_with_a_scale() -> None:
     assert resolved("method=hype_n", "noise_scale=0.25", "method.hype_n.scale=0.5").methods["hype_n"]["scale"] == 0.5
 
 
+def test_clipping_is_switched_off_by_0_since_null_leaves_it_to_the_recipe() -> None:
+    assert resolved("training.max_grad_norm=0").training.max_grad_norm == 0
+    assert resolved("training.max_grad_norm=null").training.max_grad_norm == 1.0
+    with pytest.raises(UserError, match=r"training\.max_grad_norm must be at least 0, not -1"):
+        resolved("training.max_grad_norm=-1")
+
+
 def test_methods_keep_their_order() -> None:
     assert list(resolved("method=[hype_n,r_drop]").methods) == ["hype_n", "r_drop"]
     assert list(resolved("method=[r_drop,hype_n]").methods) == ["r_drop", "hype_n"]

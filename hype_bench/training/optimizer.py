@@ -12,11 +12,16 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from hype_bench.config import TrainingSettings
+from hype_bench.models.layers import is_layer_norm
 
 
 def parameter_groups(model: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups of the trainable parameters: with decay, and biases and LayerNorm without."""
-    norms = {id(p) for m in model.modules() if "LayerNorm" in type(m).__name__ for p in m.parameters()}
+    """Two groups of the trainable parameters: with decay, and biases and LayerNorm without.
+
+    The same for every architecture. The Trainer of transformers 4.7 knew ``nn.LayerNorm`` alone, so that with it
+    DeBERTa v1, whose LayerNorm is a class of its own, has decay on the gains (methods.md 1.5).
+    """
+    norms = {id(p) for m in model.modules() if is_layer_norm(m) for p in m.parameters()}
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
@@ -87,16 +92,19 @@ class AdamWHF(Optimizer):
 @torch.no_grad()
 def clip_gradients(parameters: list[Tensor], most_norm: float) -> float | Tensor:
     """Scales all gradients together so that their common Euclidean norm is at most ``most_norm``; returns
-    the norm before.
+    the norm before. 0: they stay as they are.
 
     On a CPU by scalar products, and without a pass over gradients that need no scaling: torch's own function takes
     three times as long there.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients or gradients[0].device.type != "cpu":
-        return torch.nn.utils.clip_grad_norm_(parameters, most_norm)
+        total = torch.nn.utils.get_total_norm(gradients)
+        if most_norm:
+            torch.nn.utils.clip_grads_with_norm_(parameters, most_norm, total)
+        return total
     norm = math.sqrt(sum(float(torch.dot(g.flatten(), g.flatten())) for g in gradients))
-    if norm > most_norm:
+    if 0 < most_norm < norm:
         torch._foreach_mul_(gradients, most_norm / (norm + 1e-6))
     return norm
 

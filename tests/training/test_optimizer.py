@@ -92,6 +92,7 @@ def test_small_gradients_take_half_the_first_step_with_the_papers_form() -> None
 
 @pytest.mark.parametrize("family", ["bert", "xlnet", "deberta"])
 def test_decay_spares_biases_and_layer_norms(family: str) -> None:
+    """DeBERTa's too, a class of its own that the Trainer of transformers 4.7 did not know."""
     checkpoint = locate(ModelConfig(name=family, checkpoint=f"tiny:{family}", family=family))
     model = load_classifier(checkpoint, 2, 0.1, 0)
     model.classifier_frozen = torch.nn.Linear(2, 2).requires_grad_(False) if family == "bert" else None
@@ -125,7 +126,7 @@ def test_steps_and_warm_up_where_they_are_given() -> None:
     assert learning_rate_factor(10, 10, 0) == 0.0
 
 
-@pytest.mark.parametrize("most", [0.5, 1e3])
+@pytest.mark.parametrize("most", [0.5, 1e3, 0.0])
 def test_clipping_is_torchs(most: float) -> None:
     torch.manual_seed(0)
     ours = [torch.nn.Parameter(torch.randn(shape)) for shape in ((300, 7), (5,), ())]
@@ -135,7 +136,7 @@ def test_clipping_is_torchs(most: float) -> None:
         q.grad = p.grad.clone()
     ours.append(torch.nn.Parameter(torch.ones(2)))  # without a gradient
     clip_gradients(ours, most)
-    torch.nn.utils.clip_grad_norm_(theirs, most)
+    torch.nn.utils.clip_grad_norm_(theirs, most or math.inf)
     for p, q in zip(ours, theirs, strict=False):
         torch.testing.assert_close(p.grad, q.grad, rtol=1e-6, atol=0)
     assert ours[-1].grad is None
