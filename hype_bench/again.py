@@ -8,10 +8,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from hype_bench.options import UserError
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.status import FAILED, INTERRUPTED, RunStatus, read_runs
 
-_COMMAND = "from hype_bench.main import main; main()"
+# Modules are found where this package is, and not in the folder of the run, which a foreign file may name.
+_IMPORTS = f"import sys; sys.path[0] = {str(Path(__file__).resolve().parents[1])!r}"
+_COMMAND = f"{_IMPORTS}; from hype_bench.again import main; main(*sys.argv[1:])"
 
 
 def retry(results_dir: Path) -> int:
@@ -21,15 +24,28 @@ def retry(results_dir: Path) -> int:
     if not runs:
         print("nothing failed and nothing was interrupted")
     for run in runs:
-        overrides = (run.request or {}).get("overrides")
-        if overrides is None:
-            print(f"{run.title}: {run.path} does not say how it was started; run its command again")
+        began_in = Path((run.request or {}).get("working_directory", "."))
+        if not began_in.is_dir():
+            print(f"{run.title}: the folder that it began in is not there: {began_in}")
             failures += 1
             continue
-        kept = [word for word in overrides if not word.startswith("results_dir=")]
-        command = [sys.executable, "-c", _COMMAND, *kept, f"results_dir={results_dir}"]
-        failures += subprocess.run(command, check=False).returncode != 0
+        command = [sys.executable, "-c", _COMMAND, str(run.path.absolute()), str(results_dir.absolute())]
+        failures += subprocess.run(command, check=False, cwd=began_in).returncode != 0
     return failures
+
+
+def main(run: str, results_dir: str) -> None:
+    """Runs one of them again, in the folder that it began in: its relative paths mean what they meant."""
+    from hype_bench.main import complaining, run_alone
+    from hype_bench.rebuild import rebuild
+
+    folder = RunFolder(Path(run))
+    with complaining():
+        try:
+            composed = rebuild(folder.request() or {}, Path(results_dir))
+        except UserError as error:
+            raise UserError(f"{folder.path / 'run.json'} cannot be run again: {error}") from error
+        run_alone(composed)
 
 
 def remove_incomplete(results_dir: Path, really: bool) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -62,7 +63,7 @@ class _Job:
         """What was asked for, and how: what ``run.json`` says."""
         overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else None
         asked = {"label": self.label, "parts": self.parts, "config": self.run.as_dict(), "overrides": overrides}
-        return {**asked, "started": record.now()}
+        return {**asked, "working_directory": str(Path.cwd()), "started": record.now()}
 
     def ended(self, state: str, reason: str = "", skipped: bool = False, found: str = "") -> Ended:
         return Ended(state, self.title, self.folder.path.name, reason, skipped, found)

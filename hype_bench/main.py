@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,11 +39,18 @@ def main() -> None:
     mistake on the command line, in the data or in the results folder.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed over many lines
-    try:
+    with complaining():
         arguments = flags_first(with_own_conf(sys.argv[1:]))
         sys.argv[1:] = ["fail_fast=true" if word == "--fail-fast" else word for word in arguments]
         check_flags(sys.argv[1:])
         _hydra_main()
+
+
+@contextlib.contextmanager
+def complaining() -> Iterator[None]:
+    """Every complaint in one line, with its exit code."""
+    try:
+        yield
     except COMPLAINTS as error:
         _complain(one_line(error), 2)
     except OSError as error:
@@ -59,6 +68,11 @@ def _hydra_main(composed: DictConfig) -> None:
         return
     if (launcher := str(HydraConfig.get().runtime.choices["hydra/launcher"])) != "basic":
         _complain(f"hydra/launcher={launcher} is for sweeps: add -m", 2)
+    run_alone(composed)
+
+
+def run_alone(composed: DictConfig) -> None:
+    """One run, and the line about it. Exits as :func:`main` does."""
     try:
         ended = execute(composed, display)
     except UserError as error:  # here, or Hydra adds lines of its own
