@@ -16,7 +16,7 @@ from hype_bench.report import Tabulated, report, tabulate
 from hype_bench.runs.folder import RunFolder, file_name, write_atomically, writing_to
 from hype_bench.runs.secrets import scrub
 from hype_bench.sweeps.planned import Plan
-from hype_bench.tables.compare import PAPER
+from hype_bench.tables.beside_paper import PAPER
 from hype_bench.tables.figure import figure
 from hype_bench.tables.lines import Line, lines_of, to_csv
 from hype_bench.tables.text import AVERAGE, CAPTION

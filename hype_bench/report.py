@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,9 @@ from pathlib import Path
 from hype_bench.options import UserError
 from hype_bench.runs.status import RunStatus, read_named
 from hype_bench.sweeps.planned import Plan, read_plan
+from hype_bench.tables.beside_paper import PAPER, against_paper
 from hype_bench.tables.budget import BUDGET, at_same_budget
-from hype_bench.tables.compare import PAPER, against_method, against_paper
+from hype_bench.tables.compare import against_method
 from hype_bench.tables.experiment import Place, Result, collapsed, experiment_tables, results
 from hype_bench.tables.selection import RULES
 from hype_bench.tables.sheet import Sheet, to_html, to_latex, to_markdown, to_text
@@ -71,10 +72,10 @@ def report(made: Tabulated, format: str, compare: str | None = None, intervals: 
 
 def _compared(made: Tabulated, compare: str | None) -> list[Sheet]:
     if compare == PAPER:
-        return against_paper(made.plan, made.found, _subsets(made.tables))
+        return against_paper(made.plan, made.found)
     if compare == BUDGET:
         return at_same_budget(made.found)
-    return against_method(made.plan, made.statuses, made.found, compare) if compare else []
+    return against_method(made.plan, made.found, compare) if compare else []
 
 
 def _of_one_format(statuses: Mapping[str, RunStatus]) -> None:
@@ -93,11 +94,6 @@ def _caption(made: Tabulated) -> str:
     diverged = collapsed(made.statuses)
     counted = f"; {diverged} diverged" if diverged else ""
     return f"{plan.name}{scope}; rule {made.rule}: {search}{counted}. {CAPTION}"
-
-
-def _subsets(tables: Sequence[Table]) -> set[str]:
-    """The tasks of which only a part of the data was there."""
-    return {task for table in tables for note in table.notes if note.text.startswith("subset") for task in note.tasks}
 
 
 def _lines(compared: Sheet) -> str:

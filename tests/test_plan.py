@@ -23,7 +23,7 @@ from hype_bench.paper.published import table as published
 from hype_bench.plan import _Composer, make_plan, plan_of
 from hype_bench.sweeps.grids import expand
 from hype_bench.sweeps.planned import Plan, read_plan, write_plan
-from hype_bench.tables.compare import counterpart
+from hype_bench.tables.beside_paper import printed_cell
 from hype_bench.tables.experiment import results
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml") if path.stem != "default")
@@ -69,7 +69,7 @@ def printed_cells_with_runs(plan: Plan) -> int:
     """How many cells of the paper's table are the counterpart of a cell of ours."""
     printed = published(int(plan.name.removeprefix("table")))
     found = results(plan, {}, "paper")
-    matched = {counterpart(printed, result.runs[0], row) for (_, row, _), result in found.items()} - {None}
+    matched = {printed_cell(printed, result.runs[0], row) for (_, row, _), result in found.items()} - {None}
     mnli_mm = sum(cell.task == "mnli_mm" for cell in printed)  # a further split: it is a column once it is scored
     return len(matched) + mnli_mm * (plan.name == "table3")
 

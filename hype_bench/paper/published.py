@@ -9,6 +9,7 @@ Perturbation", ACL 2023, https://aclanthology.org/2023.acl-long.182
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ class Published:
         setting: what else the paper says of the cell: options of the method (``scale``, ``layers``, ``position``,
             ``dropout``; ``hype_n.scale`` in a combination), ``max_train_examples``, ``trained_on`` where that is
             another task than the scored one, ``split`` where it is not the development set.
-        mean, std: in percent; ``std`` is None where none is printed.
+        mean, std: in percent; ``std`` is None where none is printed, and the population's (n in the denominator).
         n: seeds behind the mean; None where the paper does not say.
         metric: of the task, or ``average`` or ``gain``; None where the paper does not say.
         quoted: whether the number was copied from another publication.
@@ -56,6 +57,17 @@ class Published:
     metric: str | None = None
     quoted: bool = False
     note: str | None = None
+
+    @property
+    def sample_std(self) -> float | None:
+        """``std`` with n - 1 in the denominator, as tables here have it; None if it or n is not printed.
+
+        Of the printed pairs of mean and std of accuracies over three runs, most fit whole numbers of right answers with
+        the population's std alone and none with the sample's alone; a test enumerates them.
+        """
+        if self.std is None or self.n is None or self.n < 2:
+            return None
+        return self.std * math.sqrt(self.n / (self.n - 1))
 
 
 def table(number: int) -> list[Published]:
@@ -95,6 +107,14 @@ def settings(number: int) -> list[dict[str, Any]]:
     """
     found = _look_up(number, _read("settings.yaml"), "settings")
     return [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
+
+
+@cache
+def searched(model: str) -> dict[str, list[Any]]:
+    """What the paper took the best over: ``learning_rate`` and ``technique.option`` -> the values it tried."""
+    searches = _read("tables.yaml")["searches"]
+    others = {f"{row['method']}.{row['option']}": row["values"] for row in settings(15)}
+    return {**others, **searches["every"], **searches.get(model, {})}
 
 
 @cache

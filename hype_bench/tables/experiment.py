@@ -24,12 +24,13 @@ class Result:
     """A cell of an experiment, before it becomes words.
 
     ``runs``: the planned runs behind it; ``candidates``: one for each of its configurations, in the plan's order;
-    ``split``: which one is scored, if it is not the first.
+    ``statuses``: identity -> what became of a run; ``split``: which one is scored, if it is not the first.
     """
 
     runs: list[PlannedRun]
     candidates: list[Candidate]
     chosen: Chosen
+    statuses: Mapping[str, RunStatus]
     split: str = ""
 
     @property
@@ -40,8 +41,13 @@ class Result:
         return [cell.mean for cell, candidate in whole if cell.finite == candidate.planned]
 
     def reported(self) -> dict[int, PlannedRun]:
-        """seed -> the run whose score is shown."""
+        """seed -> the run of the configuration that is reported."""
         return {run.seed: run for run in self.runs if run.configuration == self.chosen.configuration}
+
+    def shown(self) -> dict[int, RunStatus]:
+        """seed -> the run whose score the cell shows."""
+        scores = self.chosen.cell.scores
+        return {seed: self.statuses[run.identity] for seed, run in self.reported().items() if seed in scores}
 
 
 def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Place, Result]:
@@ -62,9 +68,10 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
         runs = places[place]
         candidates = _candidates(runs, statuses)
         chosen = select(candidates)
-        found[place] = Result(runs, candidates, chosen)
+        found[place] = Result(runs, candidates, chosen, statuses)
         for split, cell in chosen.further.items():
-            found[*place[:2], column(place[2], split)] = Result(runs, candidates, replace(chosen, cell=cell), split)
+            of_split = replace(chosen, cell=cell)
+            found[*place[:2], column(place[2], split)] = Result(runs, candidates, of_split, statuses, split)
     return found
 
 

@@ -11,8 +11,8 @@ from dataclasses import astuple, dataclass, fields, replace
 from hype_bench.paper.published import Published
 from hype_bench.paper.published import table as published_table
 from hype_bench.sweeps.planned import Plan
+from hype_bench.tables.beside_paper import counterpart
 from hype_bench.tables.cells import Cell, Row
-from hype_bench.tables.compare import counterpart
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.table import Table
 from hype_bench.tables.text import AVERAGE
@@ -23,7 +23,8 @@ class Line:
     """One cell. Scores as in print: accuracy and F1 in percent, correlations x 100; None where there is none.
 
     ``configuration``: the point of the search that is reported; ``missing``: what the cell lacks, in words;
-    ``difference``: this mean minus the paper's.
+    ``paper_std``: with n - 1, as ``std``; ``paper_std_printed``: as in print; ``difference``: this mean minus the
+    paper's. The paper's numbers stand only beside runs of its own setting.
     """
 
     block: str
@@ -37,6 +38,7 @@ class Line:
     missing: str
     paper_mean: float | None = None
     paper_std: float | None = None
+    paper_std_printed: float | None = None
     paper_n: int | None = None
     difference: float | None = None
 
@@ -76,11 +78,18 @@ def _line(block: str, row: Row, column: str, cell: Cell, result: Result | None, 
         configuration=" ".join(f"{key}={value}" for key, value in configuration.items()),
         missing=", ".join(cell.lacks),
     )
-    theirs = counterpart(printed, replace(result.runs[0], task=column), row) if result is not None else None
-    if theirs is None:
+    theirs = counterpart(printed, result, row, column) if result is not None else None
+    if theirs is None or theirs.other:
         return line
-    difference = None if mean is None else mean - theirs.mean
-    return replace(line, paper_mean=theirs.mean, paper_std=theirs.std, paper_n=theirs.n, difference=difference)
+    paper = theirs.printed
+    return replace(
+        line,
+        paper_mean=paper.mean,
+        paper_std=paper.sample_std,
+        paper_std_printed=paper.std,
+        paper_n=paper.n,
+        difference=None if mean is None or cell.lacks else mean - paper.mean,
+    )
 
 
 def _percent(score: float) -> float | None:

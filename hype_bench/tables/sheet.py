@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,12 @@ class Sheet:
 
     def plain(self) -> list[list[str]]:
         return [[title, *("".join(pieces) for pieces in cells)] for title, cells in self.rows]
+
+
+def difference(mean: float, low: float, high: float) -> Pieces:
+    """``+1.20 [-0.31, +2.71]``, of fractions; without the interval where it is NaN."""
+    interval = "" if math.isnan(low) else f" [{100 * low:+.2f}, {100 * high:+.2f}]"
+    return f"{100 * mean:+.2f}", "", interval
 
 
 def to_text(sheets: Sequence[Sheet], caption: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
@@ -277,6 +280,50 @@ def test_training_is_the_recipe() -> None:
         training = fill_training(config)
         for name in ("batch_size", "epochs", "max_steps", "warmup_ratio", "warmup_steps"):
             assert getattr(training, name) == row[name], row
+
+
+def right_answers(mean: float, examples: int) -> list[int]:
+    """How many right answers of three runs together have this printed mean."""
+    near = range(int((mean - 0.01) * 3 * examples / 100), int((mean + 0.01) * 3 * examples / 100) + 2)
+    return [right for right in near if abs(100 * right / (3 * examples) - mean) <= ROUNDING]
+
+
+def fits(p: Published, examples: int, ddof: int) -> bool:
+    """Whether three whole numbers of right answers have the printed mean and std."""
+    assert p.std is not None
+    for right in right_answers(p.mean, examples):
+        centre, reach = right // 3, int(p.std * examples / 100 * 1.5) + 2
+        around = range(max(0, centre - reach), min(examples, centre + reach) + 1)
+        for first, second in itertools.combinations_with_replacement(around, 2):
+            std = float(np.std([first, second, right - first - second], ddof=ddof)) * 100 / examples
+            if abs(std - p.std) <= ROUNDING:
+                return True
+    return False
+
+
+def test_what_no_three_runs_can_give_has_a_note() -> None:
+    """Accuracies on few enough examples; the std is the population's wherever only one of the two kinds fits."""
+    sizes = {"rte": 277, "sst2": 872}
+    kinds = set()
+    for p in ALL:
+        if p.metric == "accuracy" and p.n == 3 and p.task in sizes:
+            possible = bool(right_answers(p.mean, sizes[p.task]))
+            if possible and p.std is not None:
+                fitting = tuple(fits(p, sizes[p.task], ddof) for ddof in (0, 1))
+                kinds.add(fitting)
+                possible = any(fitting)
+            assert possible == ("no three runs" not in str(p.note)), about(p)
+    assert (True, False) in kinds
+    assert (False, True) not in kinds
+
+
+def test_a_printed_std_becomes_that_of_a_sample() -> None:
+    p = cell(1, block="BERT", row="HyPe-N", column="RTE")
+    population = [1.0, 2.0, 4.5]
+    as_printed = replace(p, std=float(np.std(population)))
+    assert as_printed.sample_std == pytest.approx(float(np.std(population, ddof=1)))
+    assert replace(p, std=None).sample_std is None
+    assert replace(p, n=None).sample_std is None
 
 
 def test_label_spaces_and_grids() -> None:

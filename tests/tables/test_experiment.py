@@ -14,8 +14,9 @@ from hype_bench.options import UserError
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables import sheet
+from hype_bench.tables.beside_paper import against_paper
 from hype_bench.tables.budget import at_same_budget
-from hype_bench.tables.compare import against_method, against_paper
+from hype_bench.tables.compare import against_method
 from hype_bench.tables.experiment import collapsed, experiment_tables, results
 from hype_bench.tables.text import sheets, to_csv, to_text
 
@@ -161,20 +162,59 @@ def test_csv_has_a_line_for_every_cell(plan: Plan, statuses: dict[str, RunStatus
 
 
 def test_against_the_paper_by_hand(plan: Plan, statuses: dict[str, RunStatus]) -> None:
-    """Welch on 72.24 ± 2.18 (3) of Table 1 against 72.00 ± 4.00 (3): the standard error is 2.630, df 3.09."""
-    (one,) = against_paper(plan, results(plan, statuses, "paper"), {"mrpc"})
+    """Welch on 72.24 ± 2.18 (3) of Table 1, whose sample's std is 2.67, against 72.00 ± 4.00 (3): the standard error is
+    2.777, df 3.48, t 2.95."""
+    (one,) = against_paper(plan, results(plan, statuses, "paper"))
     lines = dict(zip([title for title, _ in one.rows], one.plain(), strict=True))
     assert lines["vanilla, rte"] == [
         "vanilla, rte",
         "72.00 ± 4.00 (3)",
-        "72.24 ± 2.18 (3)",
-        "-0.24 [-8.47, +7.99]",
+        "72.24 ± 2.67 (3; printed 2.18)",
+        "-0.24 [-8.42, +7.94]",
         "agrees",
     ]
-    assert lines["vanilla, mrpc (subset)"][-1] == "differs"
-    assert lines["hype_n, mrpc (subset)"][1:3] == ["X (1 of 3 runs)", "91.98 ± 1.11 (3)"]
+    assert lines["vanilla, mrpc"][-1] == "differs"
+    assert lines["hype_n, mrpc"][1:3] == ["X (1 of 3 runs)", "91.98 ± 1.36 (3; printed 1.11)"]
+    assert "no whole number of 831 (vanilla, rte)" in one.notes[1]
     with pytest.raises(UserError, match="no table of the paper"):
-        against_paper(replace(plan, table=None), {}, set())
+        against_paper(replace(plan, table=None), {})
+
+
+def told(run: PlannedRun, score: float, **settings: Any) -> RunStatus:
+    """A record with the settings of Table 1, but for those given."""
+    training = {"learning_rate": 1e-5, "batch_size": 16, "epochs": 3.0, "adam_betas": [0.9, 0.99], "packing": "off"}
+    options = {"scale": 1e-4, "layers": "all", "position": "between", "dropout": 0.0} if run.method == "hype_n" else {}
+    status = done(run, score)
+    assert status.record is not None
+    for part in (training, options):
+        part |= {key: settings.pop(key) for key in settings.keys() & part.keys()}
+    status.record["parts"] |= {"methods": [[run.method, options]], "training": training}
+    warnings = settings.pop("warnings", [])
+    status.record.update(warnings=warnings, config={"data": {"max_length": 128, **settings}})
+    return status
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"epochs": 1.0}, "epochs=1 instead of 3"),
+        ({"learning_rate": 1e-3}, "learning_rate=0.001 instead of 1e-05 or 2e-05 or 3e-05 or 4e-05"),
+        ({"scale": 1e-2}, "hype_n.scale=0.01 instead of 1e-05 or 0.0001"),
+        ({"max_train_examples": 100}, "max_train_examples=100 instead of null"),
+        ({"warnings": ["subset: 10 of 277 rows"]}, "only a part of the data (10 of 277 rows)"),
+    ],
+)
+def test_a_cell_of_another_setting_is_not_compared(other: dict[str, Any], reason: str) -> None:
+    """Even where all rows have it, so that none of them names it."""
+    runs = [planned("hype_n", "rte", seed, "0.0001") for seed in (1, 2, 3)]
+    plan = Plan("table1", "", "paper", 1, [], "", runs)
+    shown = {}
+    for name, settings in (("as printed", {}), ("other", other)):
+        statuses = {run.identity: told(run, 0.7 + run.seed / 100, **settings) for run in runs}
+        (shown[name],) = against_paper(plan, results(plan, statuses, "paper"))
+    assert shown["as printed"].plain()[0][-1] == "agrees"
+    assert shown["other"].plain()[0][-2:] == ["", "other setting"]
+    assert f"other setting: {reason}" in shown["other"].notes
 
 
 def write_predictions(folder: Path, splits: dict[str, tuple[Any, Any]]) -> None:
@@ -200,7 +240,7 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
             statuses[run.identity] = replace(done(run, (right + seed) / 400), runs=tmp_path)
     plan = Plan("mine", "", "paper", None, [], "", runs)
     found = results(plan, statuses, "paper")
-    (one,) = against_method(plan, statuses, found, "vanilla")
+    (one,) = against_method(plan, found, "vanilla")
     lines = dict(zip([title for title, _ in one.rows], one.plain(), strict=True))
     assert lines["hype_n, rte"][1:4] == [
         "+20.00 [+20.00, +20.00]",
@@ -212,7 +252,7 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
     assert lines["hype_u, rte"][1:] == ["+0.00 [+0.00, +0.00]", "0.50 (1.5 of 3)", "1.000", "1.000", "1.000, 1.000"]
     assert "cannot fall below 0.25 with 3 seeds" in sheet.to_text([one], "").replace("\n  ", " ")
     with pytest.raises(UserError, match="no row 'nothing' to compare with; there are vanilla, hype_n, hype_u"):
-        against_method(plan, statuses, found, "nothing")
+        against_method(plan, found, "nothing")
 
 
 def test_a_further_split_is_compared_over_its_own_examples_and_scores(tmp_path: Path) -> None:
@@ -233,7 +273,7 @@ def test_a_further_split_is_compared_over_its_own_examples_and_scores(tmp_path: 
             statuses[run.identity] = replace(done(run, first, **scores), runs=tmp_path)
     plan = Plan("mine", "", "paper", None, ["training.learning_rate"], "", runs)
     found = results(plan, statuses, "paper")
-    (one,) = against_method(plan, statuses, found, "vanilla")
+    (one,) = against_method(plan, found, "vanilla")
     p_examples = {title: cells[3][0] for title, cells in one.rows}
     assert p_examples == {"hype_n, rte": "1.000", "hype_n, rte/mismatched": "0.002"}  # 1/1001, twice by Holm
     (same,) = at_same_budget(found)

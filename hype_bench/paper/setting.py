@@ -1,0 +1,101 @@
+"""What the paper says of the runs behind a printed cell, and in what other runs contradict it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from hype_bench.config import CONF, Config, ModelConfig, RecipeConfig, fill_training
+from hype_bench.paper.published import Published, searched
+
+_RECIPE = "paper"
+_SAME_NUMBERS = {"gradient_accumulation_steps", "gradient_checkpointing", "packing", "evaluate_every", "save"}
+_WHOLE = ("max_train_examples", "max_eval_examples", "selection_examples")  # of the data; None: all of it
+_FILES = ("train_file", "validation_file")
+_SUBSET = "subset: "  # how a run's warnings begin that only a part of the data was there
+
+
+def contradictions(printed: Published, record: Mapping[str, Any]) -> list[str]:
+    """In what a run differs from those behind a printed cell: ``["epochs=1 instead of 3"]``; empty if in nothing.
+
+    The paper's settings are the recipe ``paper`` for the cell's model and task, the techniques' defaults, the values it
+    searched over, what it says of the cell itself, and all of the data. What it does not say (precision, maximal
+    length) is this project's default, which every other run of a regenerated table has.
+
+    Args:
+        record: as in ``result.json``; a setting that it lacks contradicts nothing.
+    """
+    wanted = _wanted(printed, [name for name, _ in record.get("parts", {}).get("methods", ())])
+    different = [
+        f"{name}={_text(value)} instead of {' or '.join(map(_text, wanted[name]))}"
+        for name, value in _settings(record)
+        if name in wanted and not any(_same(value, allowed) for allowed in wanted[name])
+    ]
+    parts = sorted({w.removeprefix(_SUBSET) for w in record.get("warnings", ()) if w.startswith(_SUBSET)})
+    return [*different, *(f"only a part of the data ({part})" for part in parts)]
+
+
+def _wanted(printed: Published, methods: Sequence[str]) -> dict[str, Sequence[Any]]:
+    """Setting -> the values that the cell may have been made with."""
+    model, tried = str(printed.model), searched(str(printed.model))
+    training = _training(model, str(printed.setting.get("trained_on", printed.task)))
+    wanted: dict[str, Sequence[Any]] = {name: [value] for name, value in training.items() if name not in _SAME_NUMBERS}
+    wanted["learning_rate"] = tried["learning_rate"]
+    wanted |= {name: [printed.setting.get(name)] for name in _WHOLE} | {name: [None] for name in _FILES}
+    wanted |= {"max_length": [Config().data.max_length], "name_or_path": [None, _options("model", model)["checkpoint"]]}
+    for method in methods:
+        for option, default in _options("method", method).items():
+            name = f"{method}.{option}"
+            said = printed.setting.get(name, printed.setting.get(option) if "+" not in str(printed.method) else None)
+            wanted[name] = tried.get(name, [default]) if said is None else [said]
+    return wanted
+
+
+def _settings(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    parts, config = record.get("parts", {}), record.get("config", {})
+    for method, options in parts.get("methods", ()):
+        yield from ((f"{method}.{option}", value) for option, value in options.items())
+    yield from parts.get("training", {}).items()
+    for part, names in (("data", (*_WHOLE, "max_length")), ("task", _FILES), ("model", ("name_or_path",))):
+        about = config.get(part, {})
+        yield from ((name, about[name]) for name in names if name in about)
+
+
+@cache
+def _training(model: str, task: str) -> dict[str, Any]:
+    """The recipe for a model and a task, with nothing of a user's own."""
+    recipe = {key: value for key, value in _options("recipe", _RECIPE).items() if key != "defaults"}
+    config = Config(model=ModelConfig(**_options("model", model)), recipe=RecipeConfig(**recipe))
+    config.task.name = task
+    return vars(fill_training(config))
+
+
+@cache
+def _options(group: str, name: str) -> dict[str, Any]:
+    """A file under ``conf/``, as it is composed by default; empty where there is none (a soup)."""
+    from omegaconf import OmegaConf
+
+    path = CONF / group / f"{name}.yaml"
+    if not path.is_file():
+        return {}
+    defaults = {"noise_scale": Config().noise_scale}
+    found = OmegaConf.to_container(OmegaConf.merge(defaults, OmegaConf.load(path)), resolve=True)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items() if key not in defaults}
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    if isinstance(value, (list, tuple)) and isinstance(wanted, (list, tuple)):
+        return len(value) == len(wanted) and all(map(_same, value, wanted))
+    numbers = (int, float)
+    if isinstance(value, numbers) and isinstance(wanted, numbers) and not {type(value), type(wanted)} & {bool}:
+        return math.isclose(value, wanted, rel_tol=1e-9)
+    return bool(value == wanted)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_text, value))}]"
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
