@@ -66,6 +66,7 @@ class MethodTrainer(Trainer):
             self.context.cleanup.close()
             raise
         self.moments.finish()
+        self.context.log_warnings()
         return result
 
     def create_optimizer(self, model: Any = None) -> Any:

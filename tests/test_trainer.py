@@ -248,6 +248,11 @@ def test_scoring_in_between_changes_nothing(name: str, tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+def test_the_trainer_logs_what_a_run_would_record(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer(config(), [RDrop()], tmp_path).train()
+    assert [m for m in caplog.messages if "r_drop does nothing here" in m]
+
+
 def test_evaluation_is_the_models_own(tmp_path: Path) -> None:
     run = config()
     peer = trainer(run, [RDrop()], tmp_path)

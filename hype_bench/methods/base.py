@@ -180,18 +180,16 @@ def attach(methods: Mapping[str, Method], model: PreTrainedModel, **context: Any
         shared.cleanup.close()
         raise
     moments.finish()
+    shared.log_warnings()
 
 
 def check_together(methods: Mapping[str, Method]) -> None:
     """Raises:
-    UserError: two techniques decide on the same thing, or stand in an order that cannot work, or one stands for
-        doing nothing; it says which and why.
+    UserError: two techniques decide on the same thing, or stand in an order that cannot work; it says which and why.
     """
     owners: dict[str, str] = {}
     wrapped = ""
     for name, method in methods.items():
-        if method.neutral == {} and len(methods) > 1:
-            raise UserError(f"{name} does nothing of its own: name the other techniques without it")
         if wrapped and method.moves_weights:
             raise UserError(f"{name} must be named before {wrapped}, which wraps the weights that {name} moves")
         wrapped = name if method.wraps_weights else wrapped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from hype_bench.models.dropout import drop_, keep_mask
 from hype_bench.options import UserError
 
+_LOGGER = logging.getLogger("hype_bench")
 Batch = dict[str, Any]  # keyword arguments of the model's forward call, "labels" among them
 
 
@@ -232,3 +234,8 @@ class Context:
     def warn(self, sentence: str) -> None:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
+
+    def log_warnings(self) -> None:
+        """For a host that keeps no record."""
+        for sentence in self.warnings:
+            _LOGGER.warning(sentence)

@@ -52,10 +52,13 @@ def build(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Method]:
     """Techniques from ``{name: {field: value}}``, in the order given.
 
     Raises:
-        UserError: an unknown name or field, a value of the wrong type or out of range, or two techniques that
-            decide on the same thing.
+        UserError: an unknown name or field, a value of the wrong type or out of range, two techniques that decide on
+            the same thing, or one that does nothing beside others: the same numbers would have two identities.
     """
     methods = {name: _build_one(name, values) for name, values in chosen.items()}
+    for name, method in methods.items():
+        if method.neutral == {} and len(methods) > 1:
+            raise UserError(f"{name} does nothing of its own: name the other techniques without it")
     check_together(methods)
     return methods
 

@@ -96,7 +96,9 @@ def test_masks_of_the_next_update_are_fresh() -> None:
 @pytest.mark.parametrize(("name", "options"), [("r_drop", {}), ("rose", {"kl_dropout": 0.0, "variant": "first"}),
                                               *((n, o) for n, (o, _) in WITHOUT_NOISE.items()
                                                 if n in ("lnsr", "smart", "r3f", "noisefit"))])  # fmt: skip
-def test_passes_that_are_always_equal_are_told_once(name: str, options: dict[str, Any], updates: int) -> None:
+def test_passes_that_are_always_equal_are_told_once(
+    name: str, options: dict[str, Any], updates: int, caplog: pytest.LogCaptureFixture
+) -> None:
     model, batch = still(tiny("bert")), batch_of(3)
     with attach(build({name: options}), model) as attached:
         attached.parameter_groups([])
@@ -105,6 +107,7 @@ def test_passes_that_are_always_equal_are_told_once(name: str, options: dict[str
     (warning,) = attached.context.warnings
     assert warning.startswith(name)
     assert f"first {min(updates, 10)} comparisons" in warning
+    assert caplog.messages == [warning]
 
 
 @pytest.mark.parametrize("chosen", [{"r_drop": {}}, {"hype_n": {"scale": 1e-3}, "r_drop": {}}])
