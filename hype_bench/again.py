@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from hype_bench.options import UserError
-from hype_bench.runs.folder import RunFolder
+from hype_bench.runs.folder import BusyError, RunFolder
 from hype_bench.runs.status import FAILED, INTERRUPTED, RunStatus, read_runs
 
 # Modules are found where this package is, and not in the folder of the run, which a foreign file may name.
@@ -48,18 +47,43 @@ def main(run: str, results_dir: str) -> None:
         run_alone(composed)
 
 
-def remove_incomplete(results_dir: Path, really: bool) -> Iterator[str]:
-    """Removes the folders of failed and interrupted runs, or says which those are; a line for each."""
+def remove_incomplete(results_dir: Path, really: bool) -> int:
+    """Removes what failed and interrupted runs have left, or says which those are.
+
+    Returns:
+        How many could not be removed.
+    """
     runs = list(_incomplete(results_dir))
+    failures = 0
     for run in runs:
-        if really:
-            with RunFolder(run.path).lock():  # nobody may begin it meanwhile
-                shutil.rmtree(run.path)
-        yield f"{'removed' if really else 'would remove'} {run.path} ({run.state}: {run.title})"
+        kept = _kept(run, really)
+        failures += kept is not None
+        done = "removed" if really else "would remove"
+        print(f"{done} {run.path} ({run.state}: {run.title})" if kept is None else f"kept {run.path}: {kept}")
     if not runs:
-        yield "every run has its record, or is running"
+        print("every run has its record, or is running")
     elif not really:
-        yield "--incomplete removes them"
+        print("--incomplete removes them")
+    return failures
+
+
+def _kept(run: RunStatus, really: bool) -> str | None:
+    """Why a run is not removed; None if it is. It may have been begun, or have ended, since it was looked at."""
+    folder = RunFolder(run.path)
+    try:
+        if set_aside := folder.set_aside():
+            return f"it has a record that was set aside, {', '.join(set_aside)}"
+        if not really:
+            return None
+        with folder.lock():
+            if folder.result() is not None:
+                return "it has its record now"
+            left = folder.remove()
+            return f"only what was the run's is removed; there is also {', '.join(left)}" if left else None
+    except BusyError:
+        return "another process is at it"
+    except UserError as error:
+        return str(error)
 
 
 def _incomplete(results_dir: Path) -> Iterator[RunStatus]:

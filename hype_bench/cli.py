@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ import typer
 from hype_bench import __version__
 from hype_bench.options import UserError
 from hype_bench.runs.secrets import scrub
-from hype_bench.runs.status import DONE, FAILED, STATES, RunStatus, read_runs
+from hype_bench.runs.status import DONE, FAILED, STATES, UNREADABLE, RunStatus, read_runs
 from hype_bench.tables.selection import RULES
 from hype_bench.tables.table import build_tables
 from hype_bench.tables.text import FORMATS
@@ -66,6 +67,8 @@ def status(results_dir: ResultsDir = Path("results")) -> None:
             print(f"  {run.state:<11}  {run.title}" + (f": {run.reason}" if run.reason else ""))
             if run.state == FAILED:
                 print(f"{'':15}traceback: {run.path / 'failure.txt'}")
+    if any(run.state == UNREADABLE for run in runs):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -85,11 +88,15 @@ def table(
     if experiment is None:
         if compare or intervals:
             raise UserError("--compare and --intervals need an experiment, as in hype-bench table table1 --intervals")
-        print(FORMATS[format.value](build_tables(read_runs(results_dir))))
-        return
-    from hype_bench.report import report, tabulate
+        runs = list(read_runs(results_dir))
+        print(FORMATS[format.value](build_tables(runs)))
+    else:
+        from hype_bench.report import report, tabulate
 
-    print(report(tabulate(results_dir, experiment, rule.value), format.value, compare, intervals))
+        made = tabulate(results_dir, experiment, rule.value)
+        runs = list(made.statuses.values())
+        print(report(made, format.value, compare, intervals))
+    _tell_problems(runs, all_are_placed=experiment is not None)
 
 
 @app.command()
@@ -134,8 +141,8 @@ def clean(
     """
     from hype_bench.again import remove_incomplete
 
-    for line in remove_incomplete(_existing(results_dir), really=incomplete):
-        print(line)
+    if remove_incomplete(_existing(results_dir), really=incomplete):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -208,6 +215,22 @@ def _with_seeds(name: str, seeds: list[int]) -> str:
     distinct = sorted(set(seeds))
     words = f"{name}: {'seed' if len(distinct) == 1 else 'seeds'} {', '.join(map(str, distinct))}"
     return words if len(seeds) == len(distinct) else f"{words} ({len(seeds)} runs of differing settings)"
+
+
+def _tell_problems(runs: Iterable[RunStatus], all_are_placed: bool) -> None:
+    """Names every file that could not be read.
+
+    Args:
+        all_are_placed: whether the table has a cell for every run, whatever its files say.
+
+    Raises:
+        typer.Exit: with 1 if a run is in no cell for it, or may have a score that is not in its cell.
+    """
+    problems = [run for run in runs if run.problem]
+    for run in problems:
+        print(f"warning: {run.problem}", file=sys.stderr)
+    if any(run.state == UNREADABLE or not (all_are_placed or run.request) for run in problems):
+        raise typer.Exit(1)
 
 
 def _existing(results_dir: Path) -> Path:

@@ -15,8 +15,9 @@ from hype_bench.config import RunConfig, UserError, resolve
 from hype_bench.runs import record
 from hype_bench.runs.folder import BusyError, RunFolder
 from hype_bench.runs.identity import digest, identity
+from hype_bench.runs.reading import BrokenError, UnreadableError
 from hype_bench.runs.secrets import scrub
-from hype_bench.runs.status import DIVERGED, DONE, FAILED, RUNNING
+from hype_bench.runs.status import DIVERGED, DONE, FAILED, RUNNING, UNREADABLE
 from hype_bench.sweeps.arguments import check_named_once
 from hype_bench.sweeps.display import Display
 from hype_bench.sweeps.outcomes import Ended
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # torch and transformers are imported by the functions that n
     from hype_bench.methods.base import Method
     from hype_bench.models.checkpoint import Checkpoint
     from hype_bench.tasks.data import TaskData
+    from hype_bench.training.loop import Outcome
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,10 @@ def _data_key(run: RunConfig) -> str:
 def _done_before(job: _Job) -> Ended | None:
     try:
         found = job.folder.result()
-    except UserError:  # broken: as good as none; RunFolder.begin sets it aside and says so
+    except BrokenError:  # as good as none; RunFolder.begin sets it aside and says so
         return None
+    except UnreadableError as error:  # it may be a good record
+        return job.ended(UNREADABLE, str(error))
     if found is None:
         return None
     reason = str(found.get("reason", ""))
@@ -213,7 +217,7 @@ def _done_before(job: _Job) -> Ended | None:
     for what, is_missing in wanted.items():
         if found["status"] == DONE and is_missing:
             reason = f"{what}; to have them, move {job.folder.path} away and run it again"
-    return job.ended(str(found["status"]), reason, skipped=True, found=record.in_words(found))
+    return job.ended(found["status"], reason, skipped=True, found=record.in_words(found))
 
 
 def _run(job: _Job, display: Display, told: list[str]) -> Ended:
@@ -240,9 +244,7 @@ def _run(job: _Job, display: Display, told: list[str]) -> Ended:
             outcome.seconds["prepare"] = time.perf_counter() - job.began
             with quiet():
                 fine_tune(run, job.data, job.checkpoint, job.methods, outcome, on_log, display.show_progress, save_to)
-            folder.write("predictions.csv", record.predictions(outcome))
-            if outcome.tests:
-                folder.write("test.csv", record.test_predictions(outcome))
+            _write_beside(folder, outcome)
         except DivergedError as error:
             state, reason = DIVERGED, str(error)
         result = record.result(request, outcome, job.data.dropped, state, reason)
@@ -256,6 +258,14 @@ def _run(job: _Job, display: Display, told: list[str]) -> Ended:
     for warning in outcome.warnings:
         display.warn(f"{job.checkpoint.name} {run.task.name}: {warning}")
     return job.ended(state, reason, found=record.in_words(result))
+
+
+def _write_beside(folder: RunFolder, outcome: Outcome) -> None:
+    """What there is besides the record, which comes last."""
+    folder.write("predictions.csv", record.predictions(outcome))
+    if outcome.tests:
+        folder.write("test.csv", record.test_predictions(outcome))
+    folder.share_model()
 
 
 def _failed(job: _Job, error: Exception) -> Ended:

@@ -70,3 +70,13 @@ def in_words(limits: Mapping[str, float]) -> str:
     """``{"above": 0, "most": 1}`` -> ``above 0 and at most 1``."""
     words = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
     return " and ".join(f"{words[kind]} {limits[kind]}" for kind in words if kind in limits)
+
+
+def check_file_name(what: str, name: str) -> None:
+    """A name that becomes part of a path names one file in its folder, and nothing elsewhere.
+
+    Raises:
+        UserError: it does not; ``what`` says what the name is for.
+    """
+    if name in ("", ".", "..") or any(letter in "/\\" or letter < " " for letter in name) or len(name.encode()) > 200:
+        raise UserError(f"{what} cannot be called {name!r}: that is not the name of a file")

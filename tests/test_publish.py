@@ -57,7 +57,8 @@ def write_record(results_dir: Path, run: PlannedRun, score: float, experiment: s
     folder = RunFolder.of(results_dir, run.identity)
     folder.path.mkdir(parents=True)
     curve = [{"update": 10, "loss": 0.7, "learning_rate": rate}, {"update": 20, "loss": 0.6, "learning_rate": rate}]
-    record = {"status": "done", "label": {**label, "experiment": experiment}, "parts": {"format": 2}, "config": config}
+    parts = {"format": 2, "methods": [[run.method, options]], "training": training, "seed": run.seed}
+    record = {"status": "done", "label": {**label, "experiment": experiment}, "parts": parts, "config": config}
     folder.write_json("result.json", {**record, "scores": {run.metric: score}, "curve": curve, "warnings": []})
 
 

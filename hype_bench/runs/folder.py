@@ -5,6 +5,8 @@
     lock              held by the process that is at it, released by the system when that dies
     failure.txt       the traceback of the last attempt that crashed
     predictions.csv   one row per example of every scored split
+    test.csv          one row per example of every test split that was predicted
+    model/            the trained weights, where they were to be kept
     result.json       the record
 """
 
@@ -13,8 +15,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
-from collections.abc import Iterator
+import re
+import secrets
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +25,20 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from hype_bench.config import UserError
+from hype_bench.options import UserError, check_file_name
+from hype_bench.runs.check import check_record, check_request
+from hype_bench.runs.reading import BrokenError, broken, read_json, read_text
 from hype_bench.runs.secrets import scrub_values
 
-_NEEDED = {"status", "label", "parts", "config", "scores"}  # what tables and skipping read of a record
 _PATIENCE = 1.0  # seconds: someone who only asks whether a run is busy holds its lock for an instant
+_OURS = ("run.json", "failure.txt", "predictions.csv", "test.csv", "result.json")  # the files of one attempt
+_SET_ASIDE = re.compile(r"result\.broken(-\d+)?\.json")
+_SCRATCH = re.compile(rf"\.({'|'.join(map(re.escape, _OURS))})\.\w{{8}}")  # of a process that was killed as it wrote
+_MODEL = re.compile(  # what ``save_pretrained`` writes
+    r"(generation_|tokenizer_)?config\.json|tokenizer\.json|special_tokens_map\.json|added_tokens\.json"
+    r"|model.*\.safetensors(\.index\.json)?|vocab\.\w+|merges\.txt|.+\.model|chat_template\.jinja"
+)
+_TRACEBACK = 2**20  # bytes
 
 
 class BusyError(RuntimeError):
@@ -39,23 +51,44 @@ class RunFolder:
 
     @classmethod
     def of(cls, results_dir: str | Path, identity: str) -> RunFolder:
+        """Raises UserError for an identity that leads out of the results folder, as a plan of others may have."""
+        check_file_name("a run", identity)
         return cls(Path(results_dir) / "runs" / identity)
 
     def result(self) -> dict[str, Any] | None:
         """The record, or None if the run is not done.
 
         Raises:
-            UserError: there is a ``result.json`` that cannot be read; it names it.
+            BrokenError: ``result.json`` is no record.
+            UnreadableError: the system does not give it now.
         """
+        return self._read("result.json", check_record)
+
+    def request(self) -> dict[str, Any] | None:
+        """What was asked for, or None if nobody wrote it down. Raises as :meth:`result`."""
+        return self._read("run.json", check_request)
+
+    def failure(self) -> str | None:
+        """The traceback of the last attempt, if it crashed. Raises as :meth:`result`."""
         try:
-            record = json.loads((self.path / "result.json").read_text(encoding="utf-8"))
-            if not isinstance(record, dict) or not record.keys() >= _NEEDED:
-                raise ValueError("not a record")
+            return read_text(self.path / "failure.txt", _TRACEBACK, errors="replace")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.path / 'result.json'} is broken ({error}); the run counts as not done") from error
-        return record
+
+    def _read(self, name: str, check: Callable[[Any], dict[str, Any]]) -> dict[str, Any] | None:
+        path = self.path / name
+        try:
+            return check(read_json(path))
+        except FileNotFoundError:
+            return None
+        except UserError:
+            raise
+        except ValueError as error:
+            raise broken(path, str(error)) from error
+
+    def has_begun(self) -> bool:
+        """Whether there is a file of a run here: a folder without one is somebody else's."""
+        return any(os.path.lexists(self.path / name) for name in ("lock", *_OURS))
 
     @contextmanager
     def lock(self, patience: float = _PATIENCE) -> Iterator[None]:
@@ -70,6 +103,8 @@ class RunFolder:
         """
         lock = FileLock(self.path / "lock")
         with writing_to(self.path):
+            if self.path.is_symlink():
+                raise UserError(f"{self.path} is a symbolic link, which is not written through; move it away")
             self.path.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire(timeout=patience, poll_interval=0.02)
@@ -93,37 +128,61 @@ class RunFolder:
             return False
 
     def begin(self, request: dict[str, Any]) -> str | None:
-        """Notes what was asked for, and forgets an old failure.
+        """Notes what was asked for, and removes what an attempt that did not end has left. The run is locked.
 
         Returns:
             What to tell the user if there is a broken result, which is set aside and never deleted.
 
         Raises:
+            UnreadableError: the system does not give ``result.json`` now, which may be a good record.
             UserError: the results folder cannot be written to.
         """
-        told, broken = None, self.path / "result.json"
+        told = None
         with writing_to(self.path):
-            if broken.exists():
+            try:
+                self.result()
+            except BrokenError as error:
                 kept = _free_name(self.path / "result.broken.json")
-                broken.replace(kept)
-                told = f"{broken} is broken; it is kept as {kept.name}, and the run is done again"
-            (self.path / "failure.txt").unlink(missing_ok=True)
+                (self.path / "result.json").replace(kept)
+                told = f"{error}; it is kept as {kept.name}, and the run is done again"
+            self._remove_attempt()
         self.write_json("run.json", request)
         return told
 
-    def request(self) -> dict[str, Any] | None:
-        try:
-            request = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return request if isinstance(request, dict) else None
+    def remove(self) -> list[str]:
+        """Removes what an attempt that did not end has left, and the folder if nothing else is in it.
 
-    def failure(self) -> str | None:
-        """The traceback of the last attempt, if it crashed."""
-        try:
-            return (self.path / "failure.txt").read_text(encoding="utf-8")
-        except OSError:
-            return None
+        Returns:
+            The names of what others put there, which stays.
+
+        Raises:
+            UserError: the results folder cannot be written to.
+        """
+        with writing_to(self.path):
+            self._remove_attempt()
+            left = sorted(path.name for path in self.path.iterdir() if path.name != "lock")
+            if not left:
+                (self.path / "lock").unlink(missing_ok=True)
+                self.path.rmdir()
+        return left
+
+    def _remove_attempt(self) -> None:
+        """Removes the files of an attempt, all but a record. Links are removed, what they lead to is not."""
+        for entry in list(os.scandir(self.path)):
+            is_file = entry.is_symlink() or not entry.is_dir()
+            if is_file and entry.name != "result.json" and (entry.name in _OURS or _SCRATCH.fullmatch(entry.name)):
+                Path(entry.path).unlink()
+        _remove_model(self.path / "model")
+
+    def share_model(self) -> None:
+        """Lets whoever may read the run read its weights too: safetensors keeps them to the owner."""
+        mode = (self.path / "run.json").stat().st_mode & 0o666
+        for file in (self.path / "model").glob("*"):
+            file.chmod(mode)
+
+    def set_aside(self) -> list[str]:
+        """The names of the broken records that were kept when the run was done again."""
+        return sorted(path.name for path in self.path.glob("result.broken*.json") if _SET_ASIDE.fullmatch(path.name))
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         self.write(name, json.dumps(_without_nan(scrub_values(content)), indent=1, allow_nan=False) + "\n")
@@ -158,21 +217,34 @@ def file_name(words: str) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Writes a file in one move, readable for whom the umask says. A link in its place is replaced, not followed."""
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with scratch.open("x", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(scratch).replace(path)
+        scratch.replace(path)
     except BaseException:
-        Path(scratch).unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)
         raise
+
+
+def _remove_model(path: Path) -> None:
+    """Removes saved weights, and the folder if nothing else is in it. Links are removed, what they lead to is not."""
+    if path.is_symlink():
+        path.unlink()
+    elif path.is_dir():
+        for file in list(path.iterdir()):
+            if file.is_symlink() or (_MODEL.fullmatch(file.name) and not file.is_dir()):
+                file.unlink()
+        if not any(path.iterdir()):
+            path.rmdir()
 
 
 def _free_name(path: Path) -> Path:
     number, free = 1, path
-    while free.exists():
+    while os.path.lexists(free):
         number += 1
         free = path.with_stem(f"{path.stem}-{number}")
     return free

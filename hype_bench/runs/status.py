@@ -8,19 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hype_bench.config import UserError
+from hype_bench.options import UserError
+from hype_bench.runs.check import DIVERGED as DIVERGED
+from hype_bench.runs.check import DONE as DONE
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.index import CHUNK, Index, stamp_of
+from hype_bench.runs.reading import BrokenError, UnreadableError
 
-DONE, DIVERGED, RUNNING, FAILED, INTERRUPTED, BROKEN = "done", "diverged", "running", "failed", "interrupted", "broken"
-STATES = (DONE, DIVERGED, RUNNING, FAILED, INTERRUPTED, BROKEN)
+RUNNING, FAILED, INTERRUPTED, BROKEN, UNREADABLE = "running", "failed", "interrupted", "broken", "unreadable"
+STATES = (DONE, DIVERGED, RUNNING, FAILED, INTERRUPTED, BROKEN, UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
     """``record`` if done or diverged; else ``request``, what was asked for; ``reason`` in one line.
 
-    ``runs``: the folder that its own folder lies in.
+    ``runs``: the folder that its own folder lies in. ``problem``: which file could not be read, and why; a run whose
+    record cannot be read is ``BROKEN`` if that is the file's fault, ``UNREADABLE`` if it is the system's.
     """
 
     identity: str
@@ -29,6 +33,7 @@ class RunStatus:
     record: dict[str, Any] | None = None
     request: dict[str, Any] | None = None
     reason: str = ""
+    problem: str = ""
 
     @property
     def path(self) -> Path:
@@ -42,7 +47,10 @@ class RunStatus:
 
 
 def read_runs(results_dir: str | Path) -> Iterator[RunStatus]:
-    """Every run under ``<results_dir>/runs``, by name of its folder. Records as ``read_named`` gives them."""
+    """Every run under ``<results_dir>/runs``, by name of its folder. Records as ``read_named`` gives them.
+
+    A folder that holds no file of a run is somebody else's, and none.
+    """
     runs = Path(results_dir) / "runs"
     if runs.is_dir():
         with os.scandir(runs) as entries:
@@ -65,7 +73,7 @@ def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunSta
             for name in some:
                 if record := known.get(name):
                     yield _with_record(name, runs, record)
-                elif name in stamps or (runs / name).is_dir():
+                elif name in stamps or RunFolder(runs / name).has_begun():
                     status = read_run(RunFolder(runs / name))
                     if status.record is not None:
                         status = replace(status, record=index.keep(name, stamps.get(name), status.record))
@@ -78,19 +86,33 @@ def read_run(folder: RunFolder) -> RunStatus:
         record = folder.result()
         busy = record is None and folder.is_busy()
         record = record or folder.result()  # it may have ended between the two questions
-    except UserError as error:
-        state = RUNNING if folder.is_busy() else BROKEN
-        return RunStatus(name, state, runs, request=folder.request(), reason=str(error))
+    except UnreadableError as error:
+        return _without_record(folder, UNREADABLE, str(error), str(error))
+    except BrokenError as error:
+        return _without_record(folder, RUNNING if folder.is_busy() else BROKEN, str(error), str(error))
     if record is not None:
         return _with_record(name, runs, record)
-    request = folder.request()
     if busy:
-        return RunStatus(name, RUNNING, runs, request=request)
-    if (failure := folder.failure()) is not None:
-        last = (failure.strip().splitlines() or ["no traceback"])[-1]
-        return RunStatus(name, FAILED, runs, request=request, reason=last)
-    return RunStatus(name, INTERRUPTED, runs, request=request, reason="killed before it ended")
+        return _without_record(folder, RUNNING)
+    try:
+        failure = folder.failure()
+    except UserError as error:
+        return _without_record(folder, FAILED, str(error))
+    if failure is not None:
+        return _without_record(folder, FAILED, (failure.strip().splitlines() or ["no traceback"])[-1])
+    return _without_record(folder, INTERRUPTED, "killed before it ended")
+
+
+def _without_record(folder: RunFolder, state: str, reason: str = "", problem: str = "") -> RunStatus:
+    """A run that is known by its request alone, or by its name if that cannot be read either."""
+    request = None
+    try:
+        request = folder.request()
+    except UserError as error:
+        problem = "; ".join(filter(None, (problem, str(error))))
+        reason = "; ".join(filter(None, (reason, str(error))))
+    return RunStatus(folder.path.name, state, folder.path.parent, None, request, reason, problem)
 
 
 def _with_record(name: str, runs: Path, record: dict[str, Any]) -> RunStatus:
-    return RunStatus(name, str(record["status"]), runs, record, reason=record.get("reason", ""))
+    return RunStatus(name, record["status"], runs, record, reason=record.get("reason", ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,9 +17,9 @@ from hype_bench.config import UserError
 from hype_bench.runs.folder import BusyError, RunFolder, write_atomically
 from hype_bench.runs.identity import digest
 from hype_bench.runs.status import read_run, read_runs
+from tests.runs.records import record_of, request_of
 
-REQUEST = {"label": {"model": "m", "task": "t", "method": "v", "seed": 3}, "parts": {}, "config": {}}
-RECORD = {**REQUEST, "status": "done", "reason": "", "scores": {"accuracy": 0.5}}
+REQUEST, RECORD = request_of(), record_of()
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ with RunFolder(Path({str(folder.path)!r})).lock():
 def test_no_number_is_lost(folder: RunFolder) -> None:
     """JSON has no NaN and no infinity; they are text, and ``float`` reads them back."""
     curve = [{"update": 1, "loss": math.nan}, {"update": 2, "loss": math.inf}]
-    scores = {"pearson": math.nan, "low": -math.inf, "third": 1 / 3, "small": 5e-324}
+    scores = {"pearson": math.nan, "matthews": -1 / 3, "small": 5e-324}
     folder.write_json("result.json", {**RECORD, "scores": scores, "curve": curve})
     text = (folder.path / "result.json").read_text()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
@@ -59,7 +60,7 @@ def test_no_number_is_lost(folder: RunFolder) -> None:
     assert record["scores"]["pearson"] == "nan"
     read = {name: float(value) for name, value in record["scores"].items()}
     assert math.isnan(read.pop("pearson"))
-    assert read == {"low": -math.inf, "third": 1 / 3, "small": 5e-324}
+    assert read == {"matthews": -1 / 3, "small": 5e-324}
     assert math.isnan(float(record["curve"][0]["loss"]))
     assert float(record["curve"][1]["loss"]) == math.inf
 
@@ -133,18 +134,21 @@ def test_a_run_that_ends_while_it_is_asked_for_is_done(folder: RunFolder, monkey
 
 
 def test_every_state_is_told_apart(tmp_path: Path) -> None:
-    names = ("done", "diverged", "failed", "interrupted", "broken", "never_began", "failed_silently")
+    names = ("done", "diverged", "failed", "interrupted", "broken", "hardly_began", "failed_silently")
     folders = {name: RunFolder.of(tmp_path, name) for name in names}
     for name, folder in folders.items():
         folder.path.mkdir(parents=True)
-        if name != "never_began":
+        if name != "hardly_began":
             folder.begin(REQUEST)
+    (folders["hardly_began"].path / "lock").touch()
     folders["done"].write_json("result.json", RECORD)
     folders["diverged"].write_json("result.json", {**RECORD, "status": "diverged", "reason": "no number"})
     folders["failed"].write("failure.txt", "Traceback\n  here\nRuntimeError: a cosmic ray\n")
     folders["failed_silently"].write("failure.txt", "")
     (folders["broken"].path / "result.json").write_text("{")
     (tmp_path / "runs" / "a file.txt").write_text("not a run")
+    (tmp_path / "runs" / "my notes").mkdir()
+    (tmp_path / "runs" / "my notes" / "thesis.tex").write_text("not a run either")
     found = {run.identity: run for run in read_runs(tmp_path)}
     assert {name: run.state for name, run in found.items()} == {
         "done": "done",
@@ -152,14 +156,14 @@ def test_every_state_is_told_apart(tmp_path: Path) -> None:
         "failed": "failed",
         "interrupted": "interrupted",
         "broken": "broken",
-        "never_began": "interrupted",
+        "hardly_began": "interrupted",
         "failed_silently": "failed",
     }
     assert found["failed"].reason == "RuntimeError: a cosmic ray"
     assert found["diverged"].reason == "no number"
     assert "result.json is broken" in found["broken"].reason
     assert found["interrupted"].title == "m t v seed 3"
-    assert found["never_began"].title == "never_began"
+    assert found["hardly_began"].title == "hardly_began"
     assert list(read_runs(tmp_path / "nowhere")) == []
 
 
@@ -176,6 +180,63 @@ def test_beginning_again_forgets_the_failure_and_keeps_what_is_broken(folder: Ru
     assert folder.failure() is None
     assert folder.request() == REQUEST
     assert not (folder.path / "result.json").exists()
+
+
+def test_beginning_again_removes_what_a_killed_attempt_left_and_nothing_else(folder: RunFolder) -> None:
+    ours = ("failure.txt", "predictions.csv", "test.csv", ".result.json.ab12cd34", ".predictions.csv.x_1y2z3w")
+    theirs = ("notes.txt", ".result.json", ".notes.json.ab12cd34", "result.broken.json", "lock")
+    for name in (*ours, *theirs):
+        (folder.path / name).write_text(name)
+    model = folder.path / "model"
+    model.mkdir()
+    for name in ("config.json", "model.safetensors", "model-00001-of-00002.safetensors", "mine.md"):
+        (model / name).write_text(name)
+    folder.begin(REQUEST)
+    assert sorted(path.name for path in folder.path.iterdir()) == sorted((*theirs, "run.json", "model"))
+    assert [path.name for path in model.iterdir()] == ["mine.md"]
+
+
+def test_links_are_neither_written_through_nor_followed_when_removing(folder: RunFolder, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("run.json", "config.json", "weights"):
+        (elsewhere / name).write_text("precious")
+    (folder.path / "run.json").symlink_to(elsewhere / "run.json")
+    (folder.path / "model").symlink_to(elsewhere)
+    folder.begin(REQUEST)
+    folder.write_json("result.json", RECORD)
+    assert not (folder.path / "model").exists()
+    (folder.path / "model").mkdir()
+    (folder.path / "model" / "any.bin").symlink_to(elsewhere / "weights")
+    folder.remove()
+    RunFolder.of(tmp_path, "link").path.symlink_to(elsewhere)
+    with pytest.raises(UserError, match="is a symbolic link"), RunFolder.of(tmp_path, "link").lock():
+        pytest.fail("the run is written somewhere else")
+    assert {path.name: path.read_text() for path in elsewhere.iterdir()} == dict.fromkeys(
+        ("run.json", "config.json", "weights"), "precious"
+    )
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_files_are_as_readable_as_the_user_wants_new_files_to_be(folder: RunFolder, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        folder.begin(REQUEST)
+        (folder.path / "model").mkdir()
+        with (folder.path / "model" / "model.safetensors").open("wb") as stream:
+            os.fchmod(stream.fileno(), 0o600)  # as safetensors has it
+        folder.share_model()
+        folder.write_json("result.json", RECORD)
+    finally:
+        os.umask(before)
+    for name in ("run.json", "result.json", "model/model.safetensors"):
+        assert (folder.path / name).stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("identity", ["../../evil", "/tmp/evil", "..", "", "a\0b", "a\nb"])
+def test_an_identity_names_a_folder_in_the_results_folder(tmp_path: Path, identity: str) -> None:
+    with pytest.raises(UserError, match="is not the name of a file"):
+        RunFolder.of(tmp_path, identity)
 
 
 def test_the_identity_is_the_same_everywhere() -> None:

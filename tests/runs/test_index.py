@@ -108,15 +108,21 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_answer_is_the_same_with_and_without_an_index(results: Path) -> None:
     write(results, "diverged", record_of(1, status="diverged", reason="no number"))
     write(results, "a soup", {key: value for key, value in record_of(0).items() if key not in ("machine", "updates")})
-    write(results, "little", {"status": "done", "label": {}, "parts": {}, "config": {}, "scores": {}})
+    needed = ("status", "label", "parts", "config", "scores")
+    write(results, "little", {key: value for key, value in record_of(4).items() if key in needed})
     write(results, "odd", {"status": "done", "label": None, "parts": [1], "config": "", "scores": {}})
-    write(results, "large", record_of(2**70, score=1e300, notes={"text": '"\\\n\ud83d', "nothing": None, "list": [[]]}))
+    write(
+        results,
+        "large",
+        record_of(2**32 - 1, score=1e-300, notes={"text": '"\\\n\ud83d', "nothing": None, "list": [[]]}),
+    )
     write(results, "broken", "{half a rec")
     write(results, "empty", "")
     write(results, "list", "[]")
     RunFolder.of(results, "failed").path.mkdir()
     RunFolder.of(results, "failed").write("failure.txt", "Traceback\nRuntimeError: why\n")
-    RunFolder.of(results, "never began").path.mkdir()
+    RunFolder.of(results, "hardly began").path.mkdir()
+    (results / "runs" / "hardly began" / "lock").touch()
     (results / "runs" / "a file").write_text("")
     (results / "runs" / "elsewhere").symlink_to(results / "runs" / "03")
     expected = without_index(results)
@@ -209,8 +215,11 @@ def test_a_record_that_becomes_broken_or_is_removed_counts_no_more(results: Path
     answer(results)
     write(results, "03", "{", age=OLD / 2)
     (results / "runs" / "04" / "result.json").unlink()
+    (results / "runs" / "05" / "result.json").unlink()
+    (results / "runs" / "05" / "run.json").write_text("{}")
     states = {run.identity: run.state for run in answer(results) if run.state != "done"}
-    assert states == {"03": "broken", "04": "interrupted"}
+    assert states == {"03": "broken", "05": "interrupted"}
+    assert "04" not in {run.identity for run in answer(results)}
 
 
 def test_what_is_too_young_is_not_stored(results: Path) -> None:

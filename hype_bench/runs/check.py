@@ -1,0 +1,110 @@
+"""What a record and a request must be. Whatever reads one relies on this and checks nothing again."""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+Record = dict[str, Any]
+
+DONE, DIVERGED = "done", "diverged"  # the states that a record has
+NO_SEED = 2**32  # the first number that is too large for one
+
+_NAMES = ("model", "task", "method", "metric")
+_LARGEST = 2**63
+_DEEPEST = 16  # levels of lists and dictionaries; a record has six
+_SIGNED = {"matthews", "pearson", "spearman", "pearson_spearman"}  # from -1 to 1, or NaN; all others from 0 to 1
+_ROUNDING = 1e-9  # by which a perfect correlation may exceed 1
+
+
+def check_request(content: Any) -> Record:
+    """What was asked for: the content of ``run.json``, and a part of every record.
+
+    Raises:
+        ValueError: it is none; the message says what is wrong with it.
+    """
+    about = _mapping("the content", content)
+    label, parts, config = (_mapping(name, about.get(name)) for name in ("label", "parts", "config"))
+    for name in _NAMES:
+        _need(isinstance(label.get(name), str) and label[name], f"label.{name} is not a name")
+    _need(_is_count(label.get("seed")) and label["seed"] < NO_SEED, "label.seed is not a seed")
+    _need(_is_count(parts.get("format")), "parts.format is not a number")
+    _need(_is_count(parts.get("seed")) and parts["seed"] == label["seed"], "parts.seed is not the label's")
+    _need(_is_list_of_methods(parts.get("methods")), "parts.methods is not a list of techniques with their options")
+    _mapping("parts.training", parts.get("training", {}))
+    _need(isinstance(about.get("working_directory", ""), str), "working_directory is not a path")
+    _check_config(config)
+    _need(_is_shallow(parts, _DEEPEST) and _is_shallow(config, _DEEPEST), "it is nested too deeply")
+    return about
+
+
+def check_record(content: Any) -> Record:
+    """The record of a run that is done or has diverged: the content of ``result.json``.
+
+    Raises:
+        ValueError: it is none; the message says what is wrong with it.
+    """
+    record = check_request(content)
+    _need(record.get("status") in (DONE, DIVERGED), "its status is neither done nor diverged")
+    _need(isinstance(record.get("reason", ""), str), "reason is not a text")
+    for name, value in _mapping("scores", record.get("scores")).items():
+        _need(_is_score(name, value), f"scores.{name} is not a score")
+    for name, value in _mapping("seconds", record.get("seconds", {})).items():
+        _need(_is_number(value) and 0 <= value < _LARGEST, f"seconds.{name} is not a time")
+    for name in ("updates", "tokens"):
+        _need(_is_count(record.get(name, 0)), f"{name} is not a number")
+    for name in ("machine", "versions", "git", "dropped"):
+        values = _mapping(name, record.get(name) or {}).values()
+        _need(not any(isinstance(value, (dict, list)) for value in values), f"{name} is nested")
+    warnings, curve = record.get("warnings", []), record.get("curve", [])
+    _need(isinstance(warnings, list) and all(isinstance(one, str) for one in warnings), "warnings is not a list")
+    _need(isinstance(curve, list), "curve is not a list")
+    return record
+
+
+def _check_config(config: Record) -> None:
+    task = _mapping("config.task", config.get("task", {}))
+    _mapping("config.data", config.get("data", {}))
+    _mapping("config.training", config.get("training", {}))
+    _need(isinstance(task.get("labels"), list | None), "config.task.labels is not a list")
+    for name in ("train_file", "validation_file"):
+        _need(isinstance(task.get(name), str | None), f"config.task.{name} is not a path")
+
+
+def _need(holds: object, complaint: str) -> None:
+    if not holds:
+        raise ValueError(complaint)
+
+
+def _mapping(name: str, value: Any) -> Record:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is not a mapping")
+    return value
+
+
+def _is_list_of_methods(methods: Any) -> bool:
+    return isinstance(methods, list) and all(
+        isinstance(method, list) and [type(part) for part in method] == [str, dict] for method in methods
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _LARGEST  # True is an int, and no number
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return type(value) in (int, float)
+
+
+def _is_score(name: str, value: Any) -> bool:
+    """Whether the metric can have that value; records have NaN as "nan", which JSON lacks."""
+    signed = name.rpartition("/")[2] in _SIGNED
+    if value == "nan" or value != value:
+        return signed
+    return _is_number(value) and -signed - _ROUNDING <= value <= 1 + _ROUNDING
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_shallow(one, levels - 1) for one in inner)
