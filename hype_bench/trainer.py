@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
+from transformers.trainer_utils import SaveStrategy
 
 from hype_bench.methods.base import Method, Moments, compose, forward_of, objective
 from hype_bench.methods.context import Batch, Context
@@ -35,8 +36,10 @@ class MethodTrainer(Trainer):
         args, kwargs: as for ``transformers.Trainer``. The optimizer must be left to the Trainer.
 
     Raises:
-        UserError: techniques that cannot be combined, or one that makes several passes over an update together with
-            gradient accumulation, which the Trainer does not hand out as a whole.
+        UserError: techniques that cannot be combined; one that makes several passes over an update together with
+            gradient accumulation, which the Trainer does not hand out as a whole; an argument that asks for another
+            objective; checkpoints on the way that would not load, or a resumption from one, which lacks the
+            techniques' state.
     """
 
     model: Any
@@ -51,17 +54,20 @@ class MethodTrainer(Trainer):
         self.methods = {type(method).__name__: method for method in chosen}
         if len(self.methods) < len(chosen):
             raise UserError("MethodTrainer takes each technique once")
+        self._check_objective()
         self.moments = Moments()
         self.context = Context(seed=self.args.seed, precision=self._precision())
         if self.args.activation_checkpointing:
             self.args.activation_checkpointing_kwargs = {"use_reentrant": False, "context_fn": self._checkpointed}
         self.add_callback(_AroundTheStep(self))
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As in ``transformers``; afterwards the techniques have left the model."""
+        if self.methods and resume_from_checkpoint:
+            raise UserError(f"{' and '.join(self.methods)} cannot be resumed: a checkpoint lacks its state; train anew")
         self.optimizer = None
         try:
-            result = super().train(*args, **kwargs)
+            result = super().train(resume_from_checkpoint, *args, **kwargs)
         except BaseException:
             self.context.cleanup.close()
             raise
@@ -107,7 +113,20 @@ class MethodTrainer(Trainer):
         step = super().training_step
         return self.moments.gradients([inputs], lambda pieces: step(model, dict(pieces[0]), num_items_in_batch))
 
+    def _check_objective(self) -> None:
+        """Raises UserError where the Trainer's own loss would be another one than techniques stand around."""
+        kind = getattr(self.model.config, "problem_type", None)
+        others = {
+            "label_smoothing_factor": bool(self.args.label_smoothing_factor),
+            "compute_loss_func": self.compute_loss_func is not None,
+            f"problem_type={kind}": kind == "multi_label_classification",
+        }
+        for asked, is_other in others.items():
+            if is_other:
+                raise UserError(f"MethodTrainer has cross-entropy or mean squared error as its objective, not {asked}")
+
     def _prepare_methods(self) -> None:
+        tensors = self.model.state_dict().keys()
         steps = self.state.max_steps
         self.context = Context(
             seed=self.args.seed,
@@ -122,6 +141,13 @@ class MethodTrainer(Trainer):
             self.context.cleanup.close()
             names = " and ".join(self.methods)
             raise UserError(f"gradient accumulation in the Trainer cannot work with {names}: use a larger batch")
+        if self.args.save_strategy != SaveStrategy.NO and self.model.state_dict().keys() != tensors:
+            self.context.cleanup.close()
+            names = " and ".join(self.methods)
+            raise UserError(
+                f"with {names} a checkpoint on the way would not load as a plain model: set save_strategy='no' and "
+                "save the model after train()"
+            )
 
     def _one_pass(self, size: int | None) -> Iterator[Batch]:
         """The training data once, shuffled, in batches as the Trainer makes them."""

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import SequentialSampler
-from transformers import DataCollatorWithPadding, TrainingArguments
+from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, TrainingArguments
+from transformers.trainer_utils import SaveStrategy
 
 from hype_bench.config import RunConfig
 from hype_bench.methods import FreeLB, HyPe, RDrop
@@ -129,6 +130,44 @@ def test_the_same_losses_in_the_trainer(name: str, task: str, tmp_path: Path) ->
     peer.train()
     assert np.allclose(peer.losses, expected, atol=1e-6, rtol=0), (peer.losses, expected)
     assert anatomy(peer.model) == before
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("label_smoothing_factor", 0.1), ("compute_loss_func", lambda output, labels, **_: output.logits.sum())],
+)
+def test_an_argument_that_asks_for_another_objective_is_refused(argument: str, value: Any, tmp_path: Path) -> None:
+    model, tokenizer, _ = prepared(config())
+    loss = {argument: value} if callable(value) else {}
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[], **({} if loss else {argument: value}))
+    with pytest.raises(UserError, match=argument):
+        MethodTrainer(model, arguments, DataCollatorWithPadding(tokenizer), methods=[HyPe()], **loss)
+
+
+def test_a_model_for_several_labels_is_refused(tmp_path: Path) -> None:
+    model, tokenizer, _ = prepared(config())
+    model.config.problem_type = "multi_label_classification"
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
+    with pytest.raises(UserError, match="multi_label"):
+        MethodTrainer(model, arguments, DataCollatorWithPadding(tokenizer), methods=[HyPe()])
+
+
+@pytest.mark.parametrize("name", ["hype_n", "lora", "mixout", "r4f"])
+def test_a_checkpoint_on_the_way_loads_or_is_refused_and_none_is_resumed(name: str, tmp_path: Path) -> None:
+    peer = trainer(config(), list(methods_of(name).values()), tmp_path)
+    peer.args.save_strategy, peer.args.save_steps, peer.args.max_steps = SaveStrategy.STEPS, 1, 1
+    before = anatomy(peer.model)
+    try:
+        peer.train()
+    except UserError as refused:
+        assert "save_strategy='no'" in str(refused)
+        assert anatomy(peer.model) == before
+        return
+    folder = str(next(tmp_path.glob("checkpoint-*")))
+    _, info = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"]
+    with pytest.raises(UserError, match="resumed"):
+        peer.train(resume_from_checkpoint=folder)
 
 
 PAIRS = [("hype_n", "r_drop"), ("r3f", "hype_n"), ("sam", "freelb"), ("llrd", "ema")]
