@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import tempfile
-import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tokenizers
+import transformers
 from numpy.typing import NDArray
 
 from hype_bench.models.cache import cache_folder
+from hype_bench.options import UserError
 from hype_bench.tasks.data import Split, fingerprint
 
-_FORMAT = 1
-_MEMORY: dict[str, Tokens] = {}  # the splits this process has seen
+_FORMAT = 2
+_SEAL = 16  # bytes at the end of a stored file
+_MOST_BYTES = 1 << 29
+_MEMORY: OrderedDict[str, Tokens] = OrderedDict()  # the splits this process has seen, the latest last
 
 
 @dataclass(frozen=True)
@@ -30,68 +39,127 @@ class Tokens:
     bounds: NDArray[np.int64]
     labels: NDArray[Any]
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
+        """Tokens of every example, (examples,)."""
         return np.diff(self.bounds)
+
+    @property
+    def nbytes(self) -> int:
+        return self.ids.nbytes + self.bounds.nbytes + (0 if self.types is None else self.types.nbytes)
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 def tokenise(split: Split, tokenizer: Any, max_length: int) -> Tokens:
-    """Tokenises a split, pairs truncated longest first to ``max_length`` tokens, or takes it from the cache."""
-    specification = (tokenizer.backend_tokenizer.to_str(), tokenizer.model_input_names, max_length, _FORMAT)
-    digest = hashlib.blake2b(repr(specification).encode(), digest_size=16)
-    digest.update(fingerprint([split]).encode())
-    key = digest.hexdigest()
+    """Tokenises a split, pairs truncated longest first to ``max_length`` tokens, or takes it from the cache.
+
+    Raises:
+        UserError: an example has no token, which no encoder can read.
+    """
+    key = _key(split, tokenizer, max_length)
     if key not in _MEMORY:
-        _MEMORY[key] = _read(key) or _encode(key, split, tokenizer, max_length)
-    return _MEMORY[key]
+        _MEMORY[key] = _read(key, split) or _make(key, split, tokenizer, max_length)
+    _MEMORY.move_to_end(key)
+    while len(_MEMORY) > 1 and sum(tokens.nbytes for tokens in _MEMORY.values()) > _MOST_BYTES:
+        _MEMORY.popitem(last=False)
+    tokens = _MEMORY[key]
+    if (empty := np.flatnonzero(tokens.lengths == 0)).size:
+        raise UserError(
+            f"split {split.name}: row {split.rows[empty[0]]} has no token, and {empty.size} of {len(tokens)} are so: "
+            "drop the empty texts, or take a checkpoint whose tokenizer adds special tokens"
+        )
+    return tokens
+
+
+def _key(split: Split, tokenizer: Any, max_length: int) -> str:
+    """Everything that the token numbers depend on."""
+    rules = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else _saved(tokenizer)
+    what = (type(tokenizer).__name__, rules, tokenizer.truncation_side, tokenizer.model_input_names, max_length)
+    versions = (_FORMAT, transformers.__version__, tokenizers.__version__)
+    digest = hashlib.blake2b(repr((what, versions)).encode(), digest_size=16)
+    digest.update(fingerprint([split]).encode())
+    return digest.hexdigest()
+
+
+def _saved(tokenizer: Any) -> list[tuple[str, bytes]]:
+    """What a tokenizer written in Python is made of: the files that it would save."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        return [(path.name, path.read_bytes()) for path in files]
+
+
+def _make(key: str, split: Split, tokenizer: Any, max_length: int) -> Tokens:
+    with _as_loaded(tokenizer):
+        encoded = tokenizer(
+            *split.texts,
+            truncation=True,
+            max_length=max_length,
+            return_attention_mask=False,
+            return_token_type_ids="token_type_ids" in tokenizer.model_input_names,
+        )
+    rows = encoded["input_ids"]
+    bounds = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(row) for row in rows], out=bounds[1:])
+    ids = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=bounds[-1])
+    types = None
+    if "token_type_ids" in encoded:
+        types = np.fromiter(chain.from_iterable(encoded["token_type_ids"]), dtype=np.int8, count=bounds[-1])
+    tokens = Tokens(ids, types, bounds, split.labels)
+    with contextlib.suppress(OSError):  # no room or no right to write: the next process does the work again
+        _store(key, tokens)
+    return tokens
+
+
+@contextlib.contextmanager
+def _as_loaded(tokenizer: Any) -> Iterator[None]:
+    """A call leaves its truncation and padding on a fast tokenizer, and with them what ``save_pretrained`` writes."""
+    if not tokenizer.is_fast:
+        yield
+        return
+    backend = tokenizer.backend_tokenizer
+    truncation, padding = backend.truncation, backend.padding
+    try:
+        yield
+    finally:
+        backend.enable_truncation(**truncation) if truncation else backend.no_truncation()
+        backend.enable_padding(**padding) if padding else backend.no_padding()
 
 
 def _path(key: str) -> Path:
     return cache_folder() / "tokens" / f"{key}.npz"
 
 
-def _read(key: str) -> Tokens | None:
+def _seal(key: str, body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_SEAL, key=key.encode()).digest()
+
+
+def _read(key: str, split: Split) -> Tokens | None:
+    """What is stored under this key, if it is that, whole and unchanged."""
+    path = _path(key)
     try:
-        with np.load(_path(key)) as stored:
-            arrays = dict(stored)
-        return Tokens(arrays["ids"], arrays.get("types"), arrays["bounds"], arrays["labels"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # absent or broken: tokenise again
+        content = path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return None
+    body, seal = content[:-_SEAL], content[-_SEAL:]
+    if seal != _seal(key, body):
+        return None
+    with np.load(io.BytesIO(body)) as stored:
+        return Tokens(stored["ids"], stored.get("types"), stored["bounds"], split.labels)
 
 
-def _encode(key: str, split: Split, tokenizer: Any, max_length: int) -> Tokens:
-    encoded = tokenizer(
-        *split.texts,
-        truncation=True,
-        max_length=max_length,
-        return_attention_mask=False,
-        return_token_type_ids="token_type_ids" in tokenizer.model_input_names,
-    )
-    rows = encoded["input_ids"]
-    bounds = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(row) for row in rows], out=bounds[1:])
-    flat = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=bounds[-1])
-    types = None
-    if "token_type_ids" in encoded:
-        types = np.fromiter((t for row in encoded["token_type_ids"] for t in row), dtype=np.int8, count=bounds[-1])
-    tokens = Tokens(flat, types, bounds, split.labels)
-    with contextlib.suppress(OSError):  # no room or no right to write: the next process does the work again
-        _store(_path(key), tokens)
-    return tokens
-
-
-def _store(path: Path, tokens: Tokens) -> None:
+def _store(key: str, tokens: Tokens) -> None:
+    path = _path(key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {"ids": tokens.ids, "bounds": tokens.bounds, "labels": tokens.labels}
-    if tokens.types is not None:
-        arrays["types"] = tokens.types
+    arrays = {"ids": tokens.ids, "bounds": tokens.bounds} | ({} if tokens.types is None else {"types": tokens.types})
+    body = io.BytesIO()
+    np.savez(body, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for allow_pickle
     handle, scratch = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, **arrays)
+            stream.write(body.getvalue() + _seal(key, body.getvalue()))
         Path(scratch).replace(path)
     except BaseException:
         Path(scratch).unlink(missing_ok=True)
