@@ -75,3 +75,10 @@ def test_pieces_of_an_update(count: int, pieces: int, sizes: list[int]) -> None:
     parts = split_evenly(np.arange(count), pieces)
     assert [len(part) for part in parts] == sizes
     assert np.concatenate(parts).tolist() == list(range(count))
+
+
+def test_lengths_are_computed_once_for_the_whole_split() -> None:
+    """They are asked for with every example; computing them anew made scoring quadratic."""
+    split = tokens([5, 1, 9])
+    assert split.lengths is split.lengths
+    assert split.lengths.tolist() == [5, 1, 9]
