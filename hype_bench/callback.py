@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from hype_bench.complaints import complain
+from hype_bench.options import UserError
 from hype_bench.report import report, tabulate
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_named
+from hype_bench.sweeps.arguments import values
 from hype_bench.sweeps.display import display
 from hype_bench.sweeps.outcomes import NOT_BEGUN, Ended, read, wait_for
 from hype_bench.tables.table import build_tables
@@ -25,11 +29,18 @@ class SweepCallback(Callback):
     """Named in ``conf/config.yaml``; Hydra calls it in the process that started the sweep."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Counts the jobs.
+
+        Raises:
+            SystemExit: with code 2 if there is none.
+        """
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # glob(*) looks into conf/
-        jobs = 1
-        for override in parser.parse_overrides(list(config.hydra.overrides.task)):
-            if override.is_sweep_override():
-                jobs *= len(list(override.sweep_string_iterator()))
+        typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # a ${...} stays as it is
+        overrides = parser.parse_overrides(typed)
+        try:
+            jobs = math.prod(len(values(override)) for override in overrides if override.is_sweep_override())
+        except UserError as error:  # Hydra would turn it into a warning
+            complain(str(error), 2)
         display.start_sweep(jobs)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:

@@ -99,7 +99,7 @@ def table(
     _tell_problems(runs, all_are_placed=experiment is not None)
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # Hydra's flags are told apart below
 def plan(
     overrides: Annotated[list[str], typer.Argument(help="As for run.py: experiment=table1 scope=smoke ...")],
 ) -> None:
@@ -107,14 +107,20 @@ def plan(
 
     Nothing is run.
     """
-    from hype_bench.main import COMPLAINTS, one_line
+    from hype_bench.complaints import COMPLAINTS, one_line
     from hype_bench.plan import plan_of
+    from hype_bench.sweeps.arguments import only_shows, to_plan
     from hype_bench.sweeps.outlook import plan_text
-    from hype_bench.sweeps.own_conf import with_own_conf
     from hype_bench.sweeps.planned import write_plan
 
+    if only_shows(overrides):
+        from hype_bench.main import main as start
+
+        sys.argv = ["hype-bench plan", "--multirun", *overrides]
+        start()
+        return
     try:
-        planned, results_dir = plan_of(with_own_conf(overrides))
+        planned, results_dir = plan_of(to_plan(overrides))
         write_plan(results_dir, planned)
         print(scrub(plan_text(planned, {run.identity: run for run in read_runs(results_dir)})))
     except COMPLAINTS as error:

@@ -52,7 +52,7 @@ class TrainingConfig:
 
 @dataclass
 class DataConfig:
-    root: str | None = local(what="a folder")
+    root: str | None = local(what="a folder of this machine")
     max_length: int = number(128, least=2)
     max_train_examples: int | None = number(least=1)
     max_eval_examples: int | None = number(least=1)
@@ -75,8 +75,8 @@ class TaskConfig:
     name: str = MISSING
     version: int = 1
     source: SourceConfig | None = None
-    train_file: str | None = local(what="a file")
-    validation_file: str | None = local(what="a file")
+    train_file: str | None = local(what="a file of this machine")
+    validation_file: str | None = local(what="a file of this machine")
     text_columns: list[str] = MISSING
     label_column: str = "label"
     labels: list[str] | None = None
@@ -165,7 +165,7 @@ class Config:
     seed: int = number(1, least=0, below=2**32)
     noise_scale: float = number(1e-5, least=0)
     device: str = device_name("auto")
-    results_dir: str = local("results", what="a folder")
+    results_dir: str = local("results", what="a folder of this machine")
     fail_fast: bool = False
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     scope: ScopeConfig = field(default_factory=ScopeConfig)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from hype_bench.complaints import told_in_one_line
 from hype_bench.config import RunConfig, UserError, resolve
 from hype_bench.runs import record
 from hype_bench.runs.folder import BusyError, RunFolder
@@ -63,7 +64,7 @@ class _Job:
 
     def request(self) -> dict[str, Any]:
         """What was asked for, and how: what ``run.json`` says."""
-        overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else None
+        overrides = _typed()
         asked = {"label": self.label, "parts": self.parts, "config": self.run.as_dict(), "overrides": overrides}
         return {**asked, "working_directory": str(Path.cwd()), "started": record.now()}
 
@@ -88,14 +89,21 @@ def execute(composed: DictConfig, display: Display) -> Ended:
         return job.ended(RUNNING, "another process is at it")
 
 
+def _typed() -> list[str] | None:
+    """The overrides as they were typed, a ``${...}`` unresolved; None outside of Hydra."""
+    if not HydraConfig.initialized():
+        return None
+    typed: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return list(typed)
+
+
 def _prepare(composed: DictConfig) -> _Job:
     """Everything that can be found wrong before a weight is loaded is found here."""
     from hype_bench.models.checkpoint import locate
     from hype_bench.training.device import choose_device
 
     began = time.perf_counter()
-    if HydraConfig.initialized():
-        check_named_once(HydraConfig.get().overrides.task)
+    check_named_once(_typed() or [])
     run, methods = settle(composed)
     choose_device(run.device, run.training.precision)
     checkpoint = locate(run.model)
@@ -126,8 +134,9 @@ def settle(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
     from hype_bench.models.family import family_of
 
     OmegaConf.set_readonly(composed, False)
-    composed.model.family = family_of(OmegaConf.to_object(composed.model))  # type: ignore[arg-type]
-    run = resolve(composed)
+    with told_in_one_line():
+        composed.model.family = family_of(OmegaConf.to_object(composed.model))  # type: ignore[arg-type]
+        run = resolve(composed)
     return run, build(run.methods)
 
 

@@ -47,8 +47,8 @@ def check_fields(prefix: str, part: Any) -> None:
         choices = f.metadata.get("choices")
         if choices and value is not None and value not in choices:
             raise UserError(f"{prefix}{f.name} must be one of {', '.join(choices)}, not {value!r}")
-        if "place" in f.metadata and _ADDRESS.match(value or ""):
-            raise UserError(f"{prefix}{f.name} takes {f.metadata['place']}, not an address: download {value} first")
+        if "place" in f.metadata and (value == "" or _ADDRESS.match(value or "")):
+            raise UserError(f"{prefix}{f.name} takes {f.metadata['place']}, not {value or 'nothing'!r}")
         if "device" in f.metadata:
             check_device(value)
         limits = f.metadata.get("limits")

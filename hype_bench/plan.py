@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from hype_bench.config import CONF, RunConfig
 from hype_bench.execute import check_planned, identify, settle
 from hype_bench.options import UserError
-from hype_bench.sweeps.arguments import check_named_once
+from hype_bench.sweeps.arguments import check_named_once, values
 from hype_bench.sweeps.grids import Axes, Point, expand, row_axes
 from hype_bench.sweeps.planned import Plan, PlannedRun
 
@@ -86,7 +86,7 @@ def _split(overrides: list[Override]) -> tuple[list[str], Axes]:
                 raise UserError(f"{key} cannot be swept; give one value")
             fixed.append(str(override.input_line))
         elif override.is_sweep_override():
-            given[key] = list(override.sweep_string_iterator())
+            given[key] = values(override)
         else:
             given[key] = [override.get_value_element_as_str()]
     return fixed, given

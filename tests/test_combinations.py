@@ -30,16 +30,16 @@ def test_what_can() -> None:
 @pytest.mark.parametrize(
     ("key", "what"),
     [
-        ("data.root", "a folder"),
-        ("results_dir", "a folder"),
-        ("task.train_file", "a file"),
-        ("task.validation_file", "a file"),
+        ("data.root", "a folder of this machine"),
+        ("results_dir", "a folder of this machine"),
+        ("task.train_file", "a file of this machine"),
+        ("task.validation_file", "a file of this machine"),
         ("model.name_or_path", "a hub id or a folder"),
     ],
 )
-@pytest.mark.parametrize("address", ["https://example.org/a.csv", "s3://bucket/a", "hf://datasets/a/b.parquet"])
+@pytest.mark.parametrize("address", ["https://example.org/a.csv", "s3://bucket/a", "hf://datasets/a/b.parquet", ""])
 def test_an_address_is_named_as_one(key: str, what: str, address: str) -> None:
-    with pytest.raises(UserError, match=rf"{key} takes {what}, not an address: download {address} first"):
+    with pytest.raises(UserError, match=rf"{key} takes {what}, not '{address or 'nothing'}'"):
         composed(f"{key}='{address}'")
 
 

@@ -19,9 +19,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict, read_write
 
+from hype_bench.complaints import one_line
 from hype_bench.engines.follow import following
 from hype_bench.engines.worker import work
-from hype_bench.main import one_line
 from hype_bench.options import UserError
 from hype_bench.runs.status import FAILED
 from hype_bench.sweeps.grids import write

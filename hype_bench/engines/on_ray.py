@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from omegaconf import OmegaConf
 
+from hype_bench.complaints import one_line
 from hype_bench.engines.engine import Engine, Job, replaced
-from hype_bench.main import one_line
 from hype_bench.options import UserError
 
 _LOCAL = "local"

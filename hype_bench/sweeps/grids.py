@@ -15,7 +15,7 @@ Axes = dict[str, list[str]]  # axis -> its values, as they are written on the co
 
 _LABELS = ("row", "block")  # what a grid may say beside its axes: names for a row and a block of the table
 _ELSEWHERE = {"model", "task", "method", "seed", "results_dir", "device", "recipe", "tracker"}  # name no setting
-_PLAIN = re.compile(r"[\w./:+-]+")
+_PLAIN = re.compile(r"[\w./:+-]+", re.ASCII)
 _SHORT = {"noise_scale": "scale"}
 
 

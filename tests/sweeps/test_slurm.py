@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.sweeps.test_engines import FAILING, SHORT, check, chosen
+from tests.sweeps.test_engines import FAILING, SHORT, break_weights, check, chosen
 
 pytestmark = pytest.mark.slow
 
@@ -109,6 +109,7 @@ def free_ports() -> tuple[int, int]:
 
 
 def test_an_array_of_a_real_slurm(warm: Any, slurm: dict[str, str], tmp_path: Path) -> None:
+    break_weights(tmp_path)
     sweep = (*SHORT, *FAILING, "seed=1")
     check(warm(*sweep, *chosen("slurm"), *OPTIONS, env=slurm, timeout=300), warm, tmp_path, sweep, each=1)
 

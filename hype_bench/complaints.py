@@ -1,0 +1,99 @@
+"""What Hydra and OmegaConf complain about, in one line with the way out."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
+
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hype_bench.config import CONF, Config
+from hype_bench.options import UserError
+from hype_bench.runs.secrets import scrub
+from hype_bench.sweeps.display import display
+
+COMPLAINTS = (HydraException, OmegaConfBaseException, ValueError, AssertionError)  # about what cannot be composed
+
+
+def complain(sentence: str, code: int) -> NoReturn:
+    display.stop()
+    print(f"error: {scrub(sentence)}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+@contextlib.contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Turns what OmegaConf finds wrong with a value, such as a ``${...}`` that leads nowhere, into a UserError."""
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        raise UserError(one_line(error)) from error
+
+
+def one_line(error: Exception) -> str:
+    """Without the tails of Hydra and OmegaConf, with the nearest key where one is misspelt."""
+    text = str(error.__cause__ or error) if "Error merging" in str(error) else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override)
+    if several := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'", text):
+        return _sweep(*several[1].partition("=")[::2])
+    if options := re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]*)'", text):
+        group, wrong = options.groups()
+        known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        return f"there is no {group} {wrong!r}{_nearest(wrong, known)}; there are {', '.join(known)}"
+    if key := re.search(r"Could not override '([^']+)'", text):
+        return _no_key(key[1])
+    full_key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key:")), "")
+    first = lines[0] if lines else type(error).__name__
+    return f"{full_key}: {first}" if full_key and full_key not in first else first
+
+
+def _unreadable(override: str) -> str:
+    key, is_set, value = override.partition("=")
+    ways = f"; a text with signs such as [ or = as '{key}=\"{value}\"'" if is_set else ""
+    return f"cannot read {override!r}; write key=value, in quotes where the shell would change it{ways}"
+
+
+def _sweep(key: str, value: str) -> str:
+    one = f"; a list is written {key}=[{value}], a text with a comma '{key}=\"{value}\"'" if "(" not in value else ""
+    return f"{key}={value} stands for several runs: add -m to run them{one}"
+
+
+def _no_key(key: str) -> str:
+    groups = [path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"]
+    if key in groups:
+        return f"{key} is chosen by name, as in {key}=NAME; its options are set one by one, as in {key}.OPTION=VALUE"
+    group, _, option = key.partition(".")
+    name, _, option = option.partition(".")
+    if group == "method" and option and (CONF / "method" / f"{name}.yaml").is_file():
+        own = _options(name)
+        if key in own:
+            return f"{key} is an option of {name}, which is not chosen; method={name} or method=[...,{name}] does so"
+        return f"{name} has no option {option!r}{_nearest(key, own)}; it has {', '.join(own) or 'none'}"
+    methods = [option for path in sorted((CONF / "method").glob("*.yaml")) for option in _options(path.stem)]
+    return f"there is no key {key!r}{_nearest(key, [*groups, *_keys(OmegaConf.structured(Config)), *methods])}"
+
+
+def _nearest(wrong: str, known: list[str]) -> str:
+    near = [name for name in difflib.get_close_matches(wrong, known, n=2) if name != wrong]
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _keys(node: DictConfig, prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for key in map(str, node):
+        value = None if OmegaConf.is_missing(node, key) else node[key]
+        name = f"{prefix}{key}"
+        keys += _keys(value, f"{name}.") if isinstance(value, DictConfig) and value else [name]
+    return keys
+
+
+def _options(method: str) -> list[str]:
+    return [f"method.{method}.{key}" for key in map(str, OmegaConf.load(CONF / "method" / f"{method}.yaml"))]
