@@ -157,12 +157,12 @@ def test_a_checkpoint_on_the_way_loads_or_is_refused_and_none_is_resumed(name: s
     peer = trainer(config(), list(methods_of(name).values()), tmp_path)
     peer.args.save_strategy, peer.args.save_steps, peer.args.max_steps = SaveStrategy.STEPS, 1, 1
     before = anatomy(peer.model)
-    try:
-        peer.train()
-    except UserError as refused:
-        assert "save_strategy='no'" in str(refused)
+    if name in ("lora", "r4f"):
+        with pytest.raises(UserError, match="save_strategy='no'"):
+            peer.train()
         assert anatomy(peer.model) == before
         return
+    peer.train()
     folder = str(next(tmp_path.glob("checkpoint-*")))
     _, info = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
     assert not info["missing_keys"]
