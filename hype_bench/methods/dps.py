@@ -17,7 +17,7 @@ from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context, NoiseSource
 from hype_bench.methods.mixout import mix, replace_forward
 from hype_bench.methods.registry import register
-from hype_bench.models.layers import all_dropouts, set_dropout
+from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
 from hype_bench.options import choice, number
 
 _LONG = 2000  # updates from which the dense form keeps its dropout

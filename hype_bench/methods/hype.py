@@ -18,7 +18,8 @@ from hype_bench.methods.base import Method, Moments
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Context, NoiseSource
 from hype_bench.methods.registry import register
-from hype_bench.models.layers import attention_block, encoder_layers, hidden_dropouts, set_dropout
+from hype_bench.models.hidden_dropout import check_hidden_dropout, hidden_dropouts, set_dropout
+from hype_bench.models.layers import attention_block, encoder_layers
 from hype_bench.options import UserError, choice, number
 
 _SWALLOWED = 0.5  # below this fraction of changed entries the user is warned
@@ -135,6 +136,7 @@ class HyPe(Method):
 
     def check(self, model: PreTrainedModel) -> None:
         selected_layers(self.layers, len(encoder_layers(model)))
+        check_hidden_dropout(model, self.dropout or 0.0, "HyPe's dropout")
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         if self.dropout is not None:

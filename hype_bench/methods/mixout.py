@@ -15,7 +15,8 @@ from hype_bench.methods.base import Method, Moments
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Context
 from hype_bench.methods.registry import register
-from hype_bench.models.layers import all_dropouts, encoder_layers, set_dropout
+from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
+from hype_bench.models.layers import encoder_layers
 from hype_bench.options import choice, number
 
 

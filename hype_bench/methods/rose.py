@@ -17,7 +17,8 @@ from hype_bench.methods.context import Batch, Context
 from hype_bench.methods.passes import Divergence
 from hype_bench.methods.r_drop import consistency
 from hype_bench.methods.registry import register
-from hype_bench.models.layers import encoder_layers, hidden_dropouts, set_dropout
+from hype_bench.models.hidden_dropout import check_hidden_dropout, hidden_dropouts, set_dropout
+from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError, choice, number
 
 
@@ -95,6 +96,10 @@ class ROSE(Method):
     def decides(self) -> frozenset[str]:
         return frozenset({"the optimizer's step", "the weight decay"})
 
+    def check(self, model: PreTrainedModel) -> None:
+        if self.variant != "second":  # whose masks need no pass with dropout
+            check_hidden_dropout(model, self.kl_dropout, "rose.kl_dropout")
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         if self.lower == 0 and self.upper == 1:
             return Moments()
@@ -114,6 +119,7 @@ class _Masked:
     def __init__(self, method: ROSE, model: PreTrainedModel, context: Context) -> None:
         self.method, self.model, self.context = method, model, context
         self.apart = Divergence("rose's first-order mask", context)
+        self.dropouts = hidden_dropouts(model).values()
         self.tensors: list[Tensor] = []
         self.first: Tensor | None = None
         self.masks: dict[Tensor, Tensor] = {}
@@ -136,7 +142,7 @@ class _Masked:
     def gradients(self, pieces: list[Batch], inner: Gradients) -> Tensor:
         self.step += 1
         if self.method.variant != "second" and self._acts:
-            restore = set_dropout(list(hidden_dropouts(self.model).values()), self.method.kl_dropout)
+            restore = set_dropout(self.dropouts, self.method.kl_dropout)
             with self.context.during(rose_divergence=True):
                 inner(pieces)
             restore()

@@ -12,8 +12,8 @@ from hype_bench.methods.base import Method, Moments
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Context
 from hype_bench.methods.registry import register
-from hype_bench.models.layers import hidden_dropouts, set_dropout
-from hype_bench.options import number
+from hype_bench.models.hidden_dropout import hidden_dropouts, set_dropout
+from hype_bench.options import UserError, number
 
 
 @register("vanilla")
@@ -55,7 +55,9 @@ class NoDropout(Method):
         citation="No paper of its own: a control for every technique that switches dropout off.",
         differences="""
             Hidden dropout is what `--dropout_rate` of the released HyPe code sets: attention probabilities keep theirs
-            in BERT, RoBERTa, ELECTRA and DeBERTa; in XLNet one value drives both.
+            in BERT, RoBERTa, ELECTRA and DeBERTa; in XLNet one value drives both. In every architecture it is what its
+            own configuration calls so: `dropout` and `seq_classif_dropout` in DistilBERT, `embedding_dropout`,
+            `mlp_dropout` and `classifier_dropout` in ModernBERT.
             """,
         cost="one pass an update, a little less than vanilla",
         helps="Tells the effect of a technique from the effect of the dropout that it takes away.",
@@ -65,6 +67,10 @@ class NoDropout(Method):
     @property
     def decides(self) -> frozenset[str]:
         return frozenset({"the hidden dropout"})
+
+    def check(self, model: PreTrainedModel) -> None:
+        if not hidden_dropouts(model):
+            raise UserError(f"no_dropout would be vanilla: a {model.config.model_type} has no hidden dropout")
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         context.cleanup.callback(set_dropout(hidden_dropouts(model).values(), self.dropout))

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
-
 from torch import nn
 from transformers import PreTrainedModel
 
 from hype_bench.options import UserError
 
 _STACKS = ("encoder.layer", "layer", "encoder.layers", "layers", "transformer.layer")
-_NOT_HIDDEN = re.compile(r"(attention\.self\.dropout|sequence_summary\..*|^pooler\.dropout)$")
 
 
 def encoder_layers(model: PreTrainedModel) -> list[nn.Module]:
@@ -72,29 +68,3 @@ def depths(model: PreTrainedModel) -> dict[nn.Parameter, int]:
 
 def is_layer_norm(module: nn.Module) -> bool:
     return "LayerNorm" in type(module).__name__
-
-
-def hidden_dropouts(model: PreTrainedModel) -> dict[str, nn.Dropout]:
-    """Every dropout that ``hidden_dropout_prob`` (XLNet: ``dropout``) drives, by name.
-
-    Not the one on attention probabilities, except for XLNet, where one value drives both; not XLNet's
-    ``summary_last_dropout`` (HyPe code, main.py; methods.md 1.3) and not DeBERTa's ``pooler_dropout``.
-    """
-    return {name: module for name, module in all_dropouts(model).items() if not _NOT_HIDDEN.search(name)}
-
-
-def all_dropouts(model: PreTrainedModel) -> dict[str, nn.Dropout]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
-
-
-def set_dropout(modules: Iterable[nn.Dropout], p: float) -> Callable[[], None]:
-    """Sets these dropouts to ``p``; returns what sets them back."""
-    before = [(module, module.p) for module in modules]
-    for module, _ in before:
-        module.p = p
-
-    def restore() -> None:
-        for module, old in before:
-            module.p = old
-
-    return restore

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 from hype_bench.models.checkpoint import Checkpoint
+from hype_bench.models.hidden_dropout import set_in_config
 from hype_bench.models.readable import read_config, readable
 from hype_bench.options import UserError
 
@@ -27,8 +28,8 @@ def load_classifier(checkpoint: Checkpoint, outputs: int, dropout: float, head_s
 
     Args:
         outputs: classes, or 1 for a regression (mean squared error).
-        dropout: hidden dropout probability, set in the configuration as the HyPe code does (methods.md 1.3):
-            ``hidden_dropout_prob``, for XLNet ``dropout``.
+        dropout: hidden dropout probability, set in the configuration as the HyPe code does (methods.md 1.3), under
+            the names that the architecture has for it.
 
     Raises:
         UserError: no model there, or an encoder weight is missing or has another shape.
@@ -36,7 +37,7 @@ def load_classifier(checkpoint: Checkpoint, outputs: int, dropout: float, head_s
     config = read_config(checkpoint)
     with readable(checkpoint):
         config.num_labels = outputs
-        setattr(config, "dropout" if config.model_type == "xlnet" else "hidden_dropout_prob", dropout)
+        set_in_config(config, dropout)
         config.problem_type = "regression" if outputs == 1 else "single_label_classification"
         torch.manual_seed(head_seed)
         model, info = AutoModelForSequenceClassification.from_pretrained(

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from hype_bench.config import TrainingSettings
 from hype_bench.methods.base import Method, check_fit
 from hype_bench.models.checkpoint import Checkpoint
+from hype_bench.models.hidden_dropout import check_hidden_dropout
 from hype_bench.models.packing import can_pack
 from hype_bench.models.skeleton import skeleton
 from hype_bench.options import UserError
@@ -25,6 +26,7 @@ def check_model(
 def check_architecture(model: PreTrainedModel, settings: TrainingSettings, methods: Mapping[str, Method]) -> None:
     """Raises UserError as :func:`check_model` does."""
     check_speed(model, settings)
+    check_hidden_dropout(model, settings.dropout, "training.dropout")
     check_fit(methods, model)
 
 

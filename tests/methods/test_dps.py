@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from hype_bench.methods.base import Moments, compose, forward_of, objective
 from hype_bench.methods.context import Batch, Context
 from hype_bench.methods.dps import DPS, chosen, frequency_penalised, in_second_stage
-from hype_bench.models.layers import all_dropouts
+from hype_bench.models.hidden_dropout import all_dropouts
 from hype_bench.options import UserError
 from tests.methods.by_hand import Array, copied
 from tests.methods.tiny import batch_of, context_of, tiny

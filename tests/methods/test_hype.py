@@ -18,7 +18,8 @@ from hype_bench.methods.context import Context, NoiseSource
 from hype_bench.methods.hype import HyPe, changed_fraction, perturb, selected_layers
 from hype_bench.methods.registry import build
 from hype_bench.models.checkpoint import locate
-from hype_bench.models.layers import encoder_layers, hidden_dropouts
+from hype_bench.models.hidden_dropout import hidden_dropouts
+from hype_bench.models.layers import encoder_layers
 from hype_bench.models.loading import load_classifier
 
 FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
