@@ -72,7 +72,7 @@ def _report(ended: list[Ended], results: Path, experiment: str | None) -> int:
     display.stop()
     print()
     if experiment:
-        print(report(tabulate(results, experiment, "paper"), "text"))
+        print(report(tabulate(results, experiment, "paper"), "text").text)
     else:
         names = dict.fromkeys(job.identity for job in ended if job.identity)
         print(to_text(build_tables(read_named(results, names))))

@@ -85,6 +85,7 @@ def table(
     """Mean ± std over seeds, of an experiment or of what is there."""
     gc.disable()  # as above
     _existing(results_dir)
+    complaints: list[str] = []
     if experiment is None:
         if compare or intervals:
             raise UserError("--compare and --intervals need an experiment, as in hype-bench table table1 --intervals")
@@ -94,9 +95,10 @@ def table(
         from hype_bench.report import report, tabulate
 
         made = tabulate(results_dir, experiment, rule.value)
-        runs = list(made.statuses.values())
-        print(report(made, format.value, compare, intervals))
-    _tell_problems(runs, all_are_placed=experiment is not None)
+        runs, written = list(made.statuses.values()), report(made, format.value, compare, intervals)
+        complaints = written.complaints
+        print(written.text)
+    _tell_problems(runs, complaints, all_are_placed=experiment is not None)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # Hydra's flags are told apart below
@@ -223,10 +225,11 @@ def _with_seeds(name: str, seeds: list[int]) -> str:
     return words if len(seeds) == len(distinct) else f"{words} ({len(seeds)} runs of differing settings)"
 
 
-def _tell_problems(runs: Iterable[RunStatus], all_are_placed: bool) -> None:
-    """Names every file that could not be read.
+def _tell_problems(runs: Iterable[RunStatus], complaints: list[str], all_are_placed: bool) -> None:
+    """Names every file that could not be read or is at fault.
 
     Args:
+        complaints: about files for which a comparison is not whole.
         all_are_placed: whether the table has a cell for every run, whatever its files say.
 
     Raises:
@@ -235,7 +238,9 @@ def _tell_problems(runs: Iterable[RunStatus], all_are_placed: bool) -> None:
     problems = [run for run in runs if run.problem]
     for run in problems:
         print(f"warning: {run.problem}", file=sys.stderr)
-    if any(run.state == UNREADABLE or not (all_are_placed or run.request) for run in problems):
+    for complaint in complaints:
+        print(f"error: {scrub(complaint)}", file=sys.stderr)
+    if complaints or any(run.state == UNREADABLE or not (all_are_placed or run.request) for run in problems):
         raise typer.Exit(1)
 
 

@@ -106,7 +106,7 @@ def publish(
 def _make(results_dir: Path, name: str, rule: str) -> _Made:
     table = tabulate(results_dir, name, rule)
     plan = table.plan
-    page = scrub(report(table, "html", compare=None if plan.table is None else PAPER, intervals=True))
+    page = scrub(report(table, "html", compare=None if plan.table is None else PAPER, intervals=True).text)
     lines = lines_of(plan, table.tables, table.found)
     folder = results_dir / "publish" / name
     figures = {block: folder / f"{file_name(block)}.png" for block in dict.fromkeys(line.block for line in lines)}

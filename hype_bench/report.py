@@ -54,7 +54,15 @@ def tabulate(results_dir: str | Path, name: str, rule: str) -> Tabulated:
     return Tabulated(plan, rule, statuses, results(plan, statuses, rule))
 
 
-def report(made: Tabulated, format: str, compare: str | None = None, intervals: bool = False) -> str:
+@dataclass(frozen=True)
+class Report:
+    """``complaints``: files that are at fault, for which it is incomplete."""
+
+    text: str
+    complaints: list[str]
+
+
+def report(made: Tabulated, format: str, compare: str | None = None, intervals: bool = False) -> Report:
     """The table in words and, if asked for, what it is compared with.
 
     Args:
@@ -65,9 +73,10 @@ def report(made: Tabulated, format: str, compare: str | None = None, intervals: 
         UserError: there is nothing to compare with.
     """
     caption, compared = _caption(made), _compared(made, compare)
+    complaints = list(dict.fromkeys(text for sheet in compared for text in sheet.complaints))
     if format == "csv":
-        return "\n\n".join([to_csv(made.tables, caption, intervals=True), *map(_lines, compared)])
-    return _WRITERS[format]([*sheets(made.tables, intervals), *compared], caption)
+        return Report("\n\n".join([to_csv(made.tables, caption, intervals=True), *map(_lines, compared)]), complaints)
+    return Report(_WRITERS[format]([*sheets(made.tables, intervals), *compared], caption), complaints)
 
 
 def _compared(made: Tabulated, compare: str | None) -> list[Sheet]:

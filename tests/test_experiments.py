@@ -107,6 +107,25 @@ def test_records_of_two_formats_are_not_mixed(swept: tuple[Path, Any], warm: Any
         (folder / "result.json").write_text(kept)
 
 
+def test_a_comparison_without_one_of_its_files_says_so(swept: tuple[Path, Any], warm: Any) -> None:
+    place, _ = swept
+    about = {folder: read_record(folder)["label"] for folder in place.glob("results/runs/*")}
+    one_cell = [run for run, label in about.items() if (label["method"], label["task"]) == ("hype_n", "demo_rte")]
+    kept = {run / "predictions.csv": (run / "predictions.csv").read_text() for run in one_cell}
+    try:
+        for path, text in kept.items():
+            path.write_text(text.splitlines()[0])
+        words = ("table", "table1", "--compare", "vanilla", "--results-dir", str(place / "results"))
+        ended = warm(*words, program="hype_bench.cli")
+    finally:
+        for path, text in kept.items():
+            path.write_text(text)
+    assert ended.returncode == 1
+    assert "hype_u, demo_rte" in ended.stdout
+    (line,) = ended.stderr.splitlines()
+    assert any(line.startswith(f"error: {path} ") for path in kept)
+
+
 def test_nothing_is_begun_where_one_run_cannot_be(warm: Any, tmp_path: Path) -> None:
     for wrong, sentence in (
         ("training.learning_rate=7", "must be above 0 and at most 1"),

@@ -168,7 +168,7 @@ def test_the_run_that_carries_the_table(published: tuple[Path, Any], offline: di
         assert (run.summary["cells"], run.summary["cells_with_a_score"]) == (4, 3)
     page = first.media("page").read_text()
     assert page == (published[0] / "publish/table1/table.html").read_text()
-    assert page == report(tabulate(published[0], "table1", "paper"), "html", "paper", intervals=True)
+    assert page == report(tabulate(published[0], "table1", "paper"), "html", "paper", intervals=True).text
     assert first.media("figure/bert_large").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 

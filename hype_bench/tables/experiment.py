@@ -11,6 +11,7 @@ from hype_bench.runs.status import DIVERGED, DONE, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables.cells import HELDOUT, Cell, Row
 from hype_bench.tables.notes import Note, notes_of
+from hype_bench.tables.same_seed import mixtures
 from hype_bench.tables.selection import RULES, Candidate, Chosen
 from hype_bench.tables.settings import Settings
 from hype_bench.tables.table import Table, column
@@ -68,7 +69,9 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
         runs = places[place]
         candidates = _candidates(runs, statuses)
         chosen = select(candidates)
-        found[place] = Result(runs, candidates, chosen, statuses)
+        result = found[place] = Result(runs, candidates, chosen, statuses)
+        if mixed := mixtures(run.record for run in result.shown().values() if run.record is not None):
+            chosen.cell.odd.append(f"its runs differ in {'; '.join(mixed)}")
         for split, cell in chosen.further.items():
             of_split = replace(chosen, cell=cell)
             found[*place[:2], column(place[2], split)] = Result(runs, candidates, of_split, statuses, split)
@@ -98,20 +101,25 @@ def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan, status
 
 def _candidates(runs: list[PlannedRun], statuses: Mapping[str, RunStatus]) -> list[Candidate]:
     candidates: dict[tuple[tuple[str, str], ...], Candidate] = {}
+    planned: set[tuple[tuple[tuple[str, str], ...], str]] = set()
     for run in runs:
         key = tuple(run.configuration.items())
         if key not in candidates:
             new = Candidate(run.configuration, Cell(run.metric), Cell(run.metric), is_default=run.is_default)
             candidates[key] = new
         candidate, status = candidates[key], statuses.get(run.identity)
+        if run.identity and (key, run.identity) in planned:  # two grids of the plan have it
+            continue
+        planned.add((key, run.identity))
         candidate.planned += 1
         scores = (status.record or {}).get("scores", {}) if status and status.state == DONE else {}
-        if run.metric in scores:
+        is_second = run.seed in candidate.reported.scores  # nobody knows which of the two is meant
+        if run.metric in scores and not is_second:
             candidate.reported.scores[run.seed] = float(scores[run.metric])
         elif status is not None:
-            state = "not scored" if status.state == DONE else status.state
+            state = "of the same seed" if is_second else "not scored" if status.state == DONE else status.state
             candidate.reported.unfinished[state] = candidate.reported.unfinished.get(state, 0) + 1
-        for name, score in scores.items():
+        for name, score in () if is_second else scores.items():
             split, _, metric = name.rpartition("/")
             if metric == run.metric and split:
                 further = candidate.further

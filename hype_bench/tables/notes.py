@@ -11,6 +11,7 @@ from typing import Any
 from hype_bench.runs.status import DIVERGED, DONE, RunStatus
 from hype_bench.tables.cells import Cell, Row
 
+_NAN = "nan: labels or predictions are constant or not finite, and no correlation is defined; not averaged away"
 _SUBSET = "subset: "  # how the warnings of a run begin that say so
 
 
@@ -25,7 +26,7 @@ class Note:
 def notes_of(runs: list[RunStatus], rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
     """Generated tasks and subsets first, since they change what a number means; then what is missing, and why."""
     about = [run.record or run.request or {} for run in runs]
-    found = [_generated(about), _subset(about), *_not_scored(runs), _diverged(runs), *_legend(rows)]
+    found = [_generated(about), _subset(about), *_cells(rows), *_not_scored(runs), _diverged(runs), *_legend(rows)]
     return [note for note in found if note is not None]
 
 
@@ -46,7 +47,7 @@ def _subset(about: list[dict[str, Any]]) -> Note | None:
         alike["; ".join(sorted(parts[task]))].append(task)
     named = [f"{', '.join(tasks)} ({which})" for which, tasks in alike.items()]
     tasks = frozenset(itertools.chain(*alike.values()))
-    return Note(f"subset: only a part of the data of {', '.join(named)}", tasks) if named else None
+    return Note(f"subset: no more of the data than said of {', '.join(named)}", tasks) if named else None
 
 
 def _parts(about: Mapping[str, Any]) -> Iterator[str]:
@@ -57,6 +58,19 @@ def _parts(about: Mapping[str, Any]) -> Iterator[str]:
     for key in ("max_train_examples", "max_eval_examples", "selection_examples"):
         if data.get(key):
             yield f"data.{key}={data[key]}"
+
+
+def _cells(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
+    """What is odd about the runs of single cells."""
+    odd: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for row, cells in rows.items():
+        for task, cell in cells.items():
+            for text in cell.odd:
+                odd[text].append((row.title, task))
+    return [
+        Note(f"{', '.join(map(' '.join, where))}: {text}", frozenset(task.partition("/")[0] for _, task in where))
+        for text, where in odd.items()
+    ]
 
 
 def _not_scored(runs: list[RunStatus]) -> list[Note]:
@@ -82,9 +96,9 @@ def _legend(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
     cells = [(column.partition("/")[0], cell) for row in rows.values() for column, cell in row.items()]
     notes = []
     if empty := frozenset(task for task, cell in cells if not cell.n):
-        notes.append(Note("X: no score yet", empty))
+        notes.append(Note("X: no score", empty))
     if nan := frozenset(task for task, cell in cells if cell.nans):
-        notes.append(Note("nan: the correlation of a constant prediction; it is not averaged away", nan))
+        notes.append(Note(_NAN, nan))
     return notes
 
 

@@ -16,7 +16,8 @@ _WIDTH = 110  # of the lines under a text table
 
 @dataclass(frozen=True)
 class Sheet:
-    """``columns``: name and unit of each; ``rows``: a title and a cell per column; ``notes``: lines below."""
+    """``columns``: name and unit of each; ``rows``: a title and a cell per column; ``notes``: lines below;
+    ``complaints``: what makes it incomplete, for the terminal."""
 
     title: str
     columns: list[tuple[str, str]]
@@ -24,6 +25,7 @@ class Sheet:
     notes: list[str] = field(default_factory=list)
     kind: str = "model"
     corner: str = "method"
+    complaints: list[str] = field(default_factory=list)
 
     @property
     def heading(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from hype_bench.runs.status import DONE, RunStatus
 from hype_bench.tables.cells import HELDOUT, Cell, Row
 from hype_bench.tables.notes import Note, notes_of
+from hype_bench.tables.same_seed import mixtures, rightful
 from hype_bench.tables.settings import cached_variant, differing, flat_settings, of_methods, short_names
 
 
@@ -91,8 +92,11 @@ def column(task: str, split: str) -> str:
 
 
 def _cell(runs: list[RunStatus], prefix: str = "") -> Cell:
-    cell = Cell(str(_about(runs[0])["label"]["metric"]))
-    for run in runs:
+    counted, said = rightful(runs)
+    cell = Cell(str(_about(runs[0])["label"]["metric"]), odd=said)
+    if copies := len(runs) - len(counted):
+        cell.unfinished["not counted"] = copies
+    for run in counted:
         record = _about(run)
         score = record.get("scores", {}).get(prefix + cell.metric) if run.state == DONE else None
         if score is not None:
@@ -100,4 +104,6 @@ def _cell(runs: list[RunStatus], prefix: str = "") -> Cell:
         else:
             state = "not scored" if run.state == DONE else run.state
             cell.unfinished[state] = cell.unfinished.get(state, 0) + 1
+    if mixed := mixtures(run.record for run in counted if run.record is not None):
+        cell.odd.append(f"its runs differ in {'; '.join(mixed)}")
     return cell

@@ -12,7 +12,7 @@ from hype_bench.tables.cells import Cell
 from hype_bench.tables.sheet import Pieces, Sheet
 from hype_bench.tables.table import Table
 
-CAPTION = "mean ± std (n) over seeds: accuracy and F1 in percent, correlations x 100; std with n - 1; last weights"
+CAPTION = "mean ± std (n) over seeds: accuracy and F1 in percent, correlations x 100; std with n - 1; scored once"
 AVERAGE = "average"  # over the tasks of a row
 _METRIC_NAMES = {
     AVERAGE: "",

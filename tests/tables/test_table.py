@@ -272,15 +272,15 @@ NOTES = {
     ),
     "subset by choice": (
         seeds([0.5], data={"max_train_examples": 100, "max_eval_examples": 50}),
-        ["subset: only a part of the data of rte (data.max_eval_examples=50; data.max_train_examples=100)"],
+        ["subset: no more of the data than said of rte (data.max_eval_examples=50; data.max_train_examples=100)"],
     ),
     "subset by the source": (
         seeds([0.5, 0.6], task="qnli", warnings=["subset: 5237 of the 104743 rows of train"]),
-        ["subset: only a part of the data of qnli (5237 of the 104743 rows of train)"],
+        ["subset: no more of the data than said of qnli (5237 of the 104743 rows of train)"],
     ),
     "subset of a run that failed": (
         [make_run(state=FAILED, data={"max_train_examples": 9})],
-        ["subset: only a part of the data of rte (data.max_train_examples=9)", "X: no score yet"],
+        ["subset: no more of the data than said of rte (data.max_train_examples=9)", "X: no score"],
     ),
     "split not there": (
         seeds([0.5, 0.6], task="mnli", warnings=[MISSING]),
@@ -292,11 +292,11 @@ NOTES = {
     ),
     "all diverged": (
         [make_run(seed=s, state=DIVERGED) for s in (1, 2)],
-        ["diverged: 2 runs, counted and not averaged", "X: no score yet"],
+        ["diverged: 2 runs, counted and not averaged", "X: no score"],
     ),
     "nan": (
         seeds([0.5, "nan"], task="stsb"),
-        ["nan: the correlation of a constant prediction; it is not averaged away"],
+        ["nan: labels or predictions are constant or not finite, and no correlation is defined; not averaged away"],
     ),
     "nothing to say": (seeds([0.5]), []),
 }

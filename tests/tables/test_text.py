@@ -34,7 +34,7 @@ def table():
             },
             Row("hype_u"): {"rte": Cell("accuracy", {1: 1.0})},
         },
-        [Note(GENERATED, frozenset(["demo_cola"])), Note("X: no score yet", frozenset(["rte"]))],
+        [Note(GENERATED, frozenset(["demo_cola"])), Note("X: no score", frozenset(["rte"]))],
     )
 
 
@@ -48,7 +48,7 @@ hype_n (scale=0.0001)  55.00 ± 19.45 (2, 1 failed)       X        (2 running)
 hype_u                     -                        100.00        (1)
 
 {GENERATED}
-X: no score yet
+X: no score
 
 {CAPTION}"""
 
@@ -62,7 +62,7 @@ MARKDOWN = f"""\
 | hype_u                |     -                       | 100.00        (1)         |
 
 - {GENERATED}
-- X: no score yet
+- X: no score
 
 *{CAPTION}*"""
 
@@ -77,16 +77,16 @@ hype\_u & - & 100.00 (1) \\
 \end{{tabular}}
 
 {{\footnotesize {GENERATED.replace("_", chr(92) + "_")}\par}}
-{{\footnotesize X: no score yet\par}}
+{{\footnotesize X: no score\par}}
 {{\footnotesize {CAPTION.replace("±", "$" + chr(92) + "pm$")}\par}}"""
 
 CSV = f"""\
 model,task,method,settings,metric,mean,std,n,seeds,scores,unfinished,notes
 minilm,demo_cola,vanilla,,matthews,0.01,{stdev([0.0, -0.02, 0.05])!r},3,1 2 3,0.0 -0.02 0.05,,{GENERATED}
-minilm,rte,vanilla,,accuracy,0.66,{stdev([0.65, 0.66, 0.67])!r},3,1 2 3,0.65 0.66 0.67,,X: no score yet
+minilm,rte,vanilla,,accuracy,0.66,{stdev([0.65, 0.66, 0.67])!r},3,1 2 3,0.65 0.66 0.67,,X: no score
 minilm,demo_cola,hype_n,scale=0.0001,matthews,0.55,{stdev([0.4125, 0.6875])!r},2,1 2,0.4125 0.6875,failed=1,{GENERATED}
-minilm,rte,hype_n,scale=0.0001,accuracy,,,0,,,running=2,X: no score yet
-minilm,rte,hype_u,,accuracy,1.0,,1,1,1.0,,X: no score yet"""
+minilm,rte,hype_n,scale=0.0001,accuracy,,,0,,,running=2,X: no score
+minilm,rte,hype_u,,accuracy,1.0,,1,1,1.0,,X: no score"""
 
 
 HTML = f"""\
@@ -97,7 +97,7 @@ HTML = f"""\
 <tr><th>hype_n (scale=0.0001)</th><td>55.00 ± 19.45 (2, 1 failed)</td><td>X (2 running)</td></tr>
 <tr><th>hype_u</th><td>-</td><td>100.00 (1)</td></tr>
 </table>
-<ul><li>{GENERATED}</li><li>X: no score yet</li></ul>
+<ul><li>{GENERATED}</li><li>X: no score</li></ul>
 <p><em>{CAPTION}</em></p>
 </html>"""
 

@@ -1,0 +1,57 @@
+"""Two records of one seed; cells that mix machines and versions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hype_bench.runs.identity import digest
+from hype_bench.runs.status import RunStatus
+from hype_bench.tables.same_seed import mixtures
+from hype_bench.tables.table import build_tables
+from hype_bench.tables.text import to_text
+from tests.tables.test_table import make_run
+
+
+def named(run: RunStatus) -> RunStatus:
+    """In the folder of its identity."""
+    assert run.record is not None
+    return replace(run, identity=digest(run.record["parts"]))
+
+
+def test_a_copy_under_another_name_does_not_count() -> None:
+    own, copy = named(make_run(0.6)), replace(make_run(0.99), identity="backup")
+    for runs in ([own, copy], [copy, own]):
+        text = to_text(build_tables(runs))
+        assert "60.00 (1, 1 not counted)" in text
+        both = ", ".join(run.identity for run in runs)
+        assert f"hype_n rte: seed 1 has 2 records ({both}), of which {own.identity} counts" in text.replace("\n  ", " ")
+
+
+def test_of_two_copies_neither_counts() -> None:
+    copies = [replace(make_run(score), identity=name) for score, name in ((0.6, "a"), (0.9, "b"))]
+    text = to_text(build_tables([*copies, named(make_run(0.7, seed=2))]))
+    assert "70.00 (1, 2 not counted)" in text
+    assert "seed 1 has 2 records (a, b), of which none of them counts" in text
+    assert "X (2 not counted)" in to_text(build_tables(copies))
+
+
+MACHINES = [
+    ({"device": "cuda", "threads": 4}, {"device": "cuda", "threads": 8}, []),
+    ({"device": "cpu", "threads": 4}, {"device": "cpu", "threads": 8}, ["threads 4, 8"]),
+    ({"device": "cpu", "threads": 4}, {"device": "mps", "threads": 8}, ["device cpu, mps"]),
+    ({"device": "cpu", "threads": 4, "host": "a"}, {"device": "cpu", "threads": 4, "host": "b"}, []),
+    (None, {"device": "cpu", "threads": 4}, ["device cpu, unknown"]),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "said"), MACHINES)
+def test_what_a_cell_mixes(one: Any, other: Any, said: list[str]) -> None:
+    assert mixtures([{"machine": one}, {"machine": other}, {"machine": one}]) == said
+
+
+def test_versions_are_told_by_name() -> None:
+    records = [{"versions": {"torch": torch, "numpy": "2"}} for torch in ("2.12", "2.13", "2.12")]
+    assert mixtures(records) == ["torch 2.12, 2.13"]
