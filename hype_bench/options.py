@@ -78,5 +78,5 @@ def check_file_name(what: str, name: str) -> None:
     Raises:
         UserError: it does not; ``what`` says what the name is for.
     """
-    if name in ("", ".", "..") or any(letter in "/\\" or letter < " " for letter in name) or len(name.encode()) > 200:
+    if name in ("", ".", "..") or any(letter in "/\\" or letter < " " for letter in name) or len(name) > 200:
         raise UserError(f"{what} cannot be called {name!r}: that is not the name of a file")

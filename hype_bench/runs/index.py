@@ -1,8 +1,9 @@
 """The records of a results folder in one file, so that a table of 100,000 runs need not open 100,000 files.
 
 ``<results>/index.sqlite`` is a cache and nothing else: it may be deleted at any time, and whatever is wrong with it
-(folder read-only or full; file broken, locked, or of another layout) makes an answer slower and never different. A
-record is taken from it only if its ``result.json`` still has the time and the size with which it was stored.
+(folder read-only or full; file broken, changed, locked, or of another layout) makes an answer slower and never
+different. A record is taken from it only if its row is the one that was written, and its ``result.json`` still has the
+time and the size with which it was stored.
 
 Of a record there is what tables and estimates read (:func:`kept`), which leaves out what is long. Records share the
 dictionaries in which they agree, since most of them differ in seed and scores alone: read them, and change nothing.
@@ -14,8 +15,9 @@ import hashlib
 import json
 import os
 import sqlite3
+import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ _OWN = ("scores", "seconds", "updates", "tokens")
 KEPT = (*_ABOUT, *_OFTEN_SAME, *_OWN)  # of a record; RunFolder.result has it whole
 CHUNK = 900  # names in one question: SQLite before 3.32 takes 999
 
-_LAYOUT = 1  # raised when the tables below, or what is stored in them, change
+_LAYOUT = 2  # raised when the tables below, or what is stored in them, change
 _SETTLED = 3 * 10**9  # ns: what is younger may change again within the resolution of its time, and is not stored
 _WORTH = 100  # records: reading fewer than that costs less than it takes to notice
 _BATCH = 2000  # records in one transaction, so that nobody waits long
@@ -40,7 +42,7 @@ _PATIENCE = 2.0  # seconds: no transaction of ours takes that long
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS texts (key BLOB PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS runs"
-    " (name TEXT PRIMARY KEY, mtime INTEGER, size INTEGER, about BLOB, same BLOB, own TEXT)",
+    " (name TEXT PRIMARY KEY, mtime INTEGER, size INTEGER, about BLOB, same BLOB, own TEXT, digest BLOB)",
 )
 
 
@@ -86,10 +88,13 @@ class Index:
         """The records of those of these runs (at most ``CHUNK``) that are stored as they are now."""
         if self._reader is None or not stamps:
             return {}
+        names = [name for name in stamps if name.isascii()]
         try:
-            question = f"SELECT * FROM runs WHERE name IN ({','.join('?' * len(stamps))})"
-            rows = self._reader.execute(question, list(stamps)).fetchall()
+            question = f"SELECT * FROM runs WHERE name IN ({','.join('?' * len(names))})"
+            rows = self._reader.execute(question, names).fetchall()
             fresh = [row for row in rows if stamps[row[0]] == row[1:3]]
+            if any(_digest_of(row[:6]) != row[6] for row in fresh):
+                raise ValueError("not the row that was stored")
             own = json.loads(f"[{','.join([row[5] for row in fresh])}]")  # at once: equal keys become one string
             return {row[0]: _joined(*self._common(row[3:5]), each) for row, each in zip(fresh, own, strict=True)}
         except (sqlite3.Error, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
@@ -101,6 +106,7 @@ class Index:
         """Stores a record for the next time, and gives it back in the form that ``find`` has.
 
         Args:
+            name: of the run; one that is not ASCII is none of ours and perhaps no text, and is not stored.
             stamp: taken before the record was read; None if it could not be.
         """
         record = kept(record)
@@ -108,8 +114,9 @@ class Index:
             return record
         about, same, own = _split(record)
         keys = self._key(about), self._key(same)
-        if stamp and self._is_writable and time.time_ns() - stamp[0] > _SETTLED:
-            self._runs.append((name, *stamp, *keys, json.dumps(own)))
+        if stamp and self._is_writable and name.isascii() and time.time_ns() - stamp[0] > _SETTLED:
+            row = name, *stamp, *keys, json.dumps(own)
+            self._runs.append((*row, _digest_of(row)))
             if len(self._runs) >= _BATCH:
                 self._write()
         return _joined(*self._common(keys), own)
@@ -140,9 +147,12 @@ class Index:
         """To read only, which leaves the work of another process alone, whatever state that is in."""
         reader = None
         try:
+            _refuse_what_is_no_file(self._path)
             reader = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)
             if reader.execute("PRAGMA user_version").fetchone() == (_LAYOUT,):
                 return reader
+        except OSError:
+            self._is_writable = False
         except sqlite3.Error as error:
             self._is_broken = _says_broken(error)
         if reader is not None:
@@ -174,7 +184,7 @@ class Index:
             for path in (self._path, Path(f"{self._path}-journal")):
                 path.unlink(missing_ok=True)
             self._is_broken = False
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # as private as the records
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))  # as readable as the records
         with closing(sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)) as writer, writer:
             writer.execute("BEGIN IMMEDIATE")
             if writer.execute("PRAGMA user_version").fetchone() != (_LAYOUT,):
@@ -184,11 +194,15 @@ class Index:
             for table in _TABLES:
                 writer.execute(table)
             writer.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?)", self._texts.items())
-            writer.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", self._runs)
+            writer.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", self._runs)
 
 
 def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _digest_of(row: Sequence[Any]) -> bytes:
+    return hashlib.blake2b(repr(row).encode(errors="surrogatepass"), digest_size=8).digest()
 
 
 def _split(record: Record) -> tuple[Record, tuple[Record, list[str], bool], list[Any]]:
@@ -207,6 +221,21 @@ def _joined(common: Record, own: list[str], has_seed: bool, values: list[Any]) -
         record["label"] = {**record["label"], "seed": seed}
     record.update(zip(own, values, strict=True))
     return record
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """SQLite would wait for somebody to write to a FIFO.
+
+    Raises:
+        OSError: something other than a file has the name of the index, or of a file that SQLite puts beside it.
+    """
+    for name in [f"{path}{ending}" for ending in ("", "-journal", "-wal", "-shm")]:
+        try:
+            mode = os.lstat(name).st_mode
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(mode):
+            raise OSError(f"{name} is not a regular file")
 
 
 def _says_broken(error: Exception) -> bool:

@@ -170,9 +170,21 @@ def test_whoever_stops_half_way_leaves_a_whole_index(results: Path) -> None:
     assert len(stored(results)) == 20
 
 
-def test_an_index_is_as_private_as_records(results: Path) -> None:
-    answer(results)
-    assert (results / "index.sqlite").stat().st_mode & 0o777 == 0o600
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_an_index_is_as_private_as_records(results: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        answer(results)
+    finally:
+        os.umask(before)
+    assert (results / "index.sqlite").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_name_that_is_no_text_is_read_and_not_stored(results: Path) -> None:
+    write(results, os.fsdecode(b"\xff"), record_of(30))
+    for _ in range(2):
+        assert len(answer(results)) == 21
+    assert len(stored(results)) == 20
 
 
 # --- what is new, changed, gone ---------------------------------------------------------------------------------------
@@ -282,6 +294,10 @@ DAMAGES = {
     "something else": said("UPDATE runs SET own = '{}'", "UPDATE texts SET text = '[]'"),
     "bytes": said("UPDATE runs SET own = x'ff00ff'"),
     "nulls": said("UPDATE runs SET own = NULL, about = NULL"),
+    "another score": said("UPDATE runs SET own = replace(own, '0.5', '0.9')"),
+    "the values of another run": said("UPDATE runs SET own = (SELECT own FROM runs WHERE name = '03')"),
+    "the settings of another run": said("UPDATE runs SET about = (SELECT about FROM runs WHERE name = '04')"),
+    "no digests": said("UPDATE runs SET digest = NULL"),
 }
 
 
@@ -304,6 +320,21 @@ def test_an_index_that_cannot_be_made_is_done_without(results: Path, name: str, 
     opened.clear()
     assert answer(results) == first
     assert len(first) == len(opened) == 20
+
+
+@pytest.mark.parametrize("name", ["index.sqlite", "index.sqlite.lock", "index.sqlite-journal", "index.sqlite-wal"])
+def test_a_fifo_in_the_place_of_an_index_is_not_waited_for(results: Path, name: str) -> None:
+    expected = answer(results)
+    (results / name).unlink(missing_ok=True)
+    os.mkfifo(results / name)
+    assert answer(results) == expected
+
+
+def test_a_link_in_the_place_of_an_index_is_not_written_through(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (results / "index.sqlite").symlink_to(tmp_path / "precious")
+    assert len(answer(results)) == 20
+    assert (tmp_path / "precious").read_text() == "precious"
 
 
 def test_a_locked_index_is_left_alone(results: Path, opened: list[str]) -> None:

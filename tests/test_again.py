@@ -1,0 +1,87 @@
+"""``hype-bench clean``: it asks again under the lock, and removes what the tool made and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hype_bench import again
+from hype_bench.runs.folder import RunFolder
+from hype_bench.runs.status import RunStatus, read_runs
+from tests.runs.records import record_of, request_of
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> RunFolder:
+    folder = RunFolder.of(tmp_path, "abc")
+    folder.path.mkdir(parents=True)
+    folder.begin(request_of())
+    folder.write("predictions.csv", "split\n")
+    with folder.lock():
+        return folder
+
+
+def names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_what_was_interrupted_is_shown_and_then_removed(
+    interrupted: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = names(tmp_path)
+    assert again.remove_incomplete(tmp_path, really=False) == 0
+    assert names(tmp_path) == before
+    assert again.remove_incomplete(tmp_path, really=True) == 0
+    assert names(tmp_path) == {"runs"}
+    assert capsys.readouterr().out.splitlines() == [
+        f"would remove {interrupted.path} (interrupted: m t v seed 3)",
+        "--incomplete removes them",
+        f"removed {interrupted.path} (interrupted: m t v seed 3)",
+    ]
+
+
+def test_a_record_that_came_after_the_look_stays(
+    interrupted: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def looked_before(results_dir: Path) -> list[RunStatus]:
+        runs = list(read_runs(results_dir))
+        interrupted.write_json("result.json", record_of())
+        return runs
+
+    monkeypatch.setattr(again, "read_runs", looked_before)
+    assert again.remove_incomplete(tmp_path, really=True) == 1
+    assert capsys.readouterr().out == f"kept {interrupted.path}: it has its record now\n"
+    assert interrupted.result() == record_of()
+
+
+def test_a_run_that_was_begun_after_the_look_stays(
+    interrupted: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = list(read_runs(tmp_path))
+    monkeypatch.setattr(again, "read_runs", lambda results_dir: found)
+    with interrupted.lock():
+        assert again.remove_incomplete(tmp_path, really=True) == 1
+    assert capsys.readouterr().out == f"kept {interrupted.path}: another process is at it\n"
+    assert (interrupted.path / "predictions.csv").exists()
+
+
+def test_records_that_are_good_or_broken_and_what_others_put_there_stay(interrupted: RunFolder, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    stay = {
+        "backup/abc/result.json": json.dumps(record_of()),
+        "my notes/thesis.tex": "x",
+        "broken/result.json": "{",
+        "aside/result.broken-2.json": "{",
+        "aside/run.json": "{}",
+        "abc/notes.md": "x",
+        "abc/model/mine.md": "x",
+    }
+    for name, text in stay.items():
+        (runs / name).parent.mkdir(parents=True, exist_ok=True)
+        (runs / name).write_text(text)
+    (runs / "abc" / "link").symlink_to(runs / "my notes")
+    assert again.remove_incomplete(tmp_path, really=True) == 2
+    assert {name for name in names(runs) if (runs / name).is_file() and not name.endswith("/lock")} == set(stay)
+    assert not (runs / "abc" / "run.json").exists()
