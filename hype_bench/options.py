@@ -8,6 +8,7 @@ from dataclasses import field, fields
 from typing import Any
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?|mps")
+_FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\\x00-\x1f]{1,200}")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # longer than the letter of a drive
 
 
@@ -72,11 +73,12 @@ def in_words(limits: Mapping[str, float]) -> str:
     return " and ".join(f"{words[kind]} {limits[kind]}" for kind in words if kind in limits)
 
 
-def check_file_name(what: str, name: str) -> None:
-    """A name that becomes part of a path names one file in its folder, and nothing elsewhere.
+def is_file_name(name: str) -> bool:
+    """Whether a name that becomes part of a path names one file in its folder, and nothing elsewhere."""
+    return _FILE_NAME.fullmatch(name) is not None
 
-    Raises:
-        UserError: it does not; ``what`` says what the name is for.
-    """
-    if name in ("", ".", "..") or any(letter in "/\\" or letter < " " for letter in name) or len(name) > 200:
+
+def check_file_name(what: str, name: str) -> None:
+    """Raises UserError for what is no :func:`is_file_name`; ``what`` says what the name is for."""
+    if not is_file_name(name):
         raise UserError(f"{what} cannot be called {name!r}: that is not the name of a file")

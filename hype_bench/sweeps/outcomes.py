@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import traceback
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import get_type_hints
 
+from hype_bench.options import UserError, is_file_name
 from hype_bench.runs.folder import RunFolder, write_atomically
+from hype_bench.runs.reading import broken, read_json
 from hype_bench.runs.secrets import scrub, scrub_values
-from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_run
+from hype_bench.runs.status import DIVERGED, DONE, FAILED, RUNNING, read_run
 
 NOT_BEGUN = "not begun"  # with --fail-fast, after a failure
 _POLL_SECONDS = 1.0
@@ -28,6 +32,10 @@ class Ended:
     reason: str = ""
     skipped: bool = False
     found: str = ""
+
+
+_KINDS = get_type_hints(Ended)
+_NOTE = re.compile(r"job-\d{6,}\.json")
 
 
 def note(sweep: Path, job: int, ended: Ended) -> None:
@@ -49,9 +57,23 @@ def keep_traceback(sweep: Path, job: int, error: Exception) -> Path:
 
 def read(sweep: Path, wanted: Collection[int] | None = None) -> dict[int, Ended]:
     """Number -> how that job ended, in the order of the numbers; of all jobs, or of those that are wanted."""
-    paths = {int(path.stem.removeprefix("job-")): path for path in sweep.glob("job-*.json")}
+    paths = {
+        int(path.stem.removeprefix("job-")): path for path in sweep.glob("job-*.json") if _NOTE.fullmatch(path.name)
+    }
     numbers = sorted(paths if wanted is None else paths.keys() & wanted)
-    return {number: Ended(**json.loads(paths[number].read_text(encoding="utf-8"))) for number in numbers}
+    return {number: _ended(paths[number]) for number in numbers}
+
+
+def _ended(path: Path) -> Ended:
+    """What a note says; one that cannot be read is of a job whose end nobody knows, and counts as failed."""
+    try:
+        said = read_json(path)
+        is_note = isinstance(said, dict) and {name: type(value) for name, value in said.items()} == _KINDS
+        if not is_note or not (said["identity"] == "" or is_file_name(said["identity"])):
+            raise broken(path, "it does not say how a job ended")
+        return Ended(**said)
+    except UserError as error:
+        return Ended(FAILED, path.stem, reason=str(error))
 
 
 def wait_for(ended: Ended, results_dir: Path) -> Ended:

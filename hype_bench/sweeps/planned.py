@@ -10,10 +10,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
-from hype_bench.options import UserError
+from hype_bench.options import UserError, check_file_name
 from hype_bench.runs.folder import write_atomically, writing_to
+from hype_bench.runs.reading import BrokenError, UnreadableError, broken, read_json
 from hype_bench.runs.secrets import scrub_values
 
 
@@ -70,6 +71,13 @@ class Plan:
 
 
 _COLUMNS = [column.name for column in fields(PlannedRun)]
+_KINDS = [get_origin(kind) or kind for kind in get_type_hints(PlannedRun).values()]
+_PLAN: dict[str, Any] = {
+    **dict.fromkeys(("name", "title", "scope", "command"), str),
+    "table": int | None,
+    "search": list,
+    "runs": list,
+}
 
 
 def write_plan(results_dir: str | Path, plan: Plan) -> Path:
@@ -95,18 +103,40 @@ def read_plan(results_dir: str | Path, name: str) -> Plan:
     """
     path = _path(results_dir, name)
     try:
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if stored.pop("columns", None) != _COLUMNS:
-            raise ValueError("it is of another version")
-        return Plan(**{**stored, "runs": [PlannedRun(*row) for row in stored["runs"]]})
+        return _plan_of(read_json(path))
     except FileNotFoundError:
         known = ", ".join(plans(results_dir)) or "none"
         raise UserError(
             f"experiment {name} has no plan in {results_dir} (there are: {known}); "
             f"hype-bench plan experiment={name} makes one"
         ) from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is broken ({error}); hype-bench plan experiment={name} makes it again") from error
+    except UnreadableError:
+        raise
+    except ValueError as error:
+        why = error if isinstance(error, BrokenError) else broken(path, str(error))
+        raise UserError(f"{why}; hype-bench plan experiment={name} makes it again") from error
+
+
+def _plan_of(stored: Any) -> Plan:
+    """Raises ValueError for what is no plan."""
+    if not isinstance(stored, dict) or stored.pop("columns", None) != _COLUMNS:
+        raise ValueError("it is of another version")
+    if stored.keys() != _PLAN.keys() or not all(isinstance(stored[name], kind) for name, kind in _PLAN.items()):
+        raise ValueError("it is not a plan")
+    if not all(isinstance(axis, str) for axis in stored["search"]):
+        raise ValueError("its search does not name axes")
+    return Plan(**{**stored, "runs": list(map(_run_of, stored["runs"]))})
+
+
+def _run_of(row: Any) -> PlannedRun:
+    if not isinstance(row, list) or list(map(type, row)) != _KINDS:
+        raise ValueError("one of its runs is not a run")
+    run = PlannedRun(*row)
+    if set(map(type, (*run.settings.values(), *run.configuration.values(), *run.overrides))) - {str}:
+        raise ValueError("a setting of one of its runs is not a text")
+    if run.identity:
+        check_file_name("a run", run.identity)
+    return run
 
 
 def plans(results_dir: str | Path) -> list[str]:
@@ -115,4 +145,5 @@ def plans(results_dir: str | Path) -> list[str]:
 
 
 def _path(results_dir: str | Path, name: str) -> Path:
+    check_file_name("an experiment", name)
     return Path(results_dir) / "experiments" / f"{name}.json"
