@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import socket
+import atexit
+import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from hype_bench.config import RunConfig
 from hype_bench.runs.secrets import scrub_values
 from hype_bench.runs.status import FAILED
+from hype_bench.tracking.calls import Calls
 from hype_bench.tracking.cell import cell_of
+from hype_bench.tracking.mode import Mode
+
+_PATIENCE = 30.0  # seconds for W&B's helper process to answer, whatever it is asked
+_UPLOAD = 20.0  # seconds for a server to answer it
 
 
 class Tracker(Protocol):
@@ -55,33 +60,120 @@ class WandbTracker:
             _note(self.warnings, error)
 
 
+class InThread:
+    """A tracker whose calls are made in a thread: W&B's helper process may stop answering, and no run waits for it."""
+
+    def __init__(self, tracker: Tracker, warnings: list[str]) -> None:
+        self.tracker, self.warnings = tracker, warnings
+
+    def log(self, row: dict[str, float]) -> None:
+        _calls().make(lambda: self.tracker.log(row))
+
+    def finish(self, scores: dict[str, float], status: str) -> None:
+        _calls().make(lambda: self.tracker.finish(scores, status))
+        if not _calls().wait(_PATIENCE):
+            _give_up(self.warnings)
+
+
 def start(run: RunConfig, identity: str, label: dict[str, Any], warnings: list[str]) -> Tracker:
     """Opens the tracker that the configuration names; problems become a warning in the record."""
     if run.tracker.name == "none":
         return NoTracker()
-    try:
-        session = open_run(
-            run.as_dict(), label, identity, run.results_dir, project=run.tracker.project, entity=run.tracker.entity
-        )
-        return WandbTracker(session, warnings)
-    except Exception as error:
-        _note(warnings, error)
+    if _given_up:
+        warnings.extend(_given_up)
         return NoTracker()
+    opened: list[Tracker] = []
+    where = {"project": run.tracker.project, "entity": run.tracker.entity}
+
+    def begin() -> None:
+        try:
+            session = open_run(run.as_dict(), label, identity, run.results_dir, limit=_UPLOAD, **where)
+            opened.append(WandbTracker(session, warnings))
+            _leave_in_time()
+        except Exception as error:
+            _note(warnings, error)
+
+    _calls().make(begin)
+    if not _calls().wait(_PATIENCE):
+        _give_up(warnings)
+    elif _MODE.warning and _MODE.warning not in _told:
+        _told.add(_MODE.warning)
+        warnings.append(_MODE.warning)
+    return InThread(opened[0], warnings) if opened and not _given_up else NoTracker()
+
+
+_MODE = Mode()
+_told: set[str] = set()
+_given_up: list[str] = []  # why this process has no W&B any more
+
+
+_calls = cache(Calls)  # one thread for all runs of this process
+
+
+@cache
+def _leave_in_time() -> None:
+    """What W&B does when the process ends has a limit, too: called once W&B has said what that is, this comes first."""
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if not _given_up:
+        helper = _helper()  # W&B forgets it as soon as it begins to end
+        _calls().make(_end_wandb)
+        if helper is not None and not _calls().wait(_PATIENCE):
+            helper.kill()
+            _calls().wait(_PATIENCE)
+
+
+def _give_up(warnings: list[str]) -> None:
+    """Does without W&B from here on."""
+    _given_up.append(f"W&B did not answer within {_PATIENCE:.0f} s: hype-bench publish --runs sends what it missed")
+    warnings.extend(_given_up)
+    _kill_helper()
+
+
+def _kill_helper() -> None:
+    """Ends W&B's helper process, for which the end of this one would wait; what waits for an answer gets an error."""
+    if (helper := _helper()) is not None:
+        helper.kill()
+    _calls().make(_end_wandb)
+    _calls().wait(_PATIENCE)
+
+
+def _helper() -> subprocess.Popen[bytes] | None:
+    from wandb.sdk import wandb_setup
+
+    connection = wandb_setup.singleton()._connection
+    return None if connection is None or connection._proc is None else connection._proc._process
+
+
+def _end_wandb() -> None:
+    import wandb
+
+    with suppress(Exception, SystemExit):  # it would end the process with its helper's exit code
+        wandb.teardown()
 
 
 def open_run(
-    config: dict[str, Any], label: dict[str, Any], identity: str, results_dir: str, **where: str | None
+    config: dict[str, Any],
+    label: dict[str, Any],
+    identity: str,
+    results_dir: str,
+    limit: float = 0.0,
+    **where: str | None,
 ) -> Any:
     """The W&B run of one fine-tuning, in the group of its experiment; ``cell`` and ``method`` are there to group by.
 
     Args:
         config: as ``RunConfig.as_dict`` gives it and a record keeps it.
         label: what tables call the run.
+        limit: as for :func:`open_session`.
         where: ``project`` and ``entity``.
     """
     names = {"method": label["method"], "cell": cell_of(config, label), "identity": identity}
     return open_session(
         results_dir,
+        limit=limit,
         id=identity,
         group=config["experiment"],
         job_type="fine-tune",
@@ -92,47 +184,41 @@ def open_run(
     )
 
 
-def open_session(results_dir: str | Path, config: dict[str, Any], **about: Any) -> Any:
+def open_session(results_dir: str | Path, config: dict[str, Any], limit: float = 0.0, **about: Any) -> Any:
     """A W&B run under the results folder that asks for nothing; one that is there under the same ``id`` is resumed.
 
     Args:
+        limit: seconds for what is left to send when it ends; 0: as long as that takes.
         about: further arguments of ``wandb.init``. Keys and tokens are taken out of both.
     """
     import wandb
 
-    return wandb.init(
-        resume="allow",
-        config=scrub_values(config),
-        dir=Path(results_dir),
-        mode=_mode(),
-        settings=wandb.Settings(silent=True, console="off", save_code=False, x_disable_meta=True, x_disable_stats=True),
-        **scrub_values(about),
+    settings = wandb.Settings(
+        silent=True,
+        console="off",
+        save_code=False,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        init_timeout=_UPLOAD,
+        finish_timeout=limit,
+        finish_timeout_raises=True,
     )
-
-
-@cache
-def _mode() -> Any:
-    """What ``WANDB_MODE`` says; else online if there are a key and a network. Without a key never online: W&B asks."""
-    import wandb
-
-    asked = os.environ.get("WANDB_MODE")
-    if asked and asked != "online":
-        return asked
-    if not wandb.login(prompt=False, verify=False):
-        return "offline"
-    return "online" if asked or _reachable(wandb.setup().settings.base_url) else "offline"
-
-
-def _reachable(url: str) -> bool:
-    parts = urlsplit(url)
+    about = {"resume": "allow", "config": scrub_values(config), "settings": settings, **scrub_values(about)}
+    mode = _MODE.settle()
     try:
-        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=3):
-            return True
-    except OSError:
-        return False
+        return wandb.init(dir=Path(results_dir), mode=mode, **about)
+    except Exception as error:
+        if mode != "online":
+            raise
+        _MODE.go_offline(_one_line(error))
+        return wandb.init(dir=Path(results_dir), mode="offline", **about)
 
 
 def _note(warnings: list[str], error: Exception) -> None:
-    sentence = f"W&B does not take this run ({(str(error).splitlines() or [type(error).__name__])[0][:120]})"
-    if sentence not in warnings:
+    sentence = f"W&B does not take this run ({_one_line(error)})"
+    if sentence not in warnings and not _given_up:  # what ends with the helper process needs no word of its own
         warnings.append(sentence)
+
+
+def _one_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

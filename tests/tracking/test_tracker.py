@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +16,9 @@ import pytest
 
 from hype_bench.config import RunConfig
 from hype_bench.tracking import tracker as tracking
+from hype_bench.tracking.mode import Mode, _answers
 from tests.composed import composed
+from tests.conftest import ROOT
 
 DEMO = ("model=tiny_bert", "task=demo_rte", "training.max_steps=2", "data.max_train_examples=32")
 DEMO = (*DEMO, "data.max_eval_examples=16")
@@ -101,29 +106,115 @@ def test_a_wandb_that_does_not_start_is_a_warning(monkeypatch: pytest.MonkeyPatc
     assert warnings == ["W&B does not take this run (no right to write)"]
 
 
+def test_a_wandb_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for the runs that follow: none of them waits again."""
+    answer, killed = threading.Event(), []
+    session = Session()
+    monkeypatch.setattr("wandb.init", lambda **arguments: session)
+    monkeypatch.setattr(session, "finish", lambda exit_code: answer.wait())
+    monkeypatch.setattr(tracking, "_PATIENCE", 0.1)
+    monkeypatch.setattr(tracking, "_given_up", [])
+    monkeypatch.setattr(tracking, "_kill_helper", lambda: killed.append(True))
+    warnings: list[str] = []
+    tracker = tracking.start(run_config(), "abc", LABEL, warnings)
+    tracker.finish({}, "done")
+    answer.set()
+    assert (len(warnings), killed) == (1, [True])
+    assert warnings[0].startswith("W&B did not answer within 0 s")
+    later: list[str] = []
+    assert isinstance(tracking.start(run_config(), "def", LABEL, later), tracking.NoTracker)
+    assert later == warnings
+
+
+STOPPED_HELPER = """
+import os, signal, subprocess, sys
+from hype_bench.tracking import tracker
+from tests.tracking.test_tracker import LABEL, run_config
+tracker._PATIENCE, warnings = 15.0, []
+started = tracker.start(run_config("results_dir=" + sys.argv[1]), "abc", LABEL, warnings)
+tracker._PATIENCE = 1.0
+helper = int(subprocess.run(["pgrep", "-P", str(os.getpid()), "wandb-core"], capture_output=True).stdout)
+os.kill(helper, signal.SIGSTOP)
+signal.alarm(30)
+if "finish" in sys.argv:
+    started.finish({}, "done")
+print(warnings)
+"""
+
+
+@pytest.mark.skipif(shutil.which("pgrep") is None, reason="there is no pgrep")
+@pytest.mark.parametrize("when", ["finish", "exit"])
+def test_a_stopped_helper_process_holds_nobody_up(tmp_path: Path, when: str) -> None:
+    script = [sys.executable, "-c", STOPPED_HELPER, str(tmp_path), when]
+    ended = subprocess.run(script, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout.count("did not answer") == (when == "finish")
+
+
 @pytest.mark.parametrize(
-    ("asked", "key", "reachable", "mode"),
+    ("asked", "key", "answers", "mode", "warning"),
     [
-        (None, None, True, "offline"),
-        (None, "0" * 40, False, "offline"),
-        (None, "0" * 40, True, "online"),
-        ("offline", "0" * 40, True, "offline"),
-        ("disabled", None, True, "disabled"),
-        ("online", None, True, "offline"),  # it would ask for the key
-        ("online", "0" * 40, False, "online"),  # the user insists
+        (None, None, True, "offline", ""),
+        (None, "0" * 40, False, "offline", ""),
+        (None, "0" * 40, True, "online", ""),
+        ("offline", "0" * 40, True, "offline", ""),
+        ("disabled", None, True, "disabled", ""),
+        ("online", None, True, "offline", "there is no key"),  # it would ask for the key
+        ("online", "0" * 40, False, "offline", "no server answers at https://api.wandb.ai"),
+        ("online", "0" * 40, True, "online", ""),
     ],
 )
-def test_mode(monkeypatch: pytest.MonkeyPatch, asked: str | None, key: str | None, reachable: bool, mode: str) -> None:
+def test_mode(
+    monkeypatch: pytest.MonkeyPatch, asked: str | None, key: str | None, answers: bool, mode: str, warning: str
+) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     if asked:
         monkeypatch.setenv("WANDB_MODE", asked)
     monkeypatch.setattr("wandb.login", lambda **how: key is not None and how["prompt"] is False)
     settings = SimpleNamespace(base_url="https://api.wandb.ai")  # the real setup would leave traces in this process
     monkeypatch.setattr("wandb.setup", lambda: SimpleNamespace(settings=settings))
-    monkeypatch.setattr(tracking, "_reachable", lambda url: reachable and url == settings.base_url)
-    tracking._mode.cache_clear()
-    assert tracking._mode() == mode
-    tracking._mode.cache_clear()
+    monkeypatch.setattr("hype_bench.tracking.mode._answers", lambda url: answers and url == settings.base_url)
+    found = Mode()
+    assert found.settle() == mode
+    assert warning in found.warning
+    assert bool(warning) == (asked == "online" != mode)
+
+
+def test_a_server_that_takes_no_runs_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def init(**arguments: Any) -> Session:
+        asked.append(arguments["mode"])
+        if arguments["mode"] == "online":
+            raise TimeoutError("no answer")
+        return Session()
+
+    online = Mode()
+    online.name = "online"
+    monkeypatch.setattr("wandb.init", init)
+    monkeypatch.setattr(tracking, "_MODE", online)
+    monkeypatch.setattr(tracking, "_told", set())
+    warnings: list[str] = []
+    for identity in ("abc", "def"):
+        tracking.start(run_config(), identity, LABEL, warnings).finish({}, "done")
+    assert asked == ["online", "offline", "offline"]
+    assert warnings == ["W&B is offline (no answer); wandb sync sends its runs later"]
+
+
+def test_what_answers() -> None:
+    def serve(answer: bytes) -> None:
+        with server.accept()[0] as connection:
+            connection.recv(1000)
+            connection.sendall(answer)
+
+    for answer, is_one in ((b"HTTP/1.0 404 Not Found\r\n\r\n", True), (b"", False)):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            threading.Thread(target=serve, args=[answer], daemon=True).start()
+            url = f"http://127.0.0.1:{server.getsockname()[1]}"
+            assert _answers(url) == is_one
+        assert not _answers(url)  # nobody listens any more
+    assert not _answers("no address")
 
 
 def test_an_offline_run_lies_under_the_results(warm: Any, tmp_path: Path) -> None:
