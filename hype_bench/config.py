@@ -22,7 +22,7 @@ from hype_bench.options import check_fields, choice, device_name, local, number
 _PACKAGE = Path(__file__).resolve().parent
 CONF = next(place / "conf" for place in (_PACKAGE, _PACKAGE.parent) if (place / "conf").is_dir())  # installed; checkout
 REGRESSION_METRICS = ("pearson", "spearman", "pearson_spearman")
-METRICS = ("accuracy", "f1", "accuracy_f1", "matthews", *REGRESSION_METRICS)
+METRICS = ("accuracy", "f1", "accuracy_f1", "macro_f1", "matthews", *REGRESSION_METRICS)
 
 
 @dataclass

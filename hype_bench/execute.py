@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hype_bench.complaints import told_in_one_line
 from hype_bench.config import RunConfig, UserError, resolve
-from hype_bench.runs import record
+from hype_bench.runs import predictions, record
 from hype_bench.runs.folder import BusyError, RunFolder
 from hype_bench.runs.identity import digest, identity
 from hype_bench.runs.reading import BrokenError, UnreadableError
@@ -253,10 +253,10 @@ def _run(job: _Job, display: Display, told: list[str]) -> Ended:
             outcome.seconds["prepare"] = time.perf_counter() - job.began
             with quiet():
                 fine_tune(run, job.data, job.checkpoint, job.methods, outcome, on_log, display.show_progress, save_to)
-            _write_beside(folder, outcome)
+            _write_beside(folder, outcome, job.data)
         except DivergedError as error:
             state, reason = DIVERGED, str(error)
-        result = record.result(request, outcome, job.data.dropped, state, reason)
+        result = record.result(request, outcome, job.data, state, reason)
         folder.write_json("result.json", result)
     except BaseException as error:
         tracker.finish({}, FAILED)
@@ -269,11 +269,11 @@ def _run(job: _Job, display: Display, told: list[str]) -> Ended:
     return job.ended(state, reason, found=record.in_words(result))
 
 
-def _write_beside(folder: RunFolder, outcome: Outcome) -> None:
+def _write_beside(folder: RunFolder, outcome: Outcome, data: TaskData) -> None:
     """What there is besides the record, which comes last."""
-    folder.write("predictions.csv", record.predictions(outcome))
+    folder.write("predictions.csv", predictions.scored(outcome.evaluations, data))
     if outcome.tests:
-        folder.write("test.csv", record.test_predictions(outcome))
+        folder.write("test.csv", predictions.unlabelled(outcome.tests, data))
     folder.share_model()
 
 

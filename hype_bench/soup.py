@@ -11,7 +11,7 @@ from typing import Any
 
 from hype_bench.config import DataConfig, SourceConfig, TaskConfig
 from hype_bench.options import UserError
-from hype_bench.runs import record
+from hype_bench.runs import predictions, record
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.identity import digest
 from hype_bench.runs.status import DONE, RunStatus, read_runs
@@ -125,8 +125,8 @@ def _cook(kind: str, pot: Pot, folder: RunFolder, device: str) -> str:
         outcome.evaluations[split.name] = scorer.evaluate(soup, split)
     outcome.machine = scorer.machine
     scorer.save(soup, folder.path / "model")
-    folder.write("predictions.csv", record.predictions(outcome))
-    result = record.result(request, outcome, data.dropped, DONE, "")
+    folder.write("predictions.csv", predictions.scored(outcome.evaluations, data))
+    result = record.result(request, outcome, data, DONE, "")
     folder.write_json("result.json", result)
     score = 100 * float(result["scores"][request["label"]["metric"]])
     return f"{request['label']['metric']} {score:.2f}, {len(members)} in it"

@@ -87,6 +87,12 @@ def _best_seed(result: Result, statuses: Mapping[str, RunStatus]) -> tuple[Plann
     return (run, status) if (status.path / "test.csv").is_file() else None
 
 
+def _check_rows(path: Path, split: str, part: pd.DataFrame) -> None:
+    """Raises UserError unless every row of the split has its prediction, in order: the server counts them."""
+    if "row" not in part or part["row"].tolist() != list(range(len(part))):
+        raise UserError(f"{path}: the rows of {split} are not all there, one after the other; GLUE wants every one")
+
+
 def _write(path: Path, runs: list[tuple[PlannedRun, RunStatus]]) -> str:
     written = []
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -94,6 +100,7 @@ def _write(path: Path, runs: list[tuple[PlannedRun, RunStatus]]) -> str:
             table = pd.read_csv(status.path / "test.csv")
             labels = [str(label) for label in (status.record or {})["config"]["task"]["labels"] or []]
             for split, part in table.groupby("split", sort=False):
+                _check_rows(status.path / "test.csv", str(split), part)
                 if file := FILES.get((run.task, str(split))):
                     logits = part.filter(like="logit_").to_numpy(np.float64)
                     archive.writestr(file, lines(run.task, labels, logits))

@@ -1,9 +1,7 @@
-"""What one run leaves behind: the content of ``result.json`` and of ``predictions.csv``. Imports no torch."""
+"""What one run leaves behind: the content of ``result.json``. Imports no torch."""
 
 from __future__ import annotations
 
-import csv
-import io
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -12,13 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hype_bench.tasks.metrics import positive_class
+
 if TYPE_CHECKING:
+    from hype_bench.tasks.data import TaskData
     from hype_bench.training.loop import Outcome
 
 _PACKAGES = ("hype-bench", "torch", "transformers", "datasets", "tokenizers", "numpy", "scikit-learn", "scipy")
 
 
-def result(request: dict[str, Any], outcome: Outcome, dropped: dict[str, int], status: str, reason: str) -> Any:
+def result(request: dict[str, Any], outcome: Outcome, data: TaskData, status: str, reason: str) -> Any:
     """The record of a run that is done or has diverged: what was asked for, what was found, on what machine."""
     train_seconds = outcome.seconds.get("train", 0.0)
     return {
@@ -27,6 +28,8 @@ def result(request: dict[str, Any], outcome: Outcome, dropped: dict[str, int], s
         **request,
         "ended": now(),
         "scores": _scores(outcome),
+        "classes": data.labels,
+        "positive_class": positive_class(request["label"]["metric"], data.labels),
         "predictions": "predictions.csv" if outcome.evaluations else None,
         "curve": outcome.curve,
         "updates": outcome.updates,
@@ -36,7 +39,7 @@ def result(request: dict[str, Any], outcome: Outcome, dropped: dict[str, int], s
         "peak_memory_bytes": outcome.peak_memory,
         "machine": outcome.machine,
         "facts": outcome.facts,
-        "dropped": dropped,
+        "dropped": data.dropped,
         "warnings": outcome.warnings,
         "versions": _versions(),
         "git": _git_state(),
@@ -58,31 +61,6 @@ def _scores(outcome: Outcome) -> dict[str, float]:
         prefix = f"{split}/" if number else ""
         scores |= {prefix + name: value for name, value in evaluation.scores.items()}
     return scores
-
-
-def predictions(outcome: Outcome) -> str:
-    """CSV: split, index in data order, label, prediction, one logit per output."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    width = next(iter(outcome.evaluations.values())).logits.shape[1]
-    writer.writerow(["split", "index", "label", "prediction", *(f"logit_{i}" for i in range(width))])
-    for split, evaluation in outcome.evaluations.items():
-        rows = zip(evaluation.labels.tolist(), evaluation.predictions.tolist(), evaluation.logits.tolist(), strict=True)
-        for index, (label, prediction, logits) in enumerate(rows):
-            writer.writerow([split, index, label, prediction, *(f"{value:.9g}" for value in logits)])
-    return text.getvalue()
-
-
-def test_predictions(outcome: Outcome) -> str:
-    """CSV: split, index in data order, one logit per output; the splits have no labels."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    width = next(iter(outcome.tests.values())).shape[1]
-    writer.writerow(["split", "index", *(f"logit_{i}" for i in range(width))])
-    for split, logits in outcome.tests.items():
-        for index, row in enumerate(logits.tolist()):
-            writer.writerow([split, index, *(f"{value:.9g}" for value in row)])
-    return text.getvalue()
 
 
 def now() -> str:

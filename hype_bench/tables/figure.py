@@ -25,6 +25,7 @@ _NAMES = {
     "accuracy": "accuracy (%)",
     "f1": "F1 (%)",
     "accuracy_f1": "mean of accuracy and F1 (%)",
+    "macro_f1": "macro F1 (%)",
     "matthews": "Matthews x 100",
     "pearson": "Pearson x 100",
     "spearman": "Spearman x 100",

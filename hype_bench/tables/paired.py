@@ -28,6 +28,7 @@ from hype_bench.tables.statistics import (
     tails,
     weighted_scores,
 )
+from hype_bench.tasks.metrics import TWO_CLASS_METRICS
 
 EXACT_UP_TO = 16  # seeds: 2^16 sign patterns take about a millisecond
 
@@ -189,7 +190,7 @@ def _checked(metric: str, labels: ArrayLike, a: ArrayLike, b: ArrayLike) -> tupl
     both = np.concatenate([first, second])
     if not (np.isfinite(truth).all() and np.isfinite(both).all()):
         raise ValueError("a label or a prediction is NaN or infinite")
-    if "f1" in metric and not (np.isin(truth, (0, 1)).all() and np.isin(both, (0, 1)).all()):
+    if metric in TWO_CLASS_METRICS and not (np.isin(truth, (0, 1)).all() and np.isin(both, (0, 1)).all()):
         raise ValueError("F1 is that of class 1 of the classes 0 and 1; there are others")
     return truth, both
 

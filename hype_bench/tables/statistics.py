@@ -193,11 +193,23 @@ def _accuracy(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     return _total(counts, predictions == labels) / _sizes(counts)
 
 
-def _f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+def _f1(labels: Floats, predictions: Floats, counts: Floats, kind: float = 1.0) -> Floats:
     """2 TP / (2 TP + FP + FN) of class 1; 0 if there is neither a label nor a prediction of it."""
-    hits = _total(counts, (predictions == 1) & (labels == 1))
-    claims = _total(counts, predictions == 1) + _total(counts, labels[None] == 1)
+    hits, claims = _total(counts, (predictions == kind) & (labels == kind)), _claims(labels, predictions, counts, kind)
     return np.divide(2 * hits, claims, out=np.zeros_like(claims), where=claims > 0)
+
+
+def _claims(labels: Floats, predictions: Floats, counts: Floats, kind: float) -> Floats:
+    """[draws, seeds]: labels and predictions of a class."""
+    return _total(counts, predictions == kind) + _total(counts, labels[None] == kind)
+
+
+def _macro_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """The mean of the classes' F1 over those that a draw has among its labels or predictions."""
+    kinds = np.union1d(labels, predictions)
+    total = np.sum([_f1(labels, predictions, counts, kind) for kind in kinds], axis=0)
+    present: Floats = np.sum([_claims(labels, predictions, counts, kind) > 0 for kind in kinds], axis=0)
+    return np.asarray(total / present)
 
 
 def _matthews(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
@@ -249,6 +261,7 @@ WEIGHTED: dict[str, tuple[Callable[[Floats, Floats, Floats], Floats], ...]] = {
     "accuracy": (_accuracy,),
     "f1": (_f1,),
     "accuracy_f1": (_accuracy, _f1),
+    "macro_f1": (_macro_f1,),
     "matthews": (_matthews,),
     "pearson": (_pearson,),
     "spearman": (_spearman,),

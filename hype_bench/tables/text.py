@@ -18,6 +18,7 @@ _METRIC_NAMES = {
     AVERAGE: "",
     "f1": "F1",
     "accuracy_f1": "accuracy/F1",
+    "macro_f1": "macro F1",
     "matthews": "Matthews",
     "pearson": "Pearson",
     "spearman": "Spearman",

@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hype_bench.config import TaskConfig, UserError
+from hype_bench.tasks.metrics import TWO_CLASS_METRICS
 
 UNLABELLED = "-1"  # the hub's mark for a hidden label
-_TWO_CLASS_METRICS = ("f1", "accuracy_f1")
 _WHOLE = re.compile(r"([+-]?\d+)\.0*")
 _LIST = re.compile(r"\s*\[.*,.*\]\s*", re.DOTALL)
 
@@ -81,7 +81,7 @@ def coding(task: TaskConfig, train: Iterable[str], everywhere: Iterable[str]) ->
         raise UserError(f"task {task.name}: a classification needs two labels or more, and {instead}")
     if task.labels is None:
         _no_second_writing(task, everywhere)
-    if task.metric in _TWO_CLASS_METRICS and len(names) != 2:
+    if task.metric in TWO_CLASS_METRICS and len(names) != 2:
         raise UserError(
             f"task {task.name}: metric {task.metric} is for two classes, and there are {len(names)}; "
             "macro_f1 is for any number"

@@ -7,12 +7,13 @@ units (fractions and correlations, not percent). A correlation with a constant i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Scores = dict[str, float]
+TWO_CLASS_METRICS = ("f1", "accuracy_f1")  # F1 is that of the second class
 
 
 def accuracy(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> Scores:
@@ -29,6 +30,14 @@ def accuracy_and_f1(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -
     scores["f1"] = float(f1_score(labels, predictions, pos_label=1, average="binary", zero_division=0.0))
     scores["accuracy_f1"] = (scores["accuracy"] + scores["f1"]) / 2
     return scores
+
+
+def macro_f1(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> Scores:
+    """The mean of every class's F1, whatever its size; a class without a label or a prediction has no part in it."""
+    from sklearn.metrics import f1_score
+
+    value = f1_score(labels, predictions, average="macro", zero_division=0.0)
+    return {"macro_f1": float(value), **accuracy(labels, predictions)}
 
 
 def matthews(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> Scores:
@@ -59,11 +68,17 @@ _BY_METRIC: dict[str, Callable[..., Scores]] = {
     "accuracy": accuracy,
     "f1": accuracy_and_f1,
     "accuracy_f1": accuracy_and_f1,
+    "macro_f1": macro_f1,
     "matthews": matthews,
     "pearson": correlations,
     "spearman": correlations,
     "pearson_spearman": correlations,
 }
+
+
+def positive_class(metric: str, labels: Sequence[str]) -> str | None:
+    """The name of the class whose F1 a metric takes, if it takes that of one."""
+    return labels[1] if metric in TWO_CLASS_METRICS else None
 
 
 def score(metric: str, labels: ArrayLike, predictions: ArrayLike) -> Scores:

@@ -184,7 +184,7 @@ def answers(metric, examples, rng):
             [labels + rng.normal(size=examples), rng.normal(size=examples).round(), np.ones(examples)]
         )
     else:
-        classes = 3 if metric in ("accuracy", "matthews") else 2
+        classes = 3 if metric in ("accuracy", "macro_f1", "matthews") else 2
         labels, predictions = rng.integers(0, classes, examples), rng.integers(0, classes, (3, examples))
         predictions[2] = 1
     predictions[2, 0] += -1

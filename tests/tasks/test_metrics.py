@@ -165,3 +165,19 @@ def test_evaluate_metric_gives_the_same_scores_offline(metric, published, tmp_pa
     for prediction, label in zip(predictions, labels, strict=True):  # evaluate's other way, batch by batch
         task_metric.add(prediction=prediction, reference=label)
     assert task_metric.compute() == score(metric, labels, predictions)
+
+
+def naive_macro_f1(labels, predictions):
+    kinds = set(labels.tolist()) | set(predictions.tolist())
+    return sum(naive_f1(labels == kind, predictions == kind) for kind in kinds) / len(kinds)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 7])
+def test_macro_f1_equals_naive_loops_over_any_number_of_classes(classes):
+    rng = np.random.default_rng(classes)
+    for size in (1, 5, 200):
+        labels, predictions = rng.integers(0, classes, size), rng.integers(0, classes, size)
+        scores = score("macro_f1", labels, predictions)
+        assert scores["macro_f1"] == pytest.approx(naive_macro_f1(labels, predictions), **TIGHT)
+        assert scores["accuracy"] == pytest.approx(naive_accuracy(labels, predictions), **TIGHT)
+    assert score("macro_f1", [0, 0, 1, 2], [0, 0, 0, 0])["macro_f1"] == pytest.approx(2 / 3 / 3)
