@@ -162,8 +162,18 @@ class MethodTrainer(Trainer):
             yield self._as_floats(self._prepare_inputs(inputs))
 
     def _as_floats(self, inputs: Batch) -> Batch:
-        """A regression's labels as floats, by which the objective knows it."""
-        return {**inputs, "labels": inputs["labels"].float()} if self.model.config.num_labels == 1 else inputs
+        """One label an example, a regression's as floats, by which the objective knows it.
+
+        Raises:
+            UserError: several labels an example, of which a model's configuration may say nothing.
+        """
+        labels = inputs["labels"]
+        labels = labels.squeeze(-1) if labels.dim() == 2 else labels  # (batch, 1), as the models themselves take it
+        if labels.dim() > 1:
+            raise UserError(
+                "MethodTrainer has cross-entropy or mean squared error of one label an example, not several"
+            )
+        return {**inputs, "labels": labels.float() if self.model.config.num_labels == 1 else labels}
 
     def _precision(self) -> str:
         if self.args.bf16 or self.args.fp16:

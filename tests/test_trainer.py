@@ -152,6 +152,28 @@ def test_a_model_for_several_labels_is_refused(tmp_path: Path) -> None:
         MethodTrainer(model, arguments, DataCollatorWithPadding(tokenizer), methods=[HyPe()])
 
 
+def test_several_labels_an_example_are_refused_whatever_the_model_says(tmp_path: Path) -> None:
+    peer = trainer(config(), [HyPe()], tmp_path)
+    before = anatomy(peer.model)
+    peer.train_dataset = [row | {"labels": [0.0, 1.0]} for row in peer.train_dataset]
+    with pytest.raises(UserError, match="one label an example"):
+        peer.train()
+    assert anatomy(peer.model) == before
+
+
+@pytest.mark.parametrize("task", ["demo_rte", "demo_stsb"])
+def test_a_label_may_stand_in_a_list_of_its_own(task: str, tmp_path: Path) -> None:
+    found = []
+    for wrapped in (False, True):
+        peer = trainer(config(task), [HyPe()], tmp_path)
+        peer.train_dataset = [
+            row | {"labels": [row["labels"]] if wrapped else row["labels"]} for row in peer.train_dataset
+        ]
+        peer.train()
+        found.append(peer.losses)
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("name", ["hype_n", "lora", "mixout", "r4f"])
 def test_a_checkpoint_on_the_way_loads_or_is_refused_and_none_is_resumed(name: str, tmp_path: Path) -> None:
     peer = trainer(config(), list(methods_of(name).values()), tmp_path)
