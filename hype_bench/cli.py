@@ -118,7 +118,7 @@ def plan(
     if only_shows(overrides):
         from hype_bench.main import main as start
 
-        sys.argv = ["hype-bench plan", "--multirun", *overrides]
+        sys.argv = ["hype-bench plan", *(word for word in overrides if word not in ("-m", "--multirun"))]
         start()
         return
     try:

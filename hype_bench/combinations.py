@@ -19,6 +19,11 @@ def check_columns(texts: Sequence[str], label: str) -> None:
         raise UserError(f"task.text_columns names {label!r}, the column of the labels: that is the answer")
 
 
+def check_files(has_source: bool, train_file: str | None) -> None:
+    if not has_source and train_file is None:
+        raise UserError("task.train_file must be given, as in task.train_file=train.csv")
+
+
 def check_splits(task: str, scored: Sequence[str], predicted: Sequence[str], predict: bool) -> None:
     if not scored:
         raise UserError("task.evaluation_splits must name at least one split")

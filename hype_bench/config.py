@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from hype_bench.combinations import check_columns, check_pieces, check_splits
+from hype_bench.combinations import check_columns, check_files, check_pieces, check_splits
 from hype_bench.options import UserError as UserError
 from hype_bench.options import check_fields, choice, device_name, local, number
 
@@ -238,6 +238,7 @@ def resolve(composed: DictConfig) -> RunConfig:
         check_fields(f"{name}.", getattr(config, name))
     task, training = config.task, fill_training(config)
     check_columns(task.text_columns, task.label_column)
+    check_files(task.source is not None or task.generated, task.train_file)
     check_splits(task.name, task.evaluation_splits, task.test_splits, config.data.predict_test)
     check_pieces(training.gradient_accumulation_steps, training.batch_size)
     if not config.method:

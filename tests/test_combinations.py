@@ -10,6 +10,7 @@ from tests.composed import composed
 TOGETHER = {
     ("task.text_columns=[sentence1,label]",): "task.text_columns names 'label', the column of the labels",
     ("task.text_columns=[sentence1,sentence1]",): "task.text_columns names 'sentence1' twice",
+    ("task=custom", "task.text_columns=[a]"): "task.train_file must be given, as in",
     ("task.text_columns=[]",): r"must name one or two columns, not \[\]",
     ("task.evaluation_splits=[]",): "must name at least one split",
     ("task=demo_rte", "data.predict_test=true"): "task demo_rte names no split to predict in task.test_splits",

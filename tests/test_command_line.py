@@ -89,8 +89,8 @@ def test_methods_as_a_name_a_list_and_a_sweep(warm: Any, tmp_path: Path) -> None
     assert "3 runs: 2 done now, 1 done before" in ended.stdout
     rows = [line.split()[0] for line in ended.stdout.splitlines() if re.search(r"\(1\)", line)]
     assert rows == ["vanilla", "no_dropout", "hype_n"]  # the controls first
-    assert warm(*DEMO, "method=[hype_n,vanilla]").returncode == 0
-    assert {record["label"]["method"] for record in records(tmp_path / "results")} >= {"hype_n+vanilla"}
+    assert warm(*DEMO, "method=[hype_n,r_drop]").returncode == 0
+    assert {record["label"]["method"] for record in records(tmp_path / "results")} >= {"hype_n+r_drop"}
 
 
 def test_a_glob_is_a_sweep(warm: Any) -> None:

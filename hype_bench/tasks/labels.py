@@ -31,7 +31,7 @@ class Coding:
         unknown = sorted(set(labels) - self.classes.keys())
         if unknown:
             alike = next((f"; {unknown[0]!r} is not {name!r}" for name in _alike(unknown[0], self.classes)), "")
-            raise UserError(f"{where}: unknown label {unknown[0]!r}; known are {', '.join(self.names)}{alike}")
+            raise UserError(f"{where}: unknown label {unknown[0]!r}; known are {_listed(self.names)}{alike}")
         return np.asarray([self.classes[label] for label in labels], dtype=np.int64)
 
 
@@ -145,6 +145,10 @@ def _no_second_writing(task: TaskConfig, labels: Iterable[str]) -> None:
                 f"task {task.name}: labels {other!r} and {label!r} differ in blanks, case or Unicode form alone: "
                 "write them alike, or name both with task.labels"
             )
+
+
+def _listed(names: list[str], most: int = 20) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _alike(label: str, known: Iterable[str]) -> Iterable[str]:

@@ -11,26 +11,24 @@ from hype_bench.options import UserError
 
 
 def check_quotes(path: Path, frame: pd.DataFrame, label_column: str) -> None:
-    """A text may well have several lines. One whose lines end as the rows of this file do, with one of its labels in
-    the label's place, has swallowed them.
+    """A text may well have several lines. One of which a line is a row of this file, or the end or the beginning of
+    one, with one of its labels in the label's place, has swallowed rows.
 
     Raises:
         UserError: a field that holds rows.
     """
     if label_column not in frame.columns:
         return
-    behind = len(frame.columns) - list(frame.columns).index(label_column)  # places from the end of a row
+    width, label = len(frame.columns), list(frame.columns).index(label_column)
     labels = set(frame[label_column].dropna())
     for place, column in enumerate(frame.columns):
         cells = frame[column].dropna()
         for row, cell in cells[cells.str.contains("\n", regex=False)].items():
-            *lines, _ = cell.splitlines() or [""]
-            tails = [next(csv.reader([line]), []) for line in lines]
-            widths = [len(frame.columns) - place, *(len(frame.columns) for _ in lines[1:])]
-            if any(
-                len(tail) == width >= behind and tail[-behind] in labels
-                for tail, width in zip(tails, widths, strict=True)
-            ):
+            first, *middle, last = (next(csv.reader([line]), []) for line in cell.split("\n"))
+            ends_row = len(first) == width - place and label > place and first[label - place] in labels
+            is_row = any(len(line) == width and line[label] in labels for line in middle)
+            begins_row = len(last) == place + 1 and label < place and last[label] in labels
+            if ends_row or is_row or begins_row:
                 raise UserError(
                     f"{path}: column {column!r} of row {row} holds rows of the file: a quote at its start is not "
                     'closed (within a quoted field a quote is written "")'

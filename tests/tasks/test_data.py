@@ -519,6 +519,11 @@ BAD_FILES = {
         TABLE + b'a,"open,yes\nc,5",no\ne,f,yes\n',
         "FILE: column 'hypothesis' of row 0 holds rows of the file: a quote at its start is not closed",
     ),
+    "a quote that swallows the beginning of a row": (
+        "data.csv",
+        b'label,hypothesis,premise\nyes,a,"open\nno,b,5"\nno,c,d\n',
+        "FILE: column 'premise' of row 0 holds rows of the file: a quote at its start is not closed",
+    ),
     "a quote that swallows rows": (
         "data.csv",
         TABLE + b'"open,b,yes\nc,d,no\n8"" by 5",f,yes\ng,h,no\n',
@@ -551,6 +556,12 @@ BAD_TABLES = {
         pairs(["a", "b"]),
         {"labels": ["a", "c"]},
         "task custom, split train: unknown label 'b'; known are a, c",
+    ),
+    "a label of many": (
+        pairs(["c150", "c3"]),
+        {"labels": [f"c{number}" for number in range(150)]},
+        "task custom, split train: unknown label 'c150'; known are "
+        f"{', '.join(f'c{number}' for number in range(20))} and 130 more",
     ),
     "unknown number": (
         pairs([0, 2]),
