@@ -35,13 +35,16 @@ class EngineLauncher(Launcher):
 
 
 class OurPresets(SearchPathPlugin):
-    """Once all plugins are there, and before Hydra composes: the schema that comes with joblib's would be merged into
-    ``conf/hydra/launcher/joblib.yaml``, which has the same name and other keys. Other applications keep it."""
+    """Once all plugins are there, and before Hydra composes: ``hydra/launcher`` names ours alone, which check before
+    they start. joblib's own would be merged into ``conf/hydra/launcher/joblib.yaml``, submitit's and Ray's fail in
+    words of their own. Other applications keep them."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         ours = sys.modules.get("hype_bench.config")  # not imported: another application need not pay for it
         if ours and any((entry.path or "").endswith(str(ours.CONF)) for entry in search_path.get_path()):
-            ConfigStore.instance().repo["hydra"]["launcher"].pop("joblib.yaml", None)
+            launchers = ConfigStore.instance().repo["hydra"]["launcher"]
+            for name in launchers.keys() - {"basic.yaml"}:
+                del launchers[name]
 
 
 def _plain(value: Any) -> Any:

@@ -172,8 +172,8 @@ def publish(
     experiment: Annotated[str, typer.Argument(help="An experiment that has a plan, such as table1.")],
     results_dir: ResultsDir = Path("results"),
     rule: Annotated[Rule, typer.Option(help="What a search reports.")] = Rule.paper,  # type: ignore[attr-defined]
-    project: Annotated[str, typer.Option(help="Of W&B, where its runs are.")] = "hype_bench",
-    entity: Annotated[str | None, typer.Option(help="Of W&B: a user or a team.")] = None,
+    project: Annotated[str, typer.Option(help="Of W&B, where its runs are.", envvar="WANDB_PROJECT")] = "hype_bench",
+    entity: Annotated[str | None, typer.Option(help="Of W&B: a user or a team.", envvar="WANDB_ENTITY")] = None,
     runs: Annotated[bool, typer.Option("--runs", help="Also the runs that W&B has not seen.")] = False,
 ) -> None:
     """Send an experiment's table and workspace to W&B.

@@ -32,8 +32,8 @@ class TrainingConfig:
 
     learning_rate: float | None = number(above=0, most=1)
     batch_size: int | None = number(least=1)
-    epochs: float | None = number(above=0)
-    max_steps: int | None = number(least=1)
+    epochs: float | None = number(above=0, most=10_000)  # more is a slip of the pen, and never ends
+    max_steps: int | None = number(least=1, most=10_000_000)
     warmup_ratio: float | None = number(least=0, most=1)
     warmup_steps: int | None = number(least=0)
     weight_decay: float | None = number(least=0, most=1)
@@ -127,7 +127,7 @@ class RecipeConfig:
 class TrackerConfig:
     name: str = choice(MISSING, "wandb", "none")
     project: str = "hype_bench"
-    entity: str | None = None
+    entity: str | None = None  # of both, conf/tracker/wandb.yaml asks W&B's own variables first
 
 
 @dataclass

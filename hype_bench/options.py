@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import field, fields
@@ -55,16 +56,22 @@ def check_fields(prefix: str, part: Any) -> None:
         limits = f.metadata.get("limits")
         for single in value if isinstance(value, (list, tuple)) else [value]:
             if limits and single is not None and not within(single, limits):
-                raise UserError(f"{prefix}{f.name} must be {in_words(limits)}, not {single}")
+                wanted = in_words(limits) if _is_finite(single) else "a finite number"
+                raise UserError(f"{prefix}{f.name} must be {wanted}, not {single}")
 
 
 def within(number: float, limits: Mapping[str, float]) -> bool:
     return (
-        number > limits.get("above", float("-inf"))
+        _is_finite(number)
+        and number > limits.get("above", float("-inf"))
         and number < limits.get("below", float("inf"))
         and (number >= limits["least"] if "least" in limits else True)
         and (number <= limits["most"] if "most" in limits else True)
     )
+
+
+def _is_finite(number: float) -> bool:
+    return isinstance(number, int) or math.isfinite(number)  # a whole number may be too long for a float
 
 
 def in_words(limits: Mapping[str, float]) -> str:

@@ -62,7 +62,11 @@ MISTAKES = {  # what is typed behind DEMO -> what the line must say
     "OWN task.train_file=a[1],b.csv": "as 'task.train_file=\"a[1],b.csv\"'",
     # out of range
     "training.learning_rate=-1": "training.learning_rate must be above 0 and at most 1, not -1.0",
-    "training.learning_rate=nan": "must be above 0 and at most 1, not nan",
+    "training.learning_rate=nan": "training.learning_rate must be a finite number, not nan",
+    "training.epochs=1e300": "training.epochs must be above 0 and at most 10000, not 1e+300",
+    "training.epochs=inf": "training.epochs must be a finite number, not inf",
+    f"training.max_steps={10**400}": "training.max_steps must be at least 1 and at most 10000000, not 1000",
+    "method=freelb method.freelb.steps=1000000": "method.freelb.steps must be at least 1 and at most 1000",
     "training.batch_size=0": "training.batch_size must be at least 1, not 0",
     "training.dropout=1": "training.dropout must be at least 0 and below 1, not 1.0",
     "training.adam_betas=[0.9,1.0]": "training.adam_betas must be at least 0 and below 1, not 1.0",

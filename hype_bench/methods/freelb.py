@@ -87,7 +87,7 @@ class FreeLB(Method):
         helps="The paper reports gains on GLUE, ARC and CommonsenseQA with RoBERTa and ALBERT.",
     )
     neutral: ClassVar[Mapping[str, Any]] = {"steps": 1, "init_magnitude": 0.0}
-    steps: int = number(3, least=1)
+    steps: int = number(3, least=1, most=1_000)
     learning_rate: float = number(0.1, least=0)
     init_magnitude: float = number(0.0, least=0)
     max_norm: float = number(0.0, least=0)

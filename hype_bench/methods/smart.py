@@ -123,7 +123,7 @@ class SMART(Method):
     neutral: ClassVar[Mapping[str, Any]] = {"weight": 0.0}
     weight: float = number(1.0, least=0)
     radius: float = number(1e-5, least=0)
-    steps: int = number(1, least=1)
+    steps: int = number(1, least=1, most=1_000)
     step_size: float = number(1e-3, above=0)
     init_std: float = number(1e-5, above=0)
     variant: str = choice("paper", "paper", "official")

@@ -298,6 +298,7 @@ def test_a_machine_without_a_gpu(warm: Any, tmp_path: Path) -> None:
         ("hydra/launcher=joblib hydra.launcher.n_jobs=0", "n_jobs must be a whole number of at least 1, not 0"),
         ("hydra/launcher=local hydra.launcher.jobs_at_once=many", "jobs_at_once must be a whole number"),
         ("hydra/launcher=slrm", "there is no hydra/launcher 'slrm'; did you mean slurm?"),
+        ("hydra/launcher=submitit_slurm", "there is no hydra/launcher 'submitit_slurm'"),  # which Hydra would know
     ],
 )
 def test_options_that_cannot_be(words: str, told: str, warm: Any, tmp_path: Path) -> None:
