@@ -119,7 +119,8 @@ def _read(task: TaskConfig, data: DataConfig) -> dict[str, pd.DataFrame]:
 def _with_columns(task: TaskConfig, split: str, frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     for column in columns:
         if column not in frame.columns:
-            there = ", ".join(frame.columns) or "none"
+            clean = (name if name.isprintable() and name == name.strip() else repr(name) for name in frame.columns)
+            there = ", ".join(clean) or "none"
             raise UserError(f"task {task.name}, split {split}: no column {column!r}; there are {there}")
     return frame
 

@@ -17,7 +17,7 @@ from hype_bench.tasks.metrics import TWO_CLASS_METRICS
 
 UNLABELLED = "-1"  # the hub's mark for a hidden label
 _WHOLE = re.compile(r"([+-]?\d+)\.0*")
-_LIST = re.compile(r"\s*\[.*,.*\]\s*", re.DOTALL)
+_LIST = re.compile(r"\s*\[(.*,.*|\s*(['\"]).*\2\s*)\]\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Coding:
     def apply(self, where: str, labels: list[str]) -> NDArray[np.int64]:
         unknown = sorted(set(labels) - self.classes.keys())
         if unknown:
-            alike = next((f"; {unknown[0]!r} is not {name!r}" for name in _alike(unknown[0], self.classes)), "")
+            alike = next((f"; {unknown[0]!r} is not {name!r}" for name in _alike(unknown[0], self.names)), "")
             raise UserError(f"{where}: unknown label {unknown[0]!r}; known are {_listed(self.names)}{alike}")
         return np.asarray([self.classes[label] for label in labels], dtype=np.int64)
 
@@ -142,8 +142,8 @@ def _no_second_writing(task: TaskConfig, labels: Iterable[str]) -> None:
         other = seen.setdefault(_folded(label), label)
         if other != label:
             raise UserError(
-                f"task {task.name}: labels {other!r} and {label!r} differ in blanks, case or Unicode form alone: "
-                "write them alike, or name both with task.labels"
+                f"task {task.name}: labels {other!r} and {label!r} look like one in two writings: write them alike, "
+                "or name both with task.labels"
             )
 
 
@@ -156,7 +156,13 @@ def _alike(label: str, known: Iterable[str]) -> Iterable[str]:
 
 
 def _folded(label: str) -> str:
-    return "".join(unicodedata.normalize("NFKC", label).casefold().split())
+    """Without blanks, case, invisible characters and Unicode's several forms of one letter; a number as its value."""
+    visible = (sign for sign in unicodedata.normalize("NFKC", label) if unicodedata.category(sign) != "Cf")
+    text = "".join("".join(visible).casefold().split())
+    try:
+        return repr(float({"true": "1", "false": "0"}.get(text, text)))
+    except ValueError:
+        return text
 
 
 def _by_size(label: str) -> tuple[float, str]:

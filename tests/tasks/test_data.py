@@ -298,6 +298,14 @@ def test_names_are_compared_as_labels_are(tmp_path, ending):
     assert load_custom(tmp_path, pairs([0, 1]), ending, labels=["True", "False"]).train.labels.tolist() == [1, 0]
 
 
+@pytest.mark.parametrize(
+    "two", [("1", "01"), ("1.5", "1.50"), ("true", 1), ("e\u0301", "é"), ("no", "no\u200b")], ids=ascii
+)
+def test_one_label_in_two_writings_is_told(tmp_path, two):
+    with pytest.raises(UserError, match="look like one in two writings"):
+        load_custom(tmp_path, pairs([*two, "other"]), ".jsonl")
+
+
 def test_labels_that_differ_in_case_may_be_named(tmp_path):
     assert load_custom(tmp_path, pairs(["A", "a", "b"]), labels=["a", "b", "A"]).train.labels.tolist() == [2, 0, 1]
 
@@ -574,19 +582,29 @@ BAD_TABLES = {
     "labels that differ in a blank": (
         pairs(["yes", "no", "yes "]),
         {},
-        "task custom: labels 'yes' and 'yes ' differ in blanks, case or Unicode form alone: "
-        "write them alike, or name both with task.labels",
+        "task custom: labels 'yes' and 'yes ' look like one in two writings: write them alike, "
+        "or name both with task.labels",
     ),
     "labels that differ in case": (
         pairs(["Yes", "no", "yes"]),
         {},
-        "task custom: labels 'Yes' and 'yes' differ in blanks, case or Unicode form alone: "
-        "write them alike, or name both with task.labels",
+        "task custom: labels 'Yes' and 'yes' look like one in two writings: write them alike, "
+        "or name both with task.labels",
     ),
     "a label in another writing than its name": (
         pairs(["yes", "no "]),
         {"labels": ["yes", "no"]},
         "task custom, split train: unknown label 'no '; known are yes, no; 'no ' is not 'no'",
+    ),
+    "a column with a blank in its name": (
+        pairs(["a", "b"]).rename(columns={"label": " label"}),
+        {},
+        "task custom, split train: no column 'label'; there are premise, hypothesis, ' label'",
+    ),
+    "labels in another case than all names": (
+        pairs(["Yes", "No"]),
+        {"labels": ["yes", "no"]},
+        "task custom, split train: unknown label 'No'; known are yes, no; 'No' is not 'no'",
     ),
     "several labels a row": (
         pairs([["a", "b"], ["a"]]),
