@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from hype_bench.options import UserError
 from hype_bench.runs.folder import BusyError, RunFolder
-from hype_bench.runs.status import FAILED, INTERRUPTED, RunStatus, read_runs
+from hype_bench.runs.status import FAILED, INTERRUPTED, UNREADABLE, RunStatus, read_runs
 
 # Modules are found where this package is, and not in the folder of the run, which a foreign file may name.
 _IMPORTS = f"import sys; sys.path[0] = {str(Path(__file__).resolve().parents[1])!r}"
@@ -18,8 +17,7 @@ _COMMAND = f"{_IMPORTS}; from hype_bench.again import main; main(*sys.argv[1:])"
 
 def retry(results_dir: Path) -> int:
     """Runs every failed or interrupted run again, one process each; returns how many still fail."""
-    failures = 0
-    runs = list(_incomplete(results_dir))
+    runs, failures = _incomplete(results_dir)
     if not runs:
         print("nothing failed and nothing was interrupted")
     for run in runs:
@@ -53,8 +51,7 @@ def remove_incomplete(results_dir: Path, really: bool) -> int:
     Returns:
         How many could not be removed.
     """
-    runs = list(_incomplete(results_dir))
-    failures = 0
+    runs, failures = _incomplete(results_dir)
     for run in runs:
         kept = _kept(run, really)
         failures += kept is not None
@@ -86,5 +83,10 @@ def _kept(run: RunStatus, really: bool) -> str | None:
         return str(error)
 
 
-def _incomplete(results_dir: Path) -> Iterator[RunStatus]:
-    return (run for run in read_runs(results_dir) if run.state in (FAILED, INTERRUPTED))
+def _incomplete(results_dir: Path) -> tuple[list[RunStatus], int]:
+    """What failed or was interrupted; and of how many runs nobody can say now, each named in a line."""
+    runs = list(read_runs(results_dir))
+    unreadable = [run for run in runs if run.state == UNREADABLE]
+    for run in unreadable:
+        print(run.problem, flush=True)
+    return [run for run in runs if run.state in (FAILED, INTERRUPTED)], len(unreadable)

@@ -124,9 +124,11 @@ def plan(
     try:
         planned, results_dir = plan_of(to_plan(overrides))
         write_plan(results_dir, planned)
-        print(scrub(plan_text(planned, {run.identity: run for run in read_runs(results_dir)})))
+        runs = {run.identity: run for run in read_runs(results_dir)}
+        print(scrub(plan_text(planned, runs)))
     except COMPLAINTS as error:
         raise UserError(one_line(error)) from error
+    _tell_problems(runs.values(), [], all_are_placed=True)
 
 
 @app.command()

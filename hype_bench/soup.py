@@ -96,12 +96,8 @@ def _cook(kind: str, pot: Pot, folder: RunFolder, device: str) -> str:
     from hype_bench.training.loop import Outcome
     from hype_bench.training.scoring import Scorer
 
-    request = {
-        "label": pot.label(kind),
-        "parts": pot.parts(kind),
-        "config": pot.first["config"],
-        "started": record.now(),
-    }
+    about = {"label": pot.label(kind), "parts": pot.parts(kind), "config": pot.first["config"]}
+    request = {**about, "started": record.now()}
     folder.begin(request)
     data = _data(pot)
     paths = {member.identity: member.path / "model" for member in pot.members}
@@ -125,6 +121,7 @@ def _cook(kind: str, pot: Pot, folder: RunFolder, device: str) -> str:
         outcome.evaluations[split.name] = scorer.evaluate(soup, split)
     outcome.machine = scorer.machine
     scorer.save(soup, folder.path / "model")
+    folder.share_model()
     folder.write("predictions.csv", predictions.scored(outcome.evaluations, data))
     result = record.result(request, outcome, data, DONE, "")
     folder.write_json("result.json", result)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
+import typer
 
-from hype_bench import again
+from hype_bench import again, cli
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.status import RunStatus, read_runs
 from tests.runs.records import record_of, request_of
@@ -85,3 +88,27 @@ def test_records_that_are_good_or_broken_and_what_others_put_there_stay(interrup
     assert again.remove_incomplete(tmp_path, really=True) == 2
     assert {name for name in names(runs) if (runs / name).is_file() and not name.endswith("/lock")} == set(stay)
     assert not (runs / "abc" / "run.json").exists()
+
+
+def test_what_cannot_be_read_now_is_told_and_left_alone(
+    interrupted: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupted.write_json("result.json", record_of())
+    before, opened = names(tmp_path), os.open
+
+    def refuse(path: str | Path, *rest: int, **more: int) -> int:
+        if str(path).endswith("result.json"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return opened(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert again.remove_incomplete(tmp_path, really=True) == 1
+    assert again.retry(tmp_path) == 1
+    shown = capsys.readouterr().out
+    assert shown.count(f"{interrupted.path / 'result.json'} cannot be read (Input/output error)") == 2
+    for ask in (cli.status, lambda results: cli.table(None, results)):
+        with pytest.raises(typer.Exit) as end:
+            ask(tmp_path)
+        assert end.value.exit_code == 1
+        assert "cannot be read (Input/output error)" in "".join(capsys.readouterr())
+    assert names(tmp_path) == before

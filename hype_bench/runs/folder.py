@@ -31,9 +31,10 @@ from hype_bench.runs.reading import BrokenError, broken, read_json, read_text
 from hype_bench.runs.secrets import scrub_values
 
 _PATIENCE = 1.0  # seconds: someone who only asks whether a run is busy holds its lock for an instant
-_OURS = ("run.json", "failure.txt", "predictions.csv", "test.csv", "result.json")  # the files of one attempt
+_OURS = ("run.json", "failure.txt", "predictions.csv", "test.csv", "result.json")  # the files of a run
 _SET_ASIDE = re.compile(r"result\.broken(-\d+)?\.json")
 _SCRATCH = re.compile(rf"\.({'|'.join(map(re.escape, _OURS))})\.\w{{8}}")  # of a process that was killed as it wrote
+_ATTEMPT = re.compile(rf"{'|'.join(map(re.escape, _OURS[:-1]))}|model|{_SCRATCH.pattern}")  # all but the record
 _MODEL = re.compile(  # what ``save_pretrained`` writes
     r"(generation_|tokenizer_)?config\.json|tokenizer\.json|special_tokens_map\.json|added_tokens\.json"
     r"|model.*\.safetensors(\.index\.json)?|vocab\.\w+|merges\.txt|.+\.model|chat_template\.jinja"
@@ -145,7 +146,7 @@ class RunFolder:
                 kept = _free_name(self.path / "result.broken.json")
                 (self.path / "result.json").replace(kept)
                 told = f"{error}; it is kept as {kept.name}, and the run is done again"
-            self._remove_attempt()
+            self._remove_attempt(was_finished=told is not None)
         self.write_json("run.json", request)
         return told
 
@@ -166,13 +167,20 @@ class RunFolder:
                 self.path.rmdir()
         return left
 
-    def _remove_attempt(self) -> None:
-        """Removes the files of an attempt, all but a record. Links are removed, what they lead to is not."""
-        for entry in list(os.scandir(self.path)):
-            is_file = entry.is_symlink() or not entry.is_dir()
-            if is_file and entry.name != "result.json" and (entry.name in _OURS or _SCRATCH.fullmatch(entry.name)):
-                Path(entry.path).unlink()
-        _remove_model(self.path / "model")
+    def _remove_attempt(self, was_finished: bool = False) -> None:
+        """Removes the files of an attempt, all but a record; of one that was finished, links and half a file alone.
+
+        Links are removed, what they lead to is not: nothing is ever written through one.
+        """
+        model = self.path / "model"
+        inside = [] if model.is_symlink() else [file for file in model.glob("*") if _MODEL.fullmatch(file.name)]
+        files = [file for file in self.path.iterdir() if _ATTEMPT.fullmatch(file.name)]
+        for file in [*files, *inside]:
+            is_half = file.is_symlink() or _SCRATCH.fullmatch(file.name)
+            if is_half or not (was_finished or file == model or file.is_dir()):
+                file.unlink()
+        if model.is_dir() and not any(model.iterdir()):
+            model.rmdir()
 
     def share_model(self) -> None:
         """Lets whoever may read the run read its weights too: safetensors keeps them to the owner."""
@@ -228,18 +236,6 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
-
-
-def _remove_model(path: Path) -> None:
-    """Removes saved weights, and the folder if nothing else is in it. Links are removed, what they lead to is not."""
-    if path.is_symlink():
-        path.unlink()
-    elif path.is_dir():
-        for file in list(path.iterdir()):
-            if file.is_symlink() or (_MODEL.fullmatch(file.name) and not file.is_dir()):
-                file.unlink()
-        if not any(path.iterdir()):
-            path.rmdir()
 
 
 def _free_name(path: Path) -> Path:

@@ -51,7 +51,7 @@ def in_words(record: dict[str, Any]) -> str:
     metric = record["label"]["metric"]
     if metric not in record["scores"]:
         return ""
-    return f"{metric} {100 * float(record['scores'][metric]):.2f} in {sum(record['seconds'].values()):.0f} s"
+    return f"{metric} {100 * float(record['scores'][metric]):.2f} in {sum(record.get('seconds', {}).values()):.0f} s"
 
 
 def _scores(outcome: Outcome) -> dict[str, float]:

@@ -196,6 +196,15 @@ def test_beginning_again_removes_what_a_killed_attempt_left_and_nothing_else(fol
     assert [path.name for path in model.iterdir()] == ["mine.md"]
 
 
+def test_the_weights_of_a_run_whose_record_is_broken_stay(folder: RunFolder) -> None:
+    (folder.path / "model").mkdir()
+    for name in ("predictions.csv", "model/model.safetensors", "result.json", ".run.json.ab12cd34"):
+        (folder.path / name).write_text(name)
+    assert folder.begin(REQUEST)
+    found = {str(path.relative_to(folder.path)) for path in folder.path.rglob("*")}
+    assert found == {"predictions.csv", "model", "model/model.safetensors", "result.broken.json", "run.json"}
+
+
 def test_links_are_neither_written_through_nor_followed_when_removing(folder: RunFolder, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -207,7 +216,7 @@ def test_links_are_neither_written_through_nor_followed_when_removing(folder: Ru
     folder.write_json("result.json", RECORD)
     assert not (folder.path / "model").exists()
     (folder.path / "model").mkdir()
-    (folder.path / "model" / "any.bin").symlink_to(elsewhere / "weights")
+    (folder.path / "model" / "model.safetensors").symlink_to(elsewhere / "weights")
     folder.remove()
     RunFolder.of(tmp_path, "link").path.symlink_to(elsewhere)
     with pytest.raises(UserError, match="is a symbolic link"), RunFolder.of(tmp_path, "link").lock():
