@@ -17,10 +17,10 @@ from hype_bench.complaints import complain
 from hype_bench.options import UserError
 from hype_bench.report import report, tabulate
 from hype_bench.runs.secrets import scrub
-from hype_bench.runs.status import DIVERGED, DONE, RUNNING, read_named
+from hype_bench.runs.status import DIVERGED, DONE, read_named
 from hype_bench.sweeps.arguments import values
 from hype_bench.sweeps.display import display
-from hype_bench.sweeps.outcomes import NOT_BEGUN, Ended, read, wait_for
+from hype_bench.sweeps.outcomes import NOT_BEGUN, Ended, read_all, unwritten, wait_for_others
 from hype_bench.tables.table import build_tables
 from hype_bench.tables.text import to_text
 
@@ -56,19 +56,23 @@ class SweepCallback(Callback):
         """
         try:
             experiment = config.experiment.name if config.experiment.grids else None
-            failures = _report(list(read(Path(config.hydra.sweep.dir)).values()), Path(config.results_dir), experiment)
+            sweep = Path(config.hydra.sweep.dir)
+            ended = read_all(sweep, display.jobs + display.before)
+            failures = _report(ended, Path(config.results_dir), experiment)
+            unnoted = unwritten(sweep)
+            if unnoted:
+                how_many = f"{len(unnoted)} jobs" if len(unnoted) > 1 else "a job"
+                print(scrub(f"warning: how {how_many} ended is not noted: {next(iter(unnoted.values()))}"))
         except Exception as error:  # Hydra would turn it into a warning, and the sweep would end with 0
             print(scrub(f"error: the table of this sweep cannot be made: {error!r}"), file=sys.stderr)
             raise SystemExit(1) from error
-        if failures:
+        if failures or unnoted:
             raise SystemExit(1)
 
 
 def _report(ended: list[Ended], results: Path, experiment: str | None) -> int:
     """Prints what a sweep has to show, once the runs that others are at have ended; returns how many failed."""
-    if any(job.state == RUNNING for job in ended):
-        display.say("waiting for runs that another sweep is at")
-    ended = [wait_for(job, results) if job.state == RUNNING else job for job in ended]
+    ended = wait_for_others(ended, results, display.say)
     display.stop()
     print()
     if experiment:

@@ -101,7 +101,7 @@ class Engine(ABC):
     def _note_lost(self, number: int, title: str, error: Exception) -> None:
         """For a job whose worker ended before it could note anything: it may have run out of memory."""
         if not is_noted(self.sweep, number):
-            trace = os.path.relpath(keep_traceback(self.sweep, number, error))
+            trace = keep_traceback(self.sweep, number, error)
             reason = f"its worker ended: {_in_one_line(error)} (see {trace})"
             note(self.sweep, number, Ended(FAILED, title, reason=reason))
 

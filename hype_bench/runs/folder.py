@@ -12,13 +12,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import re
 import secrets
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,22 @@ _TRACEBACK = 2**20  # bytes
 
 class BusyError(RuntimeError):
     """Another process is at this run right now."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that is at a run."""
+
+    pid: int
+    host: str
+
+    def is_stopped(self) -> bool:
+        """Whether it is suspended, as by Ctrl+Z, as far as that can be seen from here."""
+        try:
+            told = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
+        except OSError:
+            return False
+        return self.host == socket.gethostname() and told.rpartition(")")[2].split()[0] in "tT"
 
 
 @dataclass(frozen=True)
@@ -91,7 +108,7 @@ class RunFolder:
         """Whether there is a file of a run here: a folder without one is somebody else's."""
         return any(os.path.lexists(self.path / name) for name in ("lock", *_OURS))
 
-    @contextmanager
+    @contextlib.contextmanager
     def lock(self, patience: float = _PATIENCE) -> Iterator[None]:
         """Holds the run; the end of the process, however it comes, releases it.
 
@@ -111,10 +128,21 @@ class RunFolder:
                 lock.acquire(timeout=patience, poll_interval=0.02)
             except Timeout:
                 raise BusyError(str(self.path)) from None
+        if patience:  # who only asks whether it is busy leaves the note as it is
+            with contextlib.suppress(OSError):
+                (self.path / "lock").write_text(f"{os.getpid()} {socket.gethostname()}\n", encoding="utf-8")
         try:
             yield
         finally:
             lock.release()
+
+    def holder(self) -> Holder | None:
+        """Who is at it, if it is busy and he said so; who was last, if it is not."""
+        try:
+            pid, host = read_text(self.path / "lock", 1000).split()
+            return Holder(int(pid), host)
+        except (OSError, ValueError):
+            return None
 
     def is_busy(self) -> bool:
         """Whether a process is at it; asking holds the lock for an instant, which ``lock`` waits out."""
@@ -205,7 +233,7 @@ class RunFolder:
             write_atomically(self.path / name, text)
 
 
-@contextmanager
+@contextlib.contextmanager
 def writing_to(path: Path) -> Iterator[None]:
     """Says in one sentence that a results folder is full or cannot be written to.
 

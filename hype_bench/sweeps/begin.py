@@ -28,5 +28,5 @@ def begin(plan: Plan, results_dir: str | Path, sweep: Path) -> list[PlannedRun]:
         note(sweep, number, ended)
     rows = f", {len(plan.runs)} in rows of its table" if len(plan.runs) != len(to_do) + len(before) else ""
     display.say(f"{plan.name}: {len(to_do) + len(before)} runs{rows}; {len(before)} done before, {len(to_do)} to do")
-    display.start_sweep(len(to_do))
+    display.start_sweep(len(to_do), len(before))
     return to_do

@@ -28,11 +28,12 @@ class Display:
             )
         self.sweep: Any = None
         self.run: Any = None
-        self.jobs = self.ended = 0
+        self.jobs = self.before = self.ended = 0
         self.warned: set[str] = set()
 
-    def start_sweep(self, jobs: int) -> None:
-        self.jobs, self.ended = jobs, 0
+    def start_sweep(self, jobs: int, before: int = 0) -> None:
+        """``before``: how many more belong to the sweep and are done."""
+        self.jobs, self.before, self.ended = jobs, before, 0
         if self.progress:
             self.progress.start()
             if self.sweep is not None:  # counted before, and now known better
