@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from hype_bench.options import UserError
+from hype_bench.output import say
 from hype_bench.runs.folder import BusyError, RunFolder
 from hype_bench.runs.status import FAILED, INTERRUPTED, UNREADABLE, RunStatus, read_runs
 
@@ -19,11 +20,11 @@ def retry(results_dir: Path) -> int:
     """Runs every failed or interrupted run again, one process each; returns how many still fail."""
     runs, failures = _incomplete(results_dir)
     if not runs:
-        print("nothing failed and nothing was interrupted")
+        say("nothing failed and nothing was interrupted")
     for run in runs:
         began_in = Path((run.request or {}).get("working_directory", "."))
         if not began_in.is_dir():
-            print(f"{run.title}: the folder that it began in is not there: {began_in}")
+            say(f"{run.title}: the folder that it began in is not there: {began_in}")
             failures += 1
             continue
         command = [sys.executable, "-c", _COMMAND, str(run.path.absolute()), str(results_dir.absolute())]
@@ -56,11 +57,11 @@ def remove_incomplete(results_dir: Path, really: bool) -> int:
         kept = _kept(run, really)
         failures += kept is not None
         done = "removed" if really else "would remove"
-        print(f"{done} {run.path} ({run.state}: {run.title})" if kept is None else f"kept {run.path}: {kept}")
+        say(f"{done} {run.path} ({run.state}: {run.title})" if kept is None else f"kept {run.path}: {kept}")
     if not runs:
-        print("every run has its record, or is running")
+        say("every run has its record, or is running")
     elif not really:
-        print("--incomplete removes them")
+        say("--incomplete removes them")
     return failures
 
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hype_bench.complaints import complain
 from hype_bench.options import UserError
+from hype_bench.output import say, show
 from hype_bench.report import report, tabulate
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, read_named
@@ -64,7 +65,7 @@ class SweepCallback(Callback):
                 how_many = f"{len(unnoted)} jobs" if len(unnoted) > 1 else "a job"
                 print(scrub(f"warning: how {how_many} ended is not noted: {next(iter(unnoted.values()))}"))
         except Exception as error:  # Hydra would turn it into a warning, and the sweep would end with 0
-            print(scrub(f"error: the table of this sweep cannot be made: {error!r}"), file=sys.stderr)
+            say(scrub(f"error: the table of this sweep cannot be made: {error!r}"), to=sys.stderr)
             raise SystemExit(1) from error
         if failures or unnoted:
             raise SystemExit(1)
@@ -74,12 +75,12 @@ def _report(ended: list[Ended], results: Path, experiment: str | None) -> int:
     """Prints what a sweep has to show, once the runs that others are at have ended; returns how many failed."""
     ended = wait_for_others(ended, results, display.say)
     display.stop()
-    print()
+    say("")
     if experiment:
-        print(report(tabulate(results, experiment, "paper"), "text").text)
+        show(report(tabulate(results, experiment, "paper"), "text").text)
     else:
         names = dict.fromkeys(job.identity for job in ended if job.identity)
-        print(to_text(build_tables(read_named(results, names))))
+        show(to_text(build_tables(read_named(results, names))))
     failures = [job for job in ended if job.state not in (DONE, DIVERGED, NOT_BEGUN)]
     left = sum(job.state == NOT_BEGUN for job in ended)
     skipped = sum(job.skipped for job in ended)
@@ -89,11 +90,11 @@ def _report(ended: list[Ended], results: Path, experiment: str | None) -> int:
         counts += f", {left} not begun"
     if diverged := sum(job.state == DIVERGED for job in ended):
         counts += f" ({diverged} diverged)"
-    print(f"{len(ended)} {'run' if len(ended) == 1 else 'runs'}: {counts}")
+    say(f"{len(ended)} {'run' if len(ended) == 1 else 'runs'}: {counts}")
     by_reason: dict[str, list[str]] = {}
     for job in failures:
         by_reason.setdefault(job.reason, []).append(job.title)
     for reason, titles in by_reason.items():
         more = f" (and {len(titles) - 1} more)" if len(titles) > 1 else ""
-        print(scrub(f"  failed: {titles[0]}{more}: {reason}"))
+        say(scrub(f"  failed: {titles[0]}{more}: {reason}"))
     return len(failures)

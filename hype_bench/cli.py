@@ -14,6 +14,7 @@ import typer
 
 from hype_bench import __version__
 from hype_bench.options import UserError
+from hype_bench.output import say, show, speak_any_encoding
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DONE, FAILED, STATES, UNREADABLE, RunStatus, read_runs
 from hype_bench.tables.selection import RULES
@@ -30,7 +31,7 @@ ResultsDir = Annotated[Path, typer.Option(help="The folder that the runs were wr
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"hype-bench {__version__}")
+        say(f"hype-bench {__version__}")
         raise typer.Exit
 
 
@@ -59,14 +60,14 @@ def status(results_dir: ResultsDir = Path("results")) -> None:
     runs = list(read_runs(_existing(results_dir)))
     counts = Counter(run.state for run in runs)
     total = f"{results_dir}: {len(runs)} {'run' if len(runs) == 1 else 'runs'}"
-    print(", ".join([total, *(f"{counts[state]} {state}" for state in STATES if counts[state])]))
+    say(", ".join([total, *(f"{counts[state]} {state}" for state in STATES if counts[state])]))
     for line in _done(runs):
-        print(f"  {DONE:<11}  {line}")
+        say(f"  {DONE:<11}  {line}")
     for run in sorted(runs, key=lambda run: (STATES.index(run.state), run.title)):
         if run.state != DONE:
-            print(f"  {run.state:<11}  {run.title}" + (f": {run.reason}" if run.reason else ""))
+            say(f"  {run.state:<11}  {run.title}" + (f": {run.reason}" if run.reason else ""))
             if run.state == FAILED:
-                print(f"{'':15}traceback: {run.path / 'failure.txt'}")
+                say(f"{'':15}traceback: {run.path / 'failure.txt'}")
     if any(run.state == UNREADABLE for run in runs):
         raise typer.Exit(1)
 
@@ -82,7 +83,7 @@ def table(
     ] = None,
     intervals: Annotated[bool, typer.Option("--intervals", help="Also 95 % intervals of the means.")] = False,
 ) -> None:
-    """Mean ± std over seeds, of an experiment or of what is there."""
+    """Mean and std over seeds, of an experiment or of what is there."""
     gc.disable()  # as above
     _existing(results_dir)
     complaints: list[str] = []
@@ -90,14 +91,14 @@ def table(
         if compare or intervals:
             raise UserError("--compare and --intervals need an experiment, as in hype-bench table table1 --intervals")
         runs = list(read_runs(results_dir))
-        print(FORMATS[format.value](build_tables(runs)))
+        show(FORMATS[format.value](build_tables(runs)))
     else:
         from hype_bench.report import report, tabulate
 
         made = tabulate(results_dir, experiment, rule.value)
         runs, written = list(made.statuses.values()), report(made, format.value, compare, intervals)
         complaints = written.complaints
-        print(written.text)
+        show(written.text)
     _tell_problems(runs, complaints, all_are_placed=experiment is not None)
 
 
@@ -125,7 +126,7 @@ def plan(
         planned, results_dir = plan_of(to_plan(overrides))
         write_plan(results_dir, planned)
         runs = {run.identity: run for run in read_runs(results_dir)}
-        print(scrub(plan_text(planned, runs)))
+        show(scrub(plan_text(planned, runs)))
     except COMPLAINTS as error:
         raise UserError(one_line(error)) from error
     _tell_problems(runs.values(), [], all_are_placed=True)
@@ -166,7 +167,7 @@ def submit(
     from hype_bench.submission import submit as write_files
 
     for line in write_files(_existing(results_dir), experiment, rule.value, out):
-        print(line)
+        say(line)
 
 
 @app.command()
@@ -185,7 +186,7 @@ def publish(
     from hype_bench.publish import publish as send
 
     for line in send(_existing(results_dir), experiment, rule.value, project, entity, runs):
-        print(line)
+        say(line)
 
 
 @app.command()
@@ -209,7 +210,7 @@ def methods() -> None:
     from hype_bench.methods.registry import cards  # seconds: torch comes with it
 
     for name, card in cards().items():
-        print(f"{name:<20}{card.summary}")
+        say(f"{name:<20}{card.summary}")
 
 
 def _done(runs: list[RunStatus]) -> list[str]:
@@ -239,9 +240,9 @@ def _tell_problems(runs: Iterable[RunStatus], complaints: list[str], all_are_pla
     """
     problems = [run for run in runs if run.problem]
     for run in problems:
-        print(f"warning: {run.problem}", file=sys.stderr)
+        say(f"warning: {run.problem}", to=sys.stderr)
     for complaint in complaints:
-        print(f"error: {scrub(complaint)}", file=sys.stderr)
+        say(f"error: {scrub(complaint)}", to=sys.stderr)
     if complaints or any(run.state == UNREADABLE or not (all_are_placed or run.request) for run in problems):
         raise typer.Exit(1)
 
@@ -253,10 +254,11 @@ def _existing(results_dir: Path) -> Path:
 
 
 def main() -> None:
+    speak_any_encoding()
     try:
         app()
     except (UserError, OSError) as error:
-        print(f"error: {scrub(str(error))}", file=sys.stderr)
+        say(f"error: {scrub(str(error))}", to=sys.stderr)
         raise SystemExit(2 if isinstance(error, UserError) else 1) from error
 
 

@@ -18,6 +18,7 @@ from hype_bench.complaints import COMPLAINTS, complain, one_line, told_in_one_li
 from hype_bench.config import CONF as CONF
 from hype_bench.config import UserError
 from hype_bench.execute import execute
+from hype_bench.output import show, speak_any_encoding
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, FAILED
 from hype_bench.sweeps.arguments import arrange
@@ -32,6 +33,7 @@ def main() -> None:
     Exits with 0 if every run is done or diverged, 1 if one failed or is another process's, 2 if none was begun: a
     mistake on the command line, in the data or in the results folder.
     """
+    speak_any_encoding()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed over many lines
     with complaining():
         sys.argv[1:] = arrange(with_own_conf(sys.argv[1:]))
@@ -71,7 +73,7 @@ def run_alone(composed: DictConfig) -> None:
         complain(str(error), 2)
     except Exception:
         display.stop()
-        print(scrub(traceback.format_exc()), file=sys.stderr)
+        show(scrub(traceback.format_exc()), to=sys.stderr)
         raise SystemExit(1) from None
     if ended.state not in (DONE, DIVERGED):
         complain(f"{ended.title}: {ended.reason}", 1)
@@ -80,6 +82,7 @@ def run_alone(composed: DictConfig) -> None:
 
 def job_of_sweep(composed: DictConfig, display: Display) -> None:
     """One job; whatever happens is noted, and the other jobs go on."""
+    speak_any_encoding()  # an engine begins jobs in processes of its own
     job = HydraConfig.get()
     folder, number = Path(job.sweep.dir), int(job.job.num)
     title = " ".join(job.overrides.task) or "default"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from hype_bench import output
 from hype_bench.options import UserError
 from hype_bench.runs.status import RunStatus, read_named
 from hype_bench.sweeps.planned import Plan, read_plan
@@ -106,8 +105,4 @@ def _caption(made: Tabulated) -> str:
 
 
 def _lines(compared: Sheet) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([compared.heading, *compared.headers])
-    writer.writerows(compared.plain())
-    return text.getvalue().rstrip("\n")
+    return output.to_csv([[compared.heading, *compared.headers], *compared.plain()]).rstrip("\n")

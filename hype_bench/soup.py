@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hype_bench import output
 from hype_bench.config import DataConfig, SourceConfig, TaskConfig
 from hype_bench.options import UserError
 from hype_bench.runs import predictions, record
@@ -66,7 +67,7 @@ def _is_soup(result: Mapping[str, Any]) -> bool:
     return any(name.startswith("soup_") for name, _ in result["parts"]["methods"])
 
 
-def make(kind: str, results_dir: Path, device: str = "auto", say: Callable[[str], None] = print) -> int:
+def make(kind: str, results_dir: Path, device: str = "auto", say: Callable[[str], None] = output.say) -> int:
     """Makes the soups that are not there yet; returns how many there are now.
 
     Raises:

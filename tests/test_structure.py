@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "hype_bench"
 # A folder may import itself and what stands before it; the modules beside the folders tie them together.
 ORDER = (
     "options",
+    "output",
     "combinations",
     "config",
     "tasks",

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hype_bench.output import inert, say
 from hype_bench.runs.secrets import scrub
 
 
@@ -18,7 +19,7 @@ class Display:
         self.progress: Progress | None = None
         if console.is_terminal:
             self.progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[note]}"),
@@ -43,7 +44,7 @@ class Display:
     def start_run(self, title: str) -> None:
         if self.progress:
             self.progress.start()
-            self.run = self.progress.add_task(title, total=None, note="")
+            self.run = self.progress.add_task(inert(title), total=None, note="")
 
     def update(self, row: dict[str, float], total: int) -> None:
         if self.progress and self.run is not None and "loss" in row:
@@ -70,9 +71,9 @@ class Display:
 
     def say(self, line: str) -> None:
         if self.progress and self.progress.live.is_started:
-            self.progress.console.print(scrub(line), markup=False, highlight=False, soft_wrap=True)
+            self.progress.console.print(inert(scrub(line)), markup=False, highlight=False, soft_wrap=True)
         else:
-            print(scrub(line), flush=True)
+            say(scrub(line))
 
     def warn(self, sentence: str) -> None:
         """Says a warning once, however many runs of the sweep have it."""

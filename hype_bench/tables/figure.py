@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from hype_bench.output import inert
 from hype_bench.tables.lines import Line
 
 _HERE, _PAPER, _FAINT = "#1f5fa8", "#c2571a", "#8a8a8a"
@@ -53,7 +54,7 @@ def figure(lines: Sequence[Line], title: str, paper: str = "paper") -> Figure:
             _panel(axes, [line for line in lines if line.task == tasks[number]], rows)
         else:
             axes.set_axis_off()
-    found.suptitle(title, fontsize=12)
+    found.suptitle(_words(title), fontsize=12)
     found.legend(handles=_legend(lines, paper), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return found
 
@@ -66,16 +67,16 @@ def _panel(axes: Axes, lines: Sequence[Line], rows: Sequence[str]) -> None:
         place = rows.index(line.row)
         if line.mean is None:
             why, across = line.missing or "no score", axes.get_yaxis_transform()
-            axes.text(0.02, place - beside, f"X  {why}", transform=across, bbox=_BEHIND, **_REASON)
+            axes.text(0.02, place - beside, f"X  {_words(why)}", transform=across, bbox=_BEHIND, **_REASON)
         else:
             if line.row == _BASELINE:
                 axes.axvline(line.mean, color=_FAINT, zorder=1, **_BASELINE_LINE)
             _mark(axes, line.mean, line.std, place - beside, _HERE, hollow=False)
         if line.paper_mean is not None:
             _mark(axes, line.paper_mean, line.paper_std, place + beside, _PAPER, hollow=True)
-    axes.set_title(lines[0].task, fontsize=10)
+    axes.set_title(_words(lines[0].task), fontsize=10)
     axes.set_xlabel(_NAMES.get(lines[0].metric, lines[0].metric), fontsize=9)
-    axes.set_yticks(range(len(rows)), rows)
+    axes.set_yticks(range(len(rows)), list(map(_words, rows)))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.margins(x=0.12)
     axes.tick_params(labelsize=9)
@@ -84,6 +85,11 @@ def _panel(axes: Axes, lines: Sequence[Line], rows: Sequence[str]) -> None:
         axes.set_xticks([])
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
+
+
+def _words(text: str) -> str:
+    """A dollar sign would begin mathematics, which a name is not."""
+    return inert(text).replace("$", r"\$")
 
 
 def _mark(axes: Axes, mean: float, std: float | None, place: float, color: str, hollow: bool) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 
+from hype_bench import output
 from hype_bench.paper.published import Published
 from hype_bench.paper.published import table as published_table
 from hype_bench.sweeps.planned import Plan
@@ -56,11 +55,7 @@ def lines_of(plan: Plan, tables: Iterable[Table], found: Mapping[Place, Result])
 
 
 def to_csv(lines: Sequence[Line]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(Line)])
-    writer.writerows(astuple(line) for line in lines)
-    return text.getvalue()
+    return output.to_csv([[field.name for field in fields(Line)], *map(astuple, lines)])
 
 
 def _line(block: str, row: Row, column: str, cell: Cell, result: Result | None, printed: list[Published]) -> Line:

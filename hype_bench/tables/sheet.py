@@ -5,8 +5,11 @@ from __future__ import annotations
 import html
 import math
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import wraps
+
+from hype_bench.output import inert
 
 Pieces = tuple[str, str, str]  # a cell: mean, spread, count; aligned one by one
 
@@ -55,6 +58,34 @@ def difference(mean: float, low: float, high: float) -> Pieces:
     return f"{100 * mean:+.2f}", "", interval
 
 
+_Writer = Callable[[Sequence[Sheet], str], str]
+
+
+def _of_inert_words(write: _Writer) -> _Writer:
+    """What every format is made of: names come from files and command lines, and none may act in a page or terminal."""
+
+    @wraps(write)
+    def written(sheets: Sequence[Sheet], caption: str) -> str:
+        return write([_inert(sheet) for sheet in sheets], inert(caption))
+
+    return written
+
+
+def _inert(sheet: Sheet) -> Sheet:
+    return replace(
+        sheet,
+        title=inert(sheet.title),
+        columns=[(inert(name), inert(unit)) for name, unit in sheet.columns],
+        rows=[
+            (inert(title), [(inert(mean), inert(spread), inert(count)) for mean, spread, count in cells])
+            for title, cells in sheet.rows
+        ],
+        notes=[inert(note) for note in sheet.notes],
+        kind=inert(sheet.kind),
+    )
+
+
+@_of_inert_words
 def to_text(sheets: Sequence[Sheet], caption: str) -> str:
     """Columns are aligned at the decimal point, at the ± and at the bracket."""
     blocks = []
@@ -70,21 +101,23 @@ def to_text(sheets: Sequence[Sheet], caption: str) -> str:
     return "\n\n".join(filter(None, [*blocks, wrapped(caption)])) if blocks else NOTHING
 
 
+@_of_inert_words
 def to_markdown(sheets: Sequence[Sheet], caption: str) -> str:
     blocks = []
     for sheet in sheets:
         grid = [
-            [word.replace("|", "\\|") for word in line] for line in ([sheet.corner, *sheet.headers], *sheet.aligned())
+            [_md(word).replace("|", "\\|") for word in line]
+            for line in ([sheet.corner, *sheet.headers], *sheet.aligned())
         ]
         widths = [max(3, *map(len, column)) for column in zip(*grid, strict=True)]
         lines = [f"| {' | '.join(w.ljust(width) for w, width in zip(line, widths, strict=True))} |" for line in grid]
         lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
-        blocks.append(
-            "\n".join([f"**{sheet.heading}**", "", *lines, "", *(f"- {note}" for note in sheet.notes)]).rstrip()
-        )
-    return "\n\n".join([*blocks, *([f"*{caption}*"] if caption else [])]) if blocks else NOTHING
+        notes = [f"- {_md(note)}" for note in sheet.notes]
+        blocks.append("\n".join([f"**{_md(sheet.heading)}**", "", *lines, "", *notes]).rstrip())
+    return "\n\n".join([*blocks, *([f"*{_md(caption)}*"] if caption else [])]) if blocks else NOTHING
 
 
+@_of_inert_words
 def to_latex(sheets: Sequence[Sheet], caption: str) -> str:
     """A ``tabular`` per sheet with its notes below; needs the package booktabs."""
     blocks = []
@@ -98,6 +131,7 @@ def to_latex(sheets: Sequence[Sheet], caption: str) -> str:
     return "\n\n".join(blocks) if blocks else f"% {NOTHING}"
 
 
+@_of_inert_words
 def to_html(sheets: Sequence[Sheet], caption: str) -> str:
     """A page of its own: no script, no style sheet from elsewhere."""
     blocks = []
@@ -109,6 +143,11 @@ def to_html(sheets: Sequence[Sheet], caption: str) -> str:
         blocks.append(f"<h2>{title}</h2>\n<table>\n<tr>{head}</tr>\n{body}\n</table>\n<ul>{notes}</ul>")
     blocks.append(f"<p><em>{html.escape(caption, quote=False)}</em></p>" if blocks else f"<p>{NOTHING}</p>")
     return "\n".join([_PAGE, *blocks, "</html>"])
+
+
+def _md(text: str) -> str:
+    """No tag of HTML and no link or picture."""
+    return html.escape(text, quote=False).replace("](", "]\\(")
 
 
 def _html_line(words: Sequence[str]) -> str:
@@ -165,4 +204,5 @@ def _tex(text: str) -> str:
 
 
 def _tex_line(words: list[str]) -> str:
-    return " & ".join(map(_tex, words)) + r" \\"
+    line = " & ".join(map(_tex, words)) + r" \\"
+    return f"{{}}{line}" if line.startswith("[") else line  # or the \\\\ of the line before takes it for its option

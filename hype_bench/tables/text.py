@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Sequence
 
+from hype_bench import output
 from hype_bench.tables import sheet
 from hype_bench.tables.cells import Cell
 from hype_bench.tables.sheet import Pieces, Sheet
@@ -66,9 +65,7 @@ def to_csv(tables: Sequence[Table], caption: str = CAPTION, intervals: bool = Fa
     ``seeds`` and ``scores`` are in the same order. No std below two seeds, no mean below one: the field is empty.
     ``intervals``: also the ends of Student's 95 % interval of the mean.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_CSV_HEADER, *(("low", "high") if intervals else ()), "notes"])
+    lines: list[list[object]] = [[*_CSV_HEADER, *(("low", "high") if intervals else ()), "notes"]]
     for table in tables:
         for row, cells in table.rows.items():
             for column in table.columns:
@@ -77,7 +74,7 @@ def to_csv(tables: Sequence[Table], caption: str = CAPTION, intervals: bool = Fa
                     task = column.partition("/")[0]
                     notes = "; ".join(note.text for note in table.notes if task in note.tasks)
                     ends = ([repr(end) for end in _ends(cell)] or ["", ""]) if intervals else []
-                    writer.writerow(
+                    lines.append(
                         [
                             table.model,
                             column,
@@ -88,7 +85,7 @@ def to_csv(tables: Sequence[Table], caption: str = CAPTION, intervals: bool = Fa
                             notes,
                         ]
                     )
-    return text.getvalue().rstrip("\n")
+    return output.to_csv(lines).rstrip("\n")
 
 
 FORMATS: dict[str, Callable[..., str]] = {

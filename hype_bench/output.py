@@ -1,0 +1,63 @@
+"""Text on its way out, to a terminal, a table or a spreadsheet: whatever names and files hold, it cannot act there."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+# Control characters, line separators, marks that turn the direction of writing, and halves of characters.
+_ACTS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_FORMULA = ("=", "+", "-", "@")  # how a spreadsheet's formula begins
+_NUMBERS = re.compile(r"(?:[-+.,\s\[\]()±;\d]|(?<=\d)e(?=[-+\d]))*|[-+]?(?:nan|inf)")
+_IN_ASCII = {"±": "+-", "…": "...", "→": "->"}
+_ERRORS = "hype_bench"  # the name of our way with what an encoding lacks
+
+
+def inert(text: str) -> str:
+    """The text on one line, with what a terminal would obey written as its escape: ``\\x1b[31m``."""
+    return _ACTS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def say(*lines: str, to: TextIO | None = None) -> None:
+    """Prints lines, on standard output unless told otherwise; none of them can become two."""
+    print("\n".join(map(inert, lines)), file=to or sys.stdout, flush=True)
+
+
+def show(text: str, to: TextIO | None = None) -> None:
+    """Prints a text of several lines."""
+    say(*text.split("\n"), to=to)
+
+
+def speak_any_encoding() -> None:
+    """Standard output and error write what their encoding lacks in other words (``+-``) instead of failing."""
+    codecs.register_error(_ERRORS, _in_other_words)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ERRORS)
+
+
+def to_csv(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as CSV. A text that a spreadsheet would run as a formula begins with an apostrophe; numbers stay numbers."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([_csv_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _csv_cell(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = inert(value)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _NUMBERS.fullmatch(text) else text
+
+
+def _in_other_words(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    words = (_IN_ASCII.get(letter) or letter.encode("ascii", "backslashreplace").decode() for letter in lacking)
+    return "".join(words), error.end
