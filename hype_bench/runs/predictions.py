@@ -11,41 +11,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from hype_bench.tasks.data import Split, TaskData
+    from hype_bench.tasks.data import TaskData
     from hype_bench.training.evaluation import Evaluation
 
 
 def scored(evaluations: Mapping[str, Evaluation], data: TaskData) -> str:
     """CSV of the scored splits.
 
-    Columns: split; index in the data as they were scored; row at the source, from 0, before any was dropped or left out
-    of a subset; label and prediction, for classes by number and by name; one logit per output.
+    Columns: split; index in the data as they were scored; label and prediction, for classes by number; one logit per
+    output; row at the source, from 0, before any was dropped or left out of a subset; for classes, the names of label
+    and prediction.
     """
     names = ["label_name", "prediction_name"] if data.labels else []
-    rows: list[list[Any]] = []
+    first: list[list[Any]] = []
+    last: list[list[Any]] = []
     for split in data.evaluation:
         found = evaluations[split.name]
         both = zip(found.labels.tolist(), found.predictions.tolist(), strict=True)
-        for place, answer in zip(_places(split), both, strict=True):
-            rows.append([*place, *answer, *(data.labels[number] for number in answer if data.labels)])
+        for index, (row, answer) in enumerate(zip(split.rows.tolist(), both, strict=True)):
+            first.append([split.name, index, *answer])
+            last.append([row, *(data.labels[number] for number in answer if data.labels)])
     logits = np.concatenate([evaluations[split.name].logits for split in data.evaluation])
-    return _csv(["split", "index", "row", "label", "prediction", *names], rows, logits)
+    return _csv(["split", "index", "label", "prediction"], first, logits, ["row", *names], last)
 
 
 def unlabelled(tests: Mapping[str, NDArray[np.float32]], data: TaskData) -> str:
     """CSV of the splits without labels; columns as in :func:`scored`, without labels and predictions."""
-    rows = [list(place) for split in data.test for place in _places(split)]
-    return _csv(["split", "index", "row"], rows, np.concatenate([tests[split.name] for split in data.test]))
+    first = [[split.name, index] for split in data.test for index in range(len(split))]
+    last = [[row] for split in data.test for row in split.rows.tolist()]
+    return _csv(["split", "index"], first, np.concatenate([tests[split.name] for split in data.test]), ["row"], last)
 
 
-def _places(split: Split) -> Iterable[tuple[str, int, int]]:
-    return ((split.name, index, row) for index, row in enumerate(split.rows.tolist()))
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], logits: NDArray[np.float32]) -> str:
+def _csv(
+    columns: Sequence[str],
+    first: Iterable[Sequence[Any]],
+    logits: NDArray[np.float32],
+    behind: Sequence[str],
+    last: Iterable[Sequence[Any]],
+) -> str:
+    """The logits of all examples between what stands before and behind them."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, *(f"logit_{output}" for output in range(logits.shape[1]))])
-    for row, outputs in zip(rows, logits.tolist(), strict=True):
-        writer.writerow([*row, *(f"{value:.9g}" for value in outputs)])
+    writer.writerow([*columns, *(f"logit_{output}" for output in range(logits.shape[1])), *behind])
+    for before, outputs, after in zip(first, logits.tolist(), last, strict=True):
+        writer.writerow([*before, *(f"{value:.9g}" for value in outputs), *after])
     return text.getvalue()

@@ -46,7 +46,7 @@ def test_every_example_leads_back_to_its_row_and_names_its_classes(tmp_path: Pat
     found = {split.name: evaluated(split, 2) for split in data.evaluation}
     table = pd.read_csv(io.StringIO(scored(found, data)))
     assert list(table.columns) == [
-        *("split", "index", "row", "label", "prediction", "label_name", "prediction_name", "logit_0", "logit_1")
+        *("split", "index", "label", "prediction", "logit_0", "logit_1", "row", "label_name", "prediction_name")
     ]
     frame = pd.read_parquet(tmp_path / "own" / "validation.parquet")
     for split in data.evaluation:
@@ -63,7 +63,7 @@ def test_every_example_leads_back_to_its_row_and_names_its_classes(tmp_path: Pat
 def test_a_regression_has_no_names(tmp_path: Path) -> None:
     data = loaded(tmp_path, metric="pearson")
     table = pd.read_csv(io.StringIO(scored({split.name: evaluated(split, 1) for split in data.evaluation}, data)))
-    assert list(table.columns) == ["split", "index", "row", "label", "prediction", "logit_0"]
+    assert list(table.columns) == ["split", "index", "label", "prediction", "logit_0", "row"]
 
 
 def test_rows_of_a_test_set_that_were_not_predicted_leave_a_gap(tmp_path: Path) -> None:
