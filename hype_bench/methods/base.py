@@ -201,8 +201,11 @@ def check_together(methods: Mapping[str, Method]) -> None:
 
 def check_fit(methods: Mapping[str, Method], model: PreTrainedModel) -> None:
     """Raises UserError if an option of a technique does not fit the model, see :meth:`Method.check`."""
-    for method in methods.values():
-        method.check(model)
+    for name, method in methods.items():
+        try:
+            method.check(model)
+        except UserError as error:
+            raise error if name in str(error) else UserError(f"{name}: {error}") from None
 
 
 def orders_that_matter(methods: Mapping[str, Method]) -> list[str]:

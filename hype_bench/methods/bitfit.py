@@ -11,7 +11,7 @@ from hype_bench.methods.card import Card
 from hype_bench.methods.context import Context
 from hype_bench.methods.freeze import DECIDES, train_only
 from hype_bench.methods.registry import register
-from hype_bench.models.layers import depths, encoder_layers, pooler
+from hype_bench.models.layers import head_parameters, pooler
 from hype_bench.options import UserError
 
 # As the released code has them: `output` also matches attention.output, `output_layernorm` the attention's too.
@@ -60,24 +60,20 @@ class BitFit(Method):
         return DECIDES
 
     def check(self, model: PreTrainedModel) -> None:
-        endings = self._endings()
-        if endings is not None and not any(name.endswith(endings) for name, _ in model.named_parameters()):
-            raise UserError(
-                f"bitfit.biases={self.biases}: a {model.config.model_type} has no bias of that name; use all"
-            )
+        endings, kind = self._endings(), model.config.model_type
+        names = [name for name, _ in model.base_model.named_parameters()]
+        if not any(map(_is_bias, names)):
+            raise UserError(f"bitfit cannot work for {kind}: its encoder has no biases")
+        if endings is not None and not any(name.endswith(endings) for name in names):
+            raise UserError(f"bitfit.biases={self.biases}: {kind} has no bias of that name; use all")
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
-        endings = self._endings()
-        above = pooler(model)
+        endings, head, above = self._endings(), head_parameters(model), pooler(model)
         own = set(above.parameters()) if above is not None else set()
-        height, top = depths(model), len(encoder_layers(model)) + 1
         train_only(
             model,
             context,
-            lambda name, p: (
-                (height[p] == top and p not in own)  # the head
-                or ("bias" in name and (endings is None or p in own or name.endswith(endings)))
-            ),
+            lambda name, p: p in head or (_is_bias(name) and (endings is None or p in own or name.endswith(endings))),
         )
         return Moments()
 
@@ -88,3 +84,8 @@ class BitFit(Method):
         if not chosen or not set(chosen) <= SUBSETS.keys():
             raise UserError(f"bitfit.biases must be all or some of {', '.join(SUBSETS)}, not {self.biases}")
         return tuple(SUBSETS[key] for key in chosen)
+
+
+def _is_bias(name: str) -> bool:
+    """By the parameter's own name: MPNet's table ``relative_attention_bias.weight`` is none."""
+    return "bias" in name.rpartition(".")[2]

@@ -17,7 +17,7 @@ from hype_bench.methods.base import Groups, Method, Moments, forward_of, objecti
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context
 from hype_bench.methods.registry import register
-from hype_bench.models.layers import encoder_layers
+from hype_bench.models.layers import encoder_layers, word_embeddings
 from hype_bench.options import UserError, choice, number
 
 CLIP = 1.0  # the largest norm of one tensor's gradient in the released Fisher pass
@@ -59,9 +59,12 @@ class ChildTuningF(Method):
     def decides(self) -> frozenset[str]:
         return frozenset({"the gradient mask"})
 
+    def check(self, model: PreTrainedModel) -> None:
+        word_embeddings(model)
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         source = context.noise("child_tuning_f")
-        table: Any = model.get_input_embeddings()
+        table: Any = word_embeddings(model)
         looked_up: list[Tensor] = []
 
         def note(module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -156,6 +159,9 @@ class ChildTuningD(Method):
     @property
     def decides(self) -> frozenset[str]:
         return frozenset({"the gradient mask", "which entries of the layers are trained"})
+
+    def check(self, model: PreTrainedModel) -> None:
+        encoder_layers(model)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         if self.reserve_p == 1:

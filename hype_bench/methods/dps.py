@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from hype_bench.methods.context import Batch, Context, NoiseSource
 from hype_bench.methods.mixout import mix, replace_forward
 from hype_bench.methods.registry import register
 from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
+from hype_bench.models.layers import linear_maps
 from hype_bench.options import choice, number
 
 _LONG = 2000  # updates from which the dense form keeps its dropout
@@ -98,13 +98,16 @@ class DPS(Method):
     def _mixes(self) -> bool:
         return self.variant == "mix"
 
+    def check(self, model: PreTrainedModel) -> None:
+        linear_maps(model)
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         updates: int = context.needs("dps", "updates")
         if self._mixes or updates < _LONG:
             context.cleanup.callback(set_dropout(all_dropouts(model).values(), 0.0))
         stage = max(1, int(updates * self.stage_ratio))
         source = context.noise("dps", model)
-        maps = [_Map(self, module, name, stage, source, context) for name, module in _linear(model)]
+        maps = [_Map(self, module, name, stage, source, context) for name, module in linear_maps(model).items()]
         if self._mixes:
             for one in maps:
                 replace_forward(one.module, one.forward, context)
@@ -121,12 +124,6 @@ class DPS(Method):
             return loss
 
         return Moments(gradients=gradients)
-
-
-def _linear(model: PreTrainedModel) -> Iterator[tuple[str, nn.Linear]]:
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear):
-            yield name, module
 
 
 class _Map:

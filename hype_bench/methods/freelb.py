@@ -14,6 +14,7 @@ from hype_bench.methods.base import Forward, Gradients, Loss, Method, Moments, f
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Batch, Context, NoiseSource
 from hype_bench.methods.registry import register
+from hype_bench.models.layers import word_embeddings
 from hype_bench.models.places import Places, PlacesNow
 from hype_bench.options import choice, number
 
@@ -94,11 +95,14 @@ class FreeLB(Method):
     norm: str = choice("l2", "l2", "linf")
     passes: str = choice("paper", "paper", "fairseq")
 
+    def check(self, model: PreTrainedModel) -> None:
+        word_embeddings(model)
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         places = PlacesNow(model)
         context.until_finish(model.register_forward_pre_hook(places.watch, with_kwargs=True))
         climb = _Climb(self, context.noise("freelb", model), places, context)
-        context.until_finish(model.get_input_embeddings().register_forward_hook(climb.add))
+        context.until_finish(word_embeddings(model).register_forward_hook(climb.add))
         passes = self.steps + (self.passes == "fairseq")
 
         def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
@@ -146,7 +150,7 @@ class _Climb:
         if piece is None or not table.training:
             return None
         if piece not in self.pieces:
-            places, draw = self.places(), self.source.uniform(full(embedded.detach()), "delta")
+            places, draw = self.places(embedded), self.source.uniform(full(embedded.detach()), "delta")
             delta = first_delta(draw, places, self.method.init_magnitude, self.method.norm)
             self.pieces[piece] = delta.requires_grad_(), places
         return embedded + self.pieces[piece][0].to(embedded.dtype)

@@ -14,6 +14,7 @@ from hype_bench.methods.context import Context, seed_of
 from hype_bench.methods.freeze import DECIDES, train_only
 from hype_bench.methods.registry import register
 from hype_bench.models.layers import attention_block, encoder_layers, is_layer_norm
+from hype_bench.options import UserError
 
 Unit = list[nn.Parameter]  # what is frozen or trained together
 
@@ -77,6 +78,12 @@ class HFT(Method):
     @property
     def decides(self) -> frozenset[str]:
         return DECIDES
+
+    def check(self, model: PreTrainedModel) -> None:
+        for layer in encoder_layers(model):
+            block = attention_block(layer)
+            if not (matrices(block) and matrices(layer, exclude=block)):
+                raise UserError(f"hft cannot work for {model.config.model_type}: its layers have no linear maps")
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         units = frozen_units(encoder_layers(model), random.Random(seed_of(f"{context.seed}/hft")))

@@ -19,7 +19,7 @@ from hype_bench.methods.card import Card
 from hype_bench.methods.context import Context, NoiseSource
 from hype_bench.methods.registry import register
 from hype_bench.models.hidden_dropout import check_hidden_dropout, hidden_dropouts, set_dropout
-from hype_bench.models.layers import attention_block, encoder_layers
+from hype_bench.models.layers import attention_block, encoder_layers, is_layer_norm
 from hype_bench.options import UserError, choice, number
 
 _SWALLOWED = 0.5  # below this fraction of changed entries the user is warned
@@ -135,7 +135,13 @@ class HyPe(Method):
         return frozenset({noise} if self.dropout is None else {noise, "the hidden dropout"})
 
     def check(self, model: PreTrainedModel) -> None:
-        selected_layers(self.layers, len(encoder_layers(model)))
+        stack = encoder_layers(model)
+        selected_layers(self.layers, len(stack))
+        if self.position != "between" and not any(is_layer_norm(m) for m in attention_block(stack[0]).modules()):
+            raise UserError(
+                f"HyPe's position={self.position} is not known for {model.config.model_type}, whose attention block "
+                "does not end in a LayerNorm; use between"
+            )
         check_hidden_dropout(model, self.dropout or 0.0, "HyPe's dropout")
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:

@@ -61,6 +61,9 @@ class LLRD(Method):
     def decides(self) -> frozenset[str]:
         return frozenset({"the learning rates of the layers"})
 
+    def check(self, model: PreTrainedModel) -> None:
+        encoder_layers(model)
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         layers = len(encoder_layers(model))
 

@@ -18,7 +18,7 @@ from hype_bench.methods.hype import perturb
 from hype_bench.methods.passes import Divergence
 from hype_bench.methods.registry import register
 from hype_bench.models.layers import encoder_layers
-from hype_bench.models.places import Places
+from hype_bench.models.places import Places, check_every_token
 from hype_bench.options import UserError, number
 
 
@@ -76,6 +76,7 @@ class LNSR(Method):
     weight: float = number(1.0, least=0)
 
     def check(self, model: PreTrainedModel) -> None:
+        check_every_token(model)
         highest = len(encoder_layers(model)) - 1
         if self.layer > highest:
             raise UserError(f"lnsr.layer must be at most {highest}, the highest of this encoder, not {self.layer}")
@@ -107,7 +108,7 @@ class LNSR(Method):
                 task = inner(batch, forward)
             with again(), context.during(lnsr_states=noised, lnsr_noise=True):
                 forward(batch)
-            real = Places.of(batch, length_first).real
+            real = Places.of(batch, length_first).of_hidden(next(iter(clean.values()))).real
             added = instability(list(clean.values()), list(noised.values()), real)
             return task + self.weight * divergence.watch(added)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
 from transformers import PreTrainedModel
 
 from hype_bench.methods.base import Method, Moments
@@ -13,10 +12,11 @@ from hype_bench.methods.card import Card
 from hype_bench.methods.context import Context
 from hype_bench.methods.freeze import DECIDES, train_only
 from hype_bench.methods.registry import register
-from hype_bench.models.layers import depths, encoder_layers, pooler
+from hype_bench.models.layers import encoder_layers, head_parameters, linear_maps
 from hype_bench.options import UserError, choice, number
 
-_QUERY_VALUE = ("query", "value", "query_proj", "value_proj", "in_proj")  # DeBERTa has query, key, value in one
+_IN_ONE = ("in_proj", "Wqkv")  # query, key and value: DeBERTa, ModernBERT
+_QUERY_VALUE = ("query", "value", "query_proj", "value_proj", "q", "v", "q_proj", "v_proj", "q_lin", "v_lin", *_IN_ONE)
 
 
 @register("lora")
@@ -46,9 +46,9 @@ class LoRA(Method):
         differences="""
             The library's layers as they are, with its defaults. `all` means the linear maps of the layers; the name
             `dense` alone would take the pooler too. XLNet keeps its attention matrices outside linear modules:
-            `target=query_value` refuses it, `target=all` takes its feed-forward part. DeBERTa has query, key and value
-            in one map, so that the key is adapted too. Learning rates are around 1e-4 to 1e-3 where full fine-tuning
-            takes 1e-5: set `training.learning_rate`.
+            `target=query_value` refuses it, `target=all` takes its feed-forward part. DeBERTa and ModernBERT have
+            query, key and value in one map, so that the key is adapted too. Learning rates are around 1e-4 to 1e-3
+            where full fine-tuning takes 1e-5: set `training.learning_rate`.
             """,
         cost="one pass an update; gradients and optimizer state for about 1 % of the parameters",
         helps="The paper reports full fine-tuning's scores on GLUE with RoBERTa and DeBERTa.",
@@ -71,9 +71,7 @@ class LoRA(Method):
         from peft import LoraConfig  # seconds: only where it is used
         from peft.tuners.lora import LoraModel
 
-        height, top = depths(model), len(encoder_layers(model)) + 1
-        above = pooler(model)
-        head = {p for p, h in height.items() if h == top} - (set(above.parameters()) if above is not None else set())
+        head = head_parameters(model)
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,  # type: ignore[arg-type]
@@ -95,10 +93,8 @@ class LoRA(Method):
         inside = {module for layer in encoder_layers(model) for module in layer.modules()}
         names = [
             name
-            for name, module in model.named_modules()
-            if module in inside
-            and isinstance(module, nn.Linear)
-            and (self.target == "all" or name.rpartition(".")[2] in _QUERY_VALUE)
+            for name, module in linear_maps(model).items()
+            if module in inside and (self.target == "all" or name.rpartition(".")[2] in _QUERY_VALUE)
         ]
         if not names:
             raise UserError(

@@ -13,7 +13,7 @@ from hype_bench.methods.card import Card
 from hype_bench.methods.context import Context
 from hype_bench.methods.registry import register
 from hype_bench.models.layers import output_projection
-from hype_bench.options import number
+from hype_bench.options import UserError, number
 
 
 def match(features: Tensor, temperature: float) -> Tensor:
@@ -59,9 +59,16 @@ class MatchTuning(Method):
     )
     temperature: float = number(1.0, above=0)
 
+    def check(self, model: PreTrainedModel) -> None:
+        output_projection(model)
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         def mix(projection: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            return (match(args[0], self.temperature), *args[1:]) if projection.training else None
+            if not projection.training:
+                return None
+            if args[0].dim() != 2:
+                raise UserError(f"match_tuning cannot work for {model.config.model_type}: its head reads all tokens")
+            return (match(args[0], self.temperature), *args[1:])
 
         context.until_finish(output_projection(model).register_forward_pre_hook(mix))
         return Moments()

@@ -16,8 +16,8 @@ from hype_bench.methods.card import Card
 from hype_bench.methods.context import Context
 from hype_bench.methods.registry import register
 from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
-from hype_bench.models.layers import encoder_layers
-from hype_bench.options import choice, number
+from hype_bench.models.layers import linear_maps
+from hype_bench.options import UserError, choice, number
 
 
 def mix(weight: Tensor, target: Tensor, keep: Tensor, gradient: str = "true") -> Tensor:
@@ -101,12 +101,19 @@ class Mixout(Method):
     def decides(self) -> frozenset[str]:
         return frozenset({"the hidden dropout", "how linear maps are used", "the output projection"})
 
+    def check(self, model: PreTrainedModel) -> None:
+        linear_maps(model)
+        if self.where == "after_dropout" and model.config.model_type != "xlnet" and not _without_dropout(model):
+            raise UserError(
+                f"mixout.where=after_dropout is not known for {model.config.model_type}; use mixout.where=every"
+            )
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         context.cleanup.callback(set_dropout(all_dropouts(model).values(), 0.0))
         source = context.noise("mixout", model)
         left_out = _without_dropout(model) if self.where == "after_dropout" else set()
-        for name, module in model.named_modules():
-            if isinstance(module, nn.Linear) and module not in left_out and self.p > 0:
+        for name, module in linear_maps(model).items():
+            if module not in left_out and self.p > 0:
                 self._wrap(module, name, source.keep, context)
         return Moments()
 
@@ -126,4 +133,8 @@ def _without_dropout(model: PreTrainedModel) -> set[nn.Module]:
     """The second map of each feed-forward part reads an activation that no dropout touched (XLNet has one there)."""
     if model.config.model_type == "xlnet":
         return set()
-    return {layer.get_submodule("output.dense") for layer in encoder_layers(model)}
+    return {
+        layer.get_submodule("output.dense")
+        for layer in model.modules()
+        if hasattr(layer, "intermediate") and hasattr(getattr(layer, "output", None), "dense")
+    }

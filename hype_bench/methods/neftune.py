@@ -14,6 +14,7 @@ from hype_bench.methods.base import Method, Moments
 from hype_bench.methods.card import Card
 from hype_bench.methods.context import Context
 from hype_bench.methods.registry import register
+from hype_bench.models.layers import word_embeddings
 from hype_bench.models.places import Places, PlacesNow
 from hype_bench.options import choice, number
 
@@ -65,6 +66,9 @@ class NEFTune(Method):
     alpha: float = number(5.0, least=0)
     length: str = choice("padded", "padded", "own")
 
+    def check(self, model: PreTrainedModel) -> None:
+        word_embeddings(model)
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         if self.alpha == 0:
             return Moments()
@@ -75,7 +79,7 @@ class NEFTune(Method):
             if not table.training:
                 return None
             draw = 2 * source.uniform(embedded, "embedding") - 1
-            return embedded + draw * noise_bound(places(), embedded, self.alpha, self.length)
+            return embedded + draw * noise_bound(places(embedded), embedded, self.alpha, self.length)
 
-        context.until_finish(model.get_input_embeddings().register_forward_hook(add))
+        context.until_finish(word_embeddings(model).register_forward_hook(add))
         return Moments()

@@ -18,7 +18,7 @@ from hype_bench.methods.context import Batch, Context, NoiseSource
 from hype_bench.methods.passes import Divergence, dropout_masks
 from hype_bench.methods.registry import register
 from hype_bench.models.layers import encoder_layers
-from hype_bench.models.places import PlacesNow
+from hype_bench.models.places import PlacesNow, check_every_token
 from hype_bench.options import UserError, choice, number
 
 _STABILISER = 1e-6
@@ -122,6 +122,7 @@ class NoiseFiT(Method):
     dropout_masks: str = choice("own", "own", "shared")
 
     def check(self, model: PreTrainedModel) -> None:
+        check_every_token(model)
         depth = len(encoder_layers(model))
         if self.layers > depth:
             raise UserError(f"noisefit.layers must be at most {depth}, the layers of this encoder, not {self.layers}")
@@ -173,7 +174,7 @@ class NoiseFiT(Method):
             states[index] = hidden.detach()
         if index not in context.present.get("noisefit", ()) or not layer.training:
             return None
-        real = places().real
+        real = places(hidden).real
         draw = source.normal(hidden, f"layer/{index}/{context.present['noisefit_pass']}")
         noised = adaptive_noise(hidden, draw, self._base_std(hidden, real, hooked=True), real)
         return (noised, *output[1:]) if isinstance(output, tuple) else noised
@@ -194,7 +195,8 @@ class NoiseFiT(Method):
         with torch.no_grad(), context.during(noisefit_states=states):
             forward(batch)
         model.train(was_training)
-        draws, real = NoiseSource(context.seed, "noisefit/choice"), places().real
+        draws = NoiseSource(context.seed, "noisefit/choice")
+        real = places(next(iter(states.values()))).real
         ratios: dict[int, float] = {}
         for index, hidden in states.items():
             std = self._base_std(hidden, real, hooked=False)

@@ -18,7 +18,7 @@ from hype_bench.methods.hype import perturb
 from hype_bench.methods.passes import Divergence, dropout_masks
 from hype_bench.methods.r_drop import consistency
 from hype_bench.methods.registry import register
-from hype_bench.models.layers import output_projection
+from hype_bench.models.layers import output_projection, word_embeddings
 from hype_bench.options import choice, number
 
 
@@ -87,11 +87,14 @@ class R3F(Method):
     def decides(self) -> frozenset[str]:
         return frozenset({"R3F's noised pass"})
 
+    def check(self, model: PreTrainedModel) -> None:
+        word_embeddings(model)
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         if self.weight == 0:
             return Moments()
         source = context.noise("r3f", model)
-        embedding, apart = model.get_input_embeddings(), Divergence(type(self).__name__.lower(), context)
+        embedding, apart = word_embeddings(model), Divergence(type(self).__name__.lower(), context)
 
         def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
             masks = dropout_masks(self.dropout_masks, model, context)
@@ -148,6 +151,10 @@ class R4F(R3F):
     @property
     def decides(self) -> frozenset[str]:
         return super().decides | {"the output projection"}
+
+    def check(self, model: PreTrainedModel) -> None:
+        super().check(model)
+        output_projection(model)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         projection = output_projection(model)

@@ -97,6 +97,7 @@ class ROSE(Method):
         return frozenset({"the optimizer's step", "the weight decay"})
 
     def check(self, model: PreTrainedModel) -> None:
+        encoder_layers(model)
         if self.variant != "second":  # whose masks need no pass with dropout
             check_hidden_dropout(model, self.kl_dropout, "rose.kl_dropout")
 

@@ -77,6 +77,9 @@ class SAGE(Method):
     def decides(self) -> frozenset[str]:
         return frozenset({"the optimizer's step", "the weight decay"})
 
+    def check(self, model: PreTrainedModel) -> None:
+        encoder_layers(model)
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         guided: set[Tensor] = set()
         average: dict[Tensor, Tensor] = {}

@@ -129,6 +129,9 @@ class SMART(Method):
     variant: str = choice("paper", "paper", "official")
     dropout_masks: str = choice("own", "own", "shared")
 
+    def check(self, model: PreTrainedModel) -> None:
+        encoder_layers(model)
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         if self.weight == 0:
             return Moments()

@@ -70,7 +70,7 @@ class NoDropout(Method):
 
     def check(self, model: PreTrainedModel) -> None:
         if not hidden_dropouts(model):
-            raise UserError(f"no_dropout would be vanilla: a {model.config.model_type} has no hidden dropout")
+            raise UserError(f"no_dropout would be vanilla: {model.config.model_type} has no hidden dropout")
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         context.cleanup.callback(set_dropout(hidden_dropouts(model).values(), self.dropout))

@@ -96,7 +96,7 @@ def check_hidden_dropout(model: PreTrainedModel, p: float, setting: str) -> None
     """
     if p > 0 and not hidden_dropouts(model):
         raise UserError(
-            f"{setting}={p:g} would have no effect: a {model.config.model_type} has no hidden dropout; set {setting}=0"
+            f"{setting}={p:g} would have no effect: {model.config.model_type} has no hidden dropout; set {setting}=0"
         )
 
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+from hype_bench.options import UserError
+
+
+def check_every_token(model: PreTrainedModel) -> None:
+    """Raises:
+    UserError: the layers see fewer hidden states than there are tokens (CANINE pools characters).
+    """
+    if getattr(model.config, "downsampling_rate", 1) > 1:
+        raise UserError(f"{model.config.model_type} has no hidden state for every token: its layers see them pooled")
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,14 @@ class Places:
             owners, real = owners.t(), real.t()
         return cls(owners, real, *ids.shape)
 
+    def of_hidden(self, hidden: Tensor) -> Places:
+        """As ``hidden`` has them: Longformer pads a batch once more, on the right, to a multiple of its window."""
+        extra = hidden.shape[1] - self.real.shape[1]
+        if extra == 0:
+            return self
+        owners = torch.cat([self.owners, self.owners[:, -1:].expand(-1, extra)], 1)
+        return replace(self, owners=owners, real=F.pad(self.real, (0, extra)))
+
     @property
     def lengths(self) -> Tensor:
         """Real tokens of every example, (examples,), whole numbers."""
@@ -69,6 +88,7 @@ class PlacesNow:
         inputs = {"input_ids": args[0], **kwargs} if args else kwargs
         self.now = Places.of(inputs, self.length_first)
 
-    def __call__(self) -> Places:
+    def __call__(self, hidden: Tensor) -> Places:
+        """Of these hidden states."""
         assert self.now is not None, "no forward pass is on"
-        return self.now
+        return self.now.of_hidden(hidden)

@@ -39,11 +39,13 @@ def keep_used_rows(model: PreTrainedModel, used: NDArray[np.int64]) -> Vocabular
     Args:
         used: the token numbers of all examples that the model will see, in any order.
     """
+    if model.config.model_type not in FAMILIES:
+        return Vocabulary()
     table: Any = model.get_input_embeddings()
     size, padding = len(table.weight), int(model.config.pad_token_id or 0)
     rows = np.union1d(np.arange(padding + 1), used)
     unused = np.setdiff1d(np.arange(size), rows)
-    if model.config.model_type not in FAMILIES or len(unused) < 2:
+    if len(unused) < 2:
         return Vocabulary()
     witness = int(unused[int(table.weight.detach()[torch.from_numpy(unused)].abs().amax(1).argmax())])
     rows = np.append(rows, witness)  # last: the ranks of the used rows stay in order

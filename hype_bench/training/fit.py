@@ -34,7 +34,7 @@ def check_speed(model: PreTrainedModel, settings: TrainingSettings) -> None:
     """Raises UserError for packing or gradient checkpointing that the architecture lacks."""
     kind = model.config.model_type
     if settings.packing == "on" and not can_pack(model):
-        raise UserError(f"training.packing=on cannot work for {kind}: it takes no custom attention; use auto or off")
+        raise UserError(f"training.packing=on cannot work for {kind}: not shown to equal padding; use auto or off")
     if settings.gradient_checkpointing and not model.supports_gradient_checkpointing:
         raise UserError(f"training.gradient_checkpointing=true cannot work for {kind}: it has none")
 

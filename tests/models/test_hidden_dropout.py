@@ -94,9 +94,7 @@ def test_a_head_with_a_dropout_of_its_own_follows() -> None:
 def test_where_there_is_none_it_is_refused() -> None:
     model = architecture("eurobert")
     assert hidden_dropouts(model) == {}
-    with pytest.raises(
-        UserError, match=r"^training.dropout=0.1 would have no effect: a eurobert has no hidden dropout"
-    ):
+    with pytest.raises(UserError, match=r"^training.dropout=0.1 would have no effect: eurobert has no hidden dropout"):
         check_hidden_dropout(model, 0.1, "training.dropout")
     check_hidden_dropout(model, 0.0, "training.dropout")
 

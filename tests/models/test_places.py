@@ -12,6 +12,7 @@ from hype_bench.models.attention import Layout
 from hype_bench.models.layers import encoder_layers
 from hype_bench.models.packing import attach_packing
 from hype_bench.models.places import Places, PlacesNow
+from tests.architectures import architecture
 from tests.methods.noise_by_hand import LENGTHS, packed, unequal
 from tests.methods.tiny import FAMILIES, still, tiny
 
@@ -103,7 +104,7 @@ def test_places_are_those_of_the_hidden_states(layout: str) -> None:
         return kept[0]
 
     plain = entering(None)
-    places = now()
+    places = now(plain)
     assert plain.shape[:2] == places.owners.shape
     for example in range(len(LENGTHS)):
         differs = (entering(example) != plain).any(-1)
@@ -116,12 +117,26 @@ def test_places_now_are_those_of_the_last_pass() -> None:
     model = tiny("bert")
     now = PlacesNow(model)
     with pytest.raises(AssertionError, match="no forward pass"):
-        now()
+        now(torch.zeros(3, 5, 1))
     model.register_forward_pre_hook(now.watch, with_kwargs=True)
     batch = unequal()
     model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-    assert now().lengths.tolist() == list(LENGTHS)
+    assert now(batch["input_ids"][..., None]).lengths.tolist() == list(LENGTHS)
     model(batch["input_ids"][:2], attention_mask=batch["attention_mask"][:2])
-    assert now().lengths.tolist() == list(LENGTHS[:2])
+    assert now(batch["input_ids"][:2, :, None]).lengths.tolist() == list(LENGTHS[:2])
     assert not now.length_first
     assert PlacesNow(tiny("xlnet")).length_first
+
+
+def test_what_longformer_pads_to_its_window_is_padding() -> None:
+    """Seven tokens become eight; the places of hidden states follow, those of the input stay."""
+    model, ids = architecture("longformer").eval(), torch.arange(5, 19).view(2, 7)
+    now, kept = PlacesNow(model), list[Tensor]()
+    model.register_forward_pre_hook(now.watch, with_kwargs=True)
+    encoder_layers(model)[0].register_forward_pre_hook(lambda _, args: kept.append(args[0]))
+    model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    places = now(kept[0])
+    assert places.real.tolist() == [[True] * 7 + [False]] * 2
+    assert places.owners.tolist() == [[0] * 8, [1] * 8]
+    assert places.lengths.tolist() == [7, 7]
+    assert (places.padded_length, places.norms(kept[0]).shape) == (7, (2,))

@@ -12,6 +12,7 @@ from hype_bench.config import ModelConfig
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier
 from hype_bench.models.vocabulary import Vocabulary, keep_used_rows
+from tests.architectures import architecture
 
 FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
 IDS = np.array([[9, 40, 12], [41, 9, 700]])
@@ -65,3 +66,7 @@ def test_numbers_up_to_padding_and_their_order_stay() -> None:
 def test_a_table_that_is_used_up_stays() -> None:
     model = tiny("bert")
     assert keep_used_rows(model, np.arange(len(model.get_input_embeddings().weight))).ranks is None
+
+
+def test_an_encoder_without_word_embeddings_stays_as_it_is() -> None:
+    assert keep_used_rows(architecture("canine"), np.arange(9)).ranks is None

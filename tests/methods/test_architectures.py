@@ -1,0 +1,126 @@
+"""Every technique over architectures beside the six families: it has its effect, or is refused in one sentence."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from transformers import SqueezeBertConfig, SqueezeBertForSequenceClassification
+
+from hype_bench.methods.base import Method, check_fit, compose
+from hype_bench.methods.hype import HyPe
+from hype_bench.methods.llrd import LLRD
+from hype_bench.methods.mixout import Mixout
+from hype_bench.methods.registry import build, discover
+from hype_bench.options import UserError
+from tests.architectures import ARCHITECTURES, architecture
+from tests.methods.tiny import batch_of, context_of, technique, train
+
+UPDATES = 3
+_NO_STACK = {
+    "child_tuning_d", "hft", "hype_n", "hype_u", "llrd", "lnsr", "lora", "noisefit", "reinit", "rose", "sage", "smart",
+    "top_k",
+}  # fmt: skip
+_NO_WORDS = {"child_tuning_f", "freelb", "neftune", "r3f", "r4f"}
+REFUSED = {
+    "albert": _NO_STACK | {"mixout"},  # its layers share their weights
+    "canine": _NO_WORDS | {"lnsr", "noisefit"},  # it hashes characters and pools them
+    "distilbert": {"mixout"},  # as to its default: where=every works
+    "eurobert": {"bitfit", "match_tuning", "mixout", "no_dropout", "rose"},  # no dropout, no bias, a head on all tokens
+    "funnel": _NO_STACK | {"mixout"},  # its layers stand in blocks of their own length
+    "modernbert": {"bitfit", "mixout"},  # no bias
+}
+
+
+def fine_tuned(methods: dict[str, Method], kind: str) -> tuple[list[float], torch.Tensor]:
+    batch = batch_of(3)
+    model = architecture(kind).train()
+    moments = compose(methods, model, context_of(batch, updates=UPDATES))
+    losses = list(train(model, moments, batch, UPDATES))
+    moments.finish()
+    return losses, torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@cache
+def plain(kind: str) -> tuple[list[float], torch.Tensor]:
+    return fine_tuned({}, kind)
+
+
+def has_effect(methods: dict[str, Method], kind: str) -> bool:
+    losses, weights = fine_tuned(methods, kind)
+    assert all(map(math.isfinite, losses)), kind
+    return losses != plain(kind)[0] or not torch.equal(weights, plain(kind)[1])
+
+
+@pytest.mark.parametrize("name", sorted(discover()))
+def test_every_technique_acts_or_is_refused(name: str) -> None:
+    for kind in ARCHITECTURES:
+        if name in REFUSED.get(kind, set()):
+            with pytest.raises(UserError) as refusal:
+                fine_tuned(technique(name), kind)
+            assert kind in str(refusal.value)
+            assert "\n" not in str(refusal.value)
+        else:
+            assert has_effect(technique(name), kind) == (name != "vanilla"), f"{name} has no effect on {kind}"
+
+
+@pytest.mark.parametrize("kind", sorted(REFUSED))
+def test_a_refusal_needs_no_weights_and_names_the_technique(kind: str) -> None:
+    with torch.device("meta"):
+        skeleton: Any = type(architecture(kind))._from_config(architecture(kind).config)
+    for name in REFUSED[kind] - {"match_tuning"}:  # what a head reads shows in a pass alone
+        with pytest.raises(UserError, match=name if "hype" not in name else "(?i)hype"):
+            check_fit(technique(name), skeleton)
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "modernbert", "albert", "funnel", "eurobert"])
+def test_mixout_of_every_linear_map(kind: str) -> None:
+    assert has_effect({"mixout": Mixout(where="every")}, kind)
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "modernbert", "eurobert"])
+def test_noise_within_the_layers_needs_a_norm_behind_attention(kind: str) -> None:
+    with pytest.raises(UserError, match="position=within"):
+        check_fit({"hype_n": HyPe(position="within")}, architecture(kind))
+    assert has_effect({"hype_n": HyPe(position="within", dropout=None)}, "mpnet")
+
+
+@pytest.mark.parametrize(
+    ("kind", "top", "bottom"),
+    [
+        ("modernbert", {"model.final_norm.weight", "classifier.weight"}, {"model.embeddings.tok_embeddings.weight"}),
+        ("canine", {"canine.projection.conv.weight"}, {"canine.chars_to_molecules.conv.weight"}),
+        ("mpnet", {"classifier.dense.weight"}, {"mpnet.encoder.relative_attention_bias.weight"}),
+        ("distilbert", {"pre_classifier.weight"}, {"distilbert.embeddings.word_embeddings.weight"}),
+    ],
+)  # fmt: skip
+def test_heights_follow_the_order_in_which_parts_act(kind: str, top: set[str], bottom: set[str]) -> None:
+    model = architecture(kind)
+    moments = compose({"llrd": LLRD(decay=0.5)}, model, context_of(batch_of(3)))
+    groups = moments.parameter_groups([{"params": list(model.parameters()), "lr": 1.0, "weight_decay": 0.0}])
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    named = {name: rates[id(p)] for name, p in model.named_parameters()}
+    assert {named[name] for name in top} == {1.0}
+    assert {named[name] for name in bottom} == {0.125}
+    assert set(named.values()) == {1.0, 0.5, 0.25, 0.125}
+
+
+def test_tables_called_bias_are_no_biases() -> None:
+    model = architecture("mpnet")
+    compose(build({"bitfit": {}}), model, context_of(batch_of(3)))
+    assert not model.mpnet.encoder.relative_attention_bias.weight.requires_grad
+    assert model.mpnet.encoder.layer[0].attention.attn.q.bias.requires_grad
+    assert model.classifier.dense.weight.requires_grad
+
+
+def test_an_encoder_without_linear_maps_is_refused() -> None:
+    sizes = {"hidden_size": 16, "embedding_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2}
+    config = SqueezeBertConfig(vocab_size=64, intermediate_size=32, q_groups=1, **sizes)  # type: ignore[arg-type]
+    with torch.device("meta"):
+        model = SqueezeBertForSequenceClassification(config)
+    for name in ("mixout", "dps", "lora"):
+        with pytest.raises(UserError, match=name):
+            check_fit(technique(name), model)
