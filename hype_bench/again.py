@@ -22,7 +22,11 @@ def retry(results_dir: Path) -> int:
     if not runs:
         say("nothing failed and nothing was interrupted")
     for run in runs:
-        began_in = Path((run.request or {}).get("working_directory", "."))
+        if run.request is None:
+            say(f"{run.problem or f'{run.path} does not say how it was started'}; run its command again")
+            failures += 1
+            continue
+        began_in = Path(run.request.get("working_directory", "."))
         if not began_in.is_dir():
             say(f"{run.title}: the folder that it began in is not there: {began_in}")
             failures += 1
@@ -43,7 +47,9 @@ def main(run: str, results_dir: str) -> None:
             composed = rebuild(folder.request() or {}, Path(results_dir))
         except UserError as error:
             raise UserError(f"{folder.path / 'run.json'} cannot be run again: {error}") from error
-        run_alone(composed)
+        ended = run_alone(composed)
+    if ended.identity != folder.path.name:
+        say(f"it is another run now, {ended.identity}: its settings, data, checkpoint or code are not those of then")
 
 
 def remove_incomplete(results_dir: Path, really: bool) -> int:

@@ -65,7 +65,7 @@ def _hydra_main(composed: DictConfig) -> None:
     run_alone(composed)
 
 
-def run_alone(composed: DictConfig) -> None:
+def run_alone(composed: DictConfig) -> Ended:
     """One run, and the line about it. Exits as :func:`main` does."""
     try:
         ended = execute(composed, display)
@@ -78,6 +78,7 @@ def run_alone(composed: DictConfig) -> None:
     if ended.state not in (DONE, DIVERGED):
         complain(f"{ended.title}: {ended.reason}", 1)
     display.end_run(line_of(ended))
+    return ended
 
 
 def job_of_sweep(composed: DictConfig, display: Display) -> None:

@@ -112,3 +112,20 @@ def test_what_cannot_be_read_now_is_told_and_left_alone(
         assert end.value.exit_code == 1
         assert "cannot be read (Input/output error)" in "".join(capsys.readouterr())
     assert names(tmp_path) == before
+
+
+def test_a_run_that_does_not_say_how_it_was_started_is_not_tried(
+    interrupted: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("a process is started"))
+    path = interrupted.path / "run.json"
+    for content, why in ((None, f"{interrupted.path} does not say how it was started"), ("{}", f"{path} is broken")):
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_text(content)
+        else:
+            interrupted.write("failure.txt", "why\n")
+        assert again.retry(tmp_path) == 1
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith(why)
+        assert line.endswith("; run its command again")

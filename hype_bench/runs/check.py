@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any, TypeGuard
 
 Record = dict[str, Any]
@@ -31,7 +32,8 @@ def check_request(content: Any) -> Record:
     _need(_is_count(parts.get("seed")) and parts["seed"] == label["seed"], "parts.seed is not the label's")
     _need(_is_list_of_methods(parts.get("methods")), "parts.methods is not a list of techniques with their options")
     _mapping("parts.training", parts.get("training", {}))
-    _need(isinstance(about.get("working_directory", ""), str), "working_directory is not a path")
+    place = about.get("working_directory", "/")  # a foreign record must not mean a folder that comes with it
+    _need(isinstance(place, str) and PurePath(place).is_absolute(), "working_directory is not an absolute path")
     _check_config(config)
     _need(_is_shallow(parts, _DEEPEST) and _is_shallow(config, _DEEPEST), "it is nested too deeply")
     return about

@@ -82,6 +82,7 @@ def test_a_score_is_one_that_its_metric_can_have(name: str, score: Any, is_good:
         ("warnings", [7]),
         ("curve", {}),
         ("machine", {"device": {}}),
+        ("working_directory", "wandb"),
     ],
 )
 def test_what_is_wrong_is_said(path: str, value: Any) -> None:
