@@ -117,11 +117,14 @@ def _check_fit(job: _Job, is_warmup_asked_for: bool) -> list[str]:
     Raises:
         UserError: a setting, or an option of a technique, that does not fit the model or the data.
     """
-    from hype_bench.training.fit import check_model, check_warmup
+    from hype_bench.training.fit import check_model, check_texts, check_warmup
 
     settings = job.run.training
     check_model(job.checkpoint, job.data.outputs, settings, job.methods)
-    return check_warmup(len(job.data.train), settings, is_warmup_asked_for)
+    return [
+        *check_warmup(len(job.data.train), settings, is_warmup_asked_for),
+        *check_texts(job.checkpoint, job.data, job.run.data.max_length),
+    ]
 
 
 def settle(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
@@ -148,7 +151,7 @@ def check_planned(run: RunConfig, methods: dict[str, Method]) -> None:
     """
     from hype_bench.models.checkpoint import locate
     from hype_bench.models.skeleton import skeleton
-    from hype_bench.training.fit import check_architecture
+    from hype_bench.training.fit import check_architecture, check_length
 
     try:
         checkpoint = locate(run.model)
@@ -158,6 +161,7 @@ def check_planned(run: RunConfig, methods: dict[str, Method]) -> None:
     except UserError:  # weights that are not there are no mistake of the plan, which says so of every run
         return
     check_architecture(model, run.training, methods)
+    check_length(model, run.data.max_length)
 
 
 def identify(run: RunConfig, methods: dict[str, Method]) -> str:

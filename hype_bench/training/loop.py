@@ -101,7 +101,7 @@ def fine_tune(
     evaluation = {split.name: tokenise(split, tokenizer, run.data.max_length) for split in splits}
     clock.end("tokens")
 
-    model = load_classifier(checkpoint, data.outputs, settings.dropout, derive(run.seed, "head"))
+    model = load_classifier(checkpoint, data.outputs, settings.dropout, derive(run.seed, "head"), data.labels)
     model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
     total = total_steps(len(train), settings)
     warmup = warmup_steps(total, settings)
