@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -17,7 +17,7 @@ from omegaconf.errors import MissingMandatoryValue
 
 from hype_bench.combinations import check_columns, check_files, check_pieces, check_splits
 from hype_bench.options import UserError as UserError
-from hype_bench.options import check_fields, choice, device_name, local, number
+from hype_bench.options import check_fields, choice, device_name, last_name, local, number
 
 _PACKAGE = Path(__file__).resolve().parent
 CONF = next(place / "conf" for place in (_PACKAGE, _PACKAGE.parent) if (place / "conf").is_dir())  # installed; checkout
@@ -113,10 +113,7 @@ class ModelConfig:
     @property
     def label(self) -> str:
         """What tables call it: the choice's name, or the last part of the user's own address."""
-        if self.is_named_choice:
-            return self.name
-        name = PurePath(self.address).name
-        return Path(self.address).expanduser().resolve().name if name in ("", "..", "~") else name
+        return self.name if self.is_named_choice else last_name(self.address)
 
 
 @dataclass

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import field, fields
+from pathlib import Path, PurePath
 from typing import Any
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?|mps")
@@ -89,3 +90,9 @@ def check_file_name(what: str, name: str) -> None:
     """Raises UserError for what is no :func:`is_file_name`; ``what`` says what the name is for."""
     if not is_file_name(name):
         raise UserError(f"{what} cannot be called {name!r}: that is not the name of a file")
+
+
+def last_name(address: str) -> str:
+    """The last part of a hub id or a path; a folder given as ``.``, ``..`` or ``~`` has the name it has on disk."""
+    name = PurePath(address).name
+    return Path(address).expanduser().resolve().name if name in ("", "..", "~") else name
