@@ -95,5 +95,5 @@ def _incomplete(results_dir: Path) -> tuple[list[RunStatus], int]:
     runs = list(read_runs(results_dir))
     unreadable = [run for run in runs if run.state == UNREADABLE]
     for run in unreadable:
-        print(run.problem, flush=True)
+        say(run.problem)
     return [run for run in runs if run.state in (FAILED, INTERRUPTED)], len(unreadable)

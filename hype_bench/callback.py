@@ -63,7 +63,7 @@ class SweepCallback(Callback):
             unnoted = unwritten(sweep)
             if unnoted:
                 how_many = f"{len(unnoted)} jobs" if len(unnoted) > 1 else "a job"
-                print(scrub(f"warning: how {how_many} ended is not noted: {next(iter(unnoted.values()))}"))
+                say(scrub(f"warning: how {how_many} ended is not noted: {next(iter(unnoted.values()))}"))
         except Exception as error:  # Hydra would turn it into a warning, and the sweep would end with 0
             say(scrub(f"error: the table of this sweep cannot be made: {error!r}"), to=sys.stderr)
             raise SystemExit(1) from error

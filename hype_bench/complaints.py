@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hype_bench.config import CONF, Config
 from hype_bench.options import UserError
+from hype_bench.output import say
 from hype_bench.runs.secrets import scrub
 from hype_bench.sweeps.display import display
 
@@ -23,7 +24,7 @@ COMPLAINTS = (HydraException, OmegaConfBaseException, ValueError, AssertionError
 
 def complain(sentence: str, code: int) -> NoReturn:
     display.stop()
-    print(f"error: {scrub(sentence)}", file=sys.stderr)
+    say(f"error: {scrub(sentence)}", to=sys.stderr)
     raise SystemExit(code)
 
 
