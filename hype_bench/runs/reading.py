@@ -40,6 +40,8 @@ def read_text(path: Path, most: int = MOST, errors: str = "strict") -> str:
         raise broken(path, "it is not UTF-8") from error
     except FileNotFoundError:
         raise
+    except NotADirectoryError as error:  # a file stands where its folder would be
+        raise FileNotFoundError(str(path)) from error
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket, which cannot be opened
             raise broken(path, "it is not a regular file") from error
