@@ -114,6 +114,10 @@ MISTAKES = {  # what is typed behind DEMO -> what the line must say
     "model.name_or_path=./no_weights": "no_weights cannot be loaded as a model",
     "model.name_or_path=./cut": "cut cannot be loaded as a model",
     "model.name_or_path=./unfit": "do not fit a bert",
+    "data.max_length=257": "data.max_length=257 is more than the 256 positions of this bert",
+    "model.name_or_path=./no_tokenizer": "no_tokenizer has no tokenizer, or one that knows no word",
+    "model.name_or_path=package:a.b": "package:a.b must name one installed package",
+    "model.family=brt": "there is no model.family 'brt'",
     # the results folder
     "results_dir=good.csv": "the results folder cannot be written to: Not a directory",
     "results_dir=/proc/hype": "the results folder cannot be written to: No such file or directory: /proc/hype",
@@ -143,8 +147,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, warm_in: Any) -> Path:
 
 def _broken_models(place: Path, model: Path) -> None:
     (place / "empty").mkdir()
-    for name in ("bad_json", "no_weights", "cut", "unfit"):
+    for name in ("bad_json", "no_weights", "cut", "unfit", "no_tokenizer"):
         shutil.copytree(model, place / name)
+    for file in (place / "no_tokenizer").glob("*token*"):
+        file.unlink()
     (place / "bad_json/config.json").write_text("{")
     (place / "no_weights/model.safetensors").unlink()
     os.truncate(place / "cut/model.safetensors", 1000)
