@@ -17,7 +17,7 @@ from hype_bench.methods.context import Batch, Context
 from hype_bench.methods.passes import Divergence
 from hype_bench.methods.r_drop import consistency
 from hype_bench.methods.registry import register
-from hype_bench.models.hidden_dropout import check_hidden_dropout, hidden_dropouts, set_dropout
+from hype_bench.models.hidden_dropout import hidden_dropouts, set_dropout
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError, choice, number
 
@@ -98,8 +98,11 @@ class ROSE(Method):
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)
-        if self.variant != "second":  # whose masks need no pass with dropout
-            check_hidden_dropout(model, self.kl_dropout, "rose.kl_dropout")
+        if self.variant != "second" and not hidden_dropouts(model):
+            kind = model.config.model_type
+            raise UserError(
+                f"rose.variant={self.variant} compares passes with dropout, which {kind} does not have; use second"
+            )
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
         if self.lower == 0 and self.upper == 1:
