@@ -166,8 +166,10 @@ def submit(
     """Write zip files for GLUE's test server, one per row."""
     from hype_bench.submission import submit as write_files
 
-    for line in write_files(_existing(results_dir), experiment, rule.value, out):
+    said, refused = write_files(_existing(results_dir), experiment, rule.value, out)
+    for line in said:
         say(line)
+    _tell_problems([], refused, all_are_placed=True)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from hype_bench.runs.identity import digest, identity
 from hype_bench.runs.reading import BrokenError, UnreadableError
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, FAILED, RUNNING, UNREADABLE
+from hype_bench.runs.weights import digest_of_weights
 from hype_bench.sweeps.arguments import check_named_once
 from hype_bench.sweeps.display import Display
 from hype_bench.sweeps.outcomes import Ended
@@ -279,6 +280,7 @@ def _write_beside(folder: RunFolder, outcome: Outcome, data: TaskData) -> None:
     if outcome.tests:
         folder.write("test.csv", predictions.unlabelled(outcome.tests, data))
     folder.share_model()
+    outcome.facts["weights"] = digest_of_weights(folder.path / "model")
 
 
 def _failed(job: _Job, error: Exception) -> Ended:

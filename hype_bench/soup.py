@@ -7,15 +7,19 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hype_bench import output
 from hype_bench.config import DataConfig, SourceConfig, TaskConfig
 from hype_bench.options import UserError
 from hype_bench.runs import predictions, record
-from hype_bench.runs.folder import RunFolder
+from hype_bench.runs.folder import BusyError, RunFolder
 from hype_bench.runs.identity import digest
 from hype_bench.runs.status import DONE, RunStatus, read_runs
+from hype_bench.runs.weights import check_weights, digest_of_weights
+
+if TYPE_CHECKING:  # torch comes with it
+    from hype_bench.tasks.data import TaskData
 
 # In which members of a soup must agree:
 _SAME = ("format", "model", "data", "labels", "task_version", "max_length", "metric", "methods")
@@ -71,7 +75,8 @@ def make(kind: str, results_dir: Path, device: str = "auto", say: Callable[[str]
     """Makes the soups that are not there yet; returns how many there are now.
 
     Raises:
-        UserError: there is nothing to make one of, the data are not those of the runs, or no examples were set aside.
+        UserError: there is nothing to make one of, the data or the weights are not those of the runs, no examples were
+            set aside, or another process is at it; once all others are made.
     """
     found = pots(results_dir)
     if not found:
@@ -79,18 +84,37 @@ def make(kind: str, results_dir: Path, device: str = "auto", say: Callable[[str]
             f"{results_dir} holds no two runs with weights that differ in seed or training settings alone; "
             "make them with training.save=last"
         )
+    refused: list[UserError] = []
     for pot in found:
-        folder = RunFolder.of(results_dir, digest(pot.parts(kind)))
-        title = "{model} {task} {method}".format_map(pot.label(kind))
-        if folder.result() is not None:
-            say(f"done before: {title} of {len(pot.members)} runs")
-            continue
-        with folder.lock():
-            say(f"done: {title} of {len(pot.members)} runs: {_cook(kind, pot, folder, device)}")
+        try:
+            say(_made(kind, pot, results_dir, device))
+        except UserError as error:  # the other soups can be made all the same
+            refused.append(error)
+    for other in refused[:-1]:
+        say(f"error: {other}")
+    if refused:
+        raise refused[-1]
     return len(found)
 
 
-def _cook(kind: str, pot: Pot, folder: RunFolder, device: str) -> str:
+def _made(kind: str, pot: Pot, results_dir: Path, device: str) -> str:
+    folder = RunFolder.of(results_dir, digest(pot.parts(kind)))
+    title = f"{{model}} {{task}} {{method}} of {len(pot.members)} runs".format_map(pot.label(kind))
+    if folder.result() is not None:
+        return f"done before: {title}"
+    data = _data(pot)
+    if kind == "greedy" and data.selection is None:
+        raise UserError("a greedy soup needs examples that no run has seen: train with data.selection_examples=...")
+    for member in pot.members:
+        check_weights(member.path, RunFolder(member.path).result() or {})
+    try:
+        with folder.lock():
+            return f"done: {title}: {_cook(kind, pot, data, folder, device)}"
+    except BusyError as error:
+        raise UserError(f"{title}: another process is at it") from error
+
+
+def _cook(kind: str, pot: Pot, data: TaskData, folder: RunFolder, device: str) -> str:
     from safetensors.torch import load_file
 
     from hype_bench.methods.soup import greedy_soup, uniform_soup
@@ -100,7 +124,6 @@ def _cook(kind: str, pot: Pot, folder: RunFolder, device: str) -> str:
     about = {"label": pot.label(kind), "parts": pot.parts(kind), "config": pot.first["config"]}
     request = {**about, "started": record.now()}
     folder.begin(request)
-    data = _data(pot)
     paths = {member.identity: member.path / "model" for member in pot.members}
     outcome = Outcome(warnings=list(data.warnings))
     scorer = Scorer(next(iter(paths.values())), pot.first["parts"]["metric"], pot.first["parts"]["max_length"], device)
@@ -110,8 +133,7 @@ def _cook(kind: str, pot: Pot, folder: RunFolder, device: str) -> str:
 
     members = list(paths)
     if kind == "greedy":
-        if data.selection is None:
-            raise UserError("a greedy soup needs examples that no run has seen: train with data.selection_examples=...")
+        assert data.selection is not None
         held_out = data.selection
         soup, members, best = greedy_soup(members, load, lambda state: scorer.headline(state, held_out))
         outcome.facts["selection_score"] = best
@@ -123,6 +145,7 @@ def _cook(kind: str, pot: Pot, folder: RunFolder, device: str) -> str:
     outcome.machine = scorer.machine
     scorer.save(soup, folder.path / "model")
     folder.share_model()
+    outcome.facts["weights"] = digest_of_weights(folder.path / "model")
     folder.write("predictions.csv", predictions.scored(outcome.evaluations, data))
     result = record.result(request, outcome, data, DONE, "")
     folder.write_json("result.json", result)
@@ -130,7 +153,7 @@ def _cook(kind: str, pot: Pot, folder: RunFolder, device: str) -> str:
     return f"{request['label']['metric']} {score:.2f}, {len(members)} in it"
 
 
-def _data(pot: Pot) -> Any:
+def _data(pot: Pot) -> TaskData:
     """The data that the members were trained on.
 
     Raises:

@@ -7,6 +7,7 @@ score. The paper does not say which of its runs it sent.
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from hype_bench.options import UserError
 from hype_bench.report import tabulate
-from hype_bench.runs.folder import file_name
+from hype_bench.runs.folder import RunFolder, file_name
+from hype_bench.runs.reading import read_text
 from hype_bench.runs.status import RunStatus
 from hype_bench.sweeps.planned import PlannedRun
 from hype_bench.tables.experiment import Result
@@ -39,11 +41,12 @@ _WORDS = {"mnli", "qnli", "rte"}  # tasks whose classes are written as words; th
 _HIGHEST_SIMILARITY = 5.0
 
 
-def submit(results_dir: Path, name: str, rule: str, folder: Path) -> list[str]:
+def submit(results_dir: Path, name: str, rule: str, folder: Path) -> tuple[list[str], list[str]]:
     """Writes ``<folder>/<block>-<row>.zip`` for every row of the experiment's table.
 
     Returns:
-        A line for every file: what is in it and what GLUE still wants.
+        A line for every file: what is in it and what GLUE still wants; and a line for every row that cannot be sent,
+        as its predictions are not what the run wrote.
 
     Raises:
         UserError: there is no plan, or no run that predicted a test set.
@@ -58,8 +61,13 @@ def submit(results_dir: Path, name: str, rule: str, folder: Path) -> list[str]:
         raise UserError(
             f"no cell of {name} has all its runs with predictions of a test set; data.predict_test=true makes them"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    return [_write(folder / f"{file_name(block)}-{file_name(row)}.zip", runs) for (block, row), runs in rows.items()]
+    said, refused = [], []
+    for (block, title), runs in rows.items():
+        try:
+            said.append(_write(folder / f"{file_name(block)}-{file_name(title)}.zip", runs))
+        except UserError as error:  # the other rows can be sent all the same
+            refused.append(str(error))
+    return said, refused
 
 
 def lines(task: str, labels: Sequence[str], logits: NDArray[np.float64]) -> str:
@@ -87,24 +95,56 @@ def _best_seed(result: Result, statuses: Mapping[str, RunStatus]) -> tuple[Plann
     return (run, status) if (status.path / "test.csv").is_file() else None
 
 
-def _check_rows(path: Path, split: str, part: pd.DataFrame) -> None:
-    """Raises UserError unless every row of the split has its prediction, in order: the server counts them."""
-    if "row" not in part or part["row"].tolist() != list(range(len(part))):
-        raise UserError(f"{path}: the rows of {split} are not all there, one after the other; GLUE wants every one")
-
-
 def _write(path: Path, runs: list[tuple[PlannedRun, RunStatus]]) -> str:
-    written = []
+    content: dict[str, str] = {}
+    for run, status in runs:
+        labels = [str(label) for label in (status.record or {})["config"]["task"]["labels"] or []]
+        for split, logits in _predicted(status.path, max(len(labels), 1)).items():
+            if file := FILES.get((run.task, split)):
+                content[file] = lines(run.task, labels, logits)
+    if not content:
+        tasks = ", ".join(dict.fromkeys(run.task for run, _ in runs))
+        raise UserError(f"{path} would be empty: GLUE asks for no test set that was predicted of {tasks}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for run, status in runs:
-            table = pd.read_csv(status.path / "test.csv")
-            labels = [str(label) for label in (status.record or {})["config"]["task"]["labels"] or []]
-            for split, part in table.groupby("split", sort=False):
-                _check_rows(status.path / "test.csv", str(split), part)
-                if file := FILES.get((run.task, str(split))):
-                    logits = part.filter(like="logit_").to_numpy(np.float64)
-                    archive.writestr(file, lines(run.task, labels, logits))
-                    written.append(file)
-    missing = [file for file in FILES.values() if file not in written]
+        for file, text in content.items():
+            archive.writestr(file, text)
+    missing = [file for file in FILES.values() if file not in content]
     still = f"; GLUE also wants {', '.join(missing)}" if missing else ""
-    return f"{path}: {', '.join(written)}{still}"
+    return f"{path}: {', '.join(content)}{still}"
+
+
+def _predicted(run: Path, outputs: int) -> dict[str, NDArray[np.float64]]:
+    """The logits of every test split that a run predicted, (examples, outputs).
+
+    Raises:
+        UserError: ``test.csv`` is not whole; it names the file.
+    """
+    path = run / "test.csv"
+    rows = (RunFolder(run).result() or {}).get("test_rows")
+    try:
+        table = pd.read_csv(io.StringIO(read_text(path)))
+        columns = ["split", "index", "row", *(f"logit_{k}" for k in range(outputs))]
+        if list(table.columns) != columns:
+            raise ValueError(f"its columns are not {', '.join(columns)}")
+        parts = {str(split): part for split, part in table.groupby("split", sort=False, dropna=False)}
+        if isinstance(rows, dict) and parts.keys() != rows.keys():
+            raise ValueError(f"its splits are {', '.join(parts) or 'none'}, the run predicted {', '.join(rows)}")
+        return {split: _logits(path, split, part, (rows or {}).get(split)) for split, part in parts.items()}
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not sent: {error}; move {run} away and run it again") from error
+
+
+def _logits(path: Path, split: str, part: pd.DataFrame, rows: int | None) -> NDArray[np.float64]:
+    if part["index"].tolist() != list(range(len(part))):
+        raise ValueError(f"the examples of {split} are not each there once, in their order")
+    if rows is not None and len(part) != rows:
+        raise ValueError(f"{split} has {len(part)} examples, the run predicted {rows}")
+    if part["row"].tolist() != part["index"].tolist():
+        raise UserError(f"{path}: some rows of {split} were left out of the data; GLUE wants every one")
+    logits = part.filter(like="logit_").to_numpy(np.float64)
+    if not np.isfinite(logits).all():
+        raise ValueError(f"a prediction of {split} is no number")
+    return logits

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hype_bench.options import UserError
 from hype_bench.runs.identity import FORMAT
-from hype_bench.submission import FILES, lines
+from hype_bench.submission import FILES, _predicted, lines
 from hype_bench.sweeps.planned import read_plan
 
 TINY = ("-m", "experiment=table1", "scope=smoke", "model=tiny_bert", "task=demo_rte,demo_cola", "seed=1")
@@ -264,3 +265,44 @@ def test_a_submission_of_mnli_has_the_diagnostics(warm: Any, tmp_path: Path) -> 
         rows = {name: archive.read(name).decode().splitlines()[1:] for name in archive.namelist()}
     assert {name: len(lines) for name, lines in rows.items()} == {"MNLI-m.tsv": 7, "MNLI-mm.tsv": 5, "AX.tsv": 3}
     assert {line.split("\t")[1] for line in rows["AX.tsv"]} <= {"entailment", "neutral", "contradiction"}
+
+
+GOOD = "split,index,row,logit_0,logit_1\ntest,0,0,0.5,1\ntest,1,1,2,-1\nax/test,0,0,1,2\n"
+
+
+def predicted_by(folder: Path, text: str) -> Any:
+    """What a submission takes from a run that predicted two examples of test and one of ax/test."""
+    about = {"label": {"model": "m", "task": "t", "method": "v", "metric": "accuracy", "seed": 1}, "scores": {}}
+    record = {**about, "status": "done", "parts": {"format": 1, "seed": 1, "methods": []}, "config": {}}
+    (folder / "result.json").write_text(json.dumps({**record, "test_rows": {"test": 2, "ax/test": 1}}))
+    (folder / "test.csv").write_text(text)
+    return _predicted(folder, outputs=2)
+
+
+def test_predictions_that_are_whole_are_sent(tmp_path: Path) -> None:
+    found = predicted_by(tmp_path, GOOD)
+    assert [*found] == ["test", "ax/test"]
+    assert [logits.tolist() for logits in found.values()] == [[[0.5, 1], [2, -1]], [[1, 2]]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("ax/test,0,0,1,2\n", "", "its splits are test, the run predicted test, ax/test"),
+        ("ax/test", "other", "its splits are test, other, the run predicted test, ax/test"),
+        ("test,1,1,2,-1\n", "", "test has 1 examples, the run predicted 2"),
+        ("test,1,1,2,-1\n", "test,1,1,2,-1\ntest,2,2,2,-1\n", "test has 3 examples, the run predicted 2"),
+        ("test,0,0,0.5,1\ntest,1,1,2,-1\n", "test,1,1,2,-1\ntest,0,0,0.5,1\n", "not each there once"),
+        ("test,1,1,2,-1\n", "test,0,0,2,-1\n", "not each there once"),
+        ("test,1,1,2", "test,1,4,2", "some rows of test were left out"),
+        ("0.5", "nan", "a prediction of test is no number"),
+        ("0.5", "inf", "a prediction of test is no number"),
+        ("0.5", "much", "not sent"),
+        ("logit_1", "logit_2", "its columns are not split, index, row, logit_0, logit_1"),
+        (GOOD, "", "not sent"),
+    ],
+)
+def test_predictions_that_are_not_whole_are_not_sent(tmp_path: Path, old: str, new: str, why: str) -> None:
+    with pytest.raises(UserError, match=why) as told:
+        predicted_by(tmp_path, GOOD.replace(old, new, 1))
+    assert str(tmp_path / "test.csv") in str(told.value)

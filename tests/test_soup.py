@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from hype_bench.options import UserError
+from hype_bench.runs.folder import RunFolder
+from hype_bench.runs.identity import digest
+from hype_bench.soup import make, pots
 from tests.conftest import Warm
 
 SWEEP = [
@@ -81,3 +85,21 @@ def test_what_a_soup_cannot_be_made_of(warm: Warm, tmp_path: Path) -> None:
     for path in tmp_path.glob("results/runs/*/model"):
         shutil.rmtree(path)
     assert "no two runs with weights" in complaint("soup", "uniform")
+
+
+def test_a_soup_of_changed_weights_is_not_made(place: Path) -> None:
+    changed = sorted(place.glob("results/runs/*/model/model.safetensors"))[0]
+    content = bytearray(changed.read_bytes())
+    content[-1] ^= 1
+    changed.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{changed.parents[1]} does not hold the weights that it saved"):
+        make("uniform", place / "results", say=lambda line: None)
+    assert len(list(place.glob("results/runs/*"))) == 3
+
+
+def test_a_soup_that_another_process_makes_is_told_in_one_line(place: Path) -> None:
+    (pot,) = pots(place / "results")
+    folder = RunFolder.of(place / "results", digest(pot.parts("uniform")))
+    why = r"^tiny_bert demo_rte vanilla\+soup_uniform of 3 runs: another process is at it$"
+    with folder.lock(), pytest.raises(UserError, match=why):
+        make("uniform", place / "results", say=lambda line: None)

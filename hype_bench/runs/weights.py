@@ -1,0 +1,28 @@
+"""Whether saved weights are still what the run saved: its record has their digest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hype_bench.options import UserError
+
+
+def digest_of_weights(model: Path) -> str | None:
+    """Of the safetensors files in a ``from_pretrained`` folder, None if there are none."""
+    files = sorted(model.glob("*.safetensors"))
+    total = hashlib.blake2b(digest_size=16)
+    for file in files:
+        with file.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "blake2b").digest())
+    return total.hexdigest() if files else None
+
+
+def check_weights(run: Path, record: Mapping[str, Any]) -> None:
+    """Raises UserError if a run's weights are not those of its record, one that has their digest."""
+    facts = record.get("facts")
+    saved = facts.get("weights") if isinstance(facts, dict) else None
+    if saved is not None and digest_of_weights(run / "model") != saved:
+        raise UserError(f"{run} does not hold the weights that it saved; move it away and run it again")
