@@ -124,7 +124,7 @@ def _predicted(run: Path, outputs: int) -> dict[str, NDArray[np.float64]]:
     rows = (RunFolder(run).result() or {}).get("test_rows")
     try:
         table = pd.read_csv(io.StringIO(read_text(path)))
-        columns = ["split", "index", "row", *(f"logit_{k}" for k in range(outputs))]
+        columns = ["split", "index", *(f"logit_{k}" for k in range(outputs)), "row"]
         if list(table.columns) != columns:
             raise ValueError(f"its columns are not {', '.join(columns)}")
         parts = {str(split): part for split, part in table.groupby("split", sort=False, dropna=False)}

@@ -267,7 +267,7 @@ def test_a_submission_of_mnli_has_the_diagnostics(warm: Any, tmp_path: Path) -> 
     assert {line.split("\t")[1] for line in rows["AX.tsv"]} <= {"entailment", "neutral", "contradiction"}
 
 
-GOOD = "split,index,row,logit_0,logit_1\ntest,0,0,0.5,1\ntest,1,1,2,-1\nax/test,0,0,1,2\n"
+GOOD = "split,index,logit_0,logit_1,row\ntest,0,0.5,1,0\ntest,1,2,-1,1\nax/test,0,1,2,0\n"
 
 
 def predicted_by(folder: Path, text: str) -> Any:
@@ -288,17 +288,17 @@ def test_predictions_that_are_whole_are_sent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("ax/test,0,0,1,2\n", "", "its splits are test, the run predicted test, ax/test"),
+        ("ax/test,0,1,2,0\n", "", "its splits are test, the run predicted test, ax/test"),
         ("ax/test", "other", "its splits are test, other, the run predicted test, ax/test"),
-        ("test,1,1,2,-1\n", "", "test has 1 examples, the run predicted 2"),
-        ("test,1,1,2,-1\n", "test,1,1,2,-1\ntest,2,2,2,-1\n", "test has 3 examples, the run predicted 2"),
-        ("test,0,0,0.5,1\ntest,1,1,2,-1\n", "test,1,1,2,-1\ntest,0,0,0.5,1\n", "not each there once"),
-        ("test,1,1,2,-1\n", "test,0,0,2,-1\n", "not each there once"),
-        ("test,1,1,2", "test,1,4,2", "some rows of test were left out"),
+        ("test,1,2,-1,1\n", "", "test has 1 examples, the run predicted 2"),
+        ("test,1,2,-1,1\n", "test,1,2,-1,1\ntest,2,2,-1,2\n", "test has 3 examples, the run predicted 2"),
+        ("test,0,0.5,1,0\ntest,1,2,-1,1\n", "test,1,2,-1,1\ntest,0,0.5,1,0\n", "not each there once"),
+        ("test,1,2,-1,1\n", "test,0,2,-1,1\n", "not each there once"),
+        ("-1,1\n", "-1,4\n", "some rows of test were left out"),
         ("0.5", "nan", "a prediction of test is no number"),
         ("0.5", "inf", "a prediction of test is no number"),
         ("0.5", "much", "not sent"),
-        ("logit_1", "logit_2", "its columns are not split, index, row, logit_0, logit_1"),
+        ("logit_1", "logit_2", "its columns are not split, index, logit_0, logit_1, row"),
         (GOOD, "", "not sent"),
     ],
 )
