@@ -63,6 +63,11 @@ def test_a_broken_record_is_told_why(tmp_path: Path, content: bytes, why: str) -
         folder.result()
 
 
+def test_a_file_where_the_results_folder_should_be_holds_no_record(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").touch()
+    assert RunFolder.of(tmp_path / "good.csv", "abc").result() is None
+
+
 def test_a_file_of_endless_length_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "large.json"
     path.write_text("[1]")
