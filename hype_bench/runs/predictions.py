@@ -25,13 +25,14 @@ def scored(evaluations: Mapping[str, Evaluation], data: TaskData) -> str:
     names = ["label_name", "prediction_name"] if data.labels else []
     first: list[list[Any]] = []
     last: list[list[Any]] = []
-    for split in data.evaluation:
+    splits = [*data.evaluation, *([data.selection] if data.selection else [])]
+    for split in splits:
         found = evaluations[split.name]
         both = zip(found.labels.tolist(), found.predictions.tolist(), strict=True)
         for index, (row, answer) in enumerate(zip(split.rows.tolist(), both, strict=True)):
             first.append([split.name, index, *answer])
             last.append([row, *(data.labels[number] for number in answer if data.labels)])
-    logits = np.concatenate([evaluations[split.name].logits for split in data.evaluation])
+    logits = np.concatenate([evaluations[split.name].logits for split in splits])
     return _csv(["split", "index", "label", "prediction"], first, logits, ["row", *names], last)
 
 
