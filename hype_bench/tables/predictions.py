@@ -26,9 +26,11 @@ def read_predictions(run: Path, split: str, metric: str, recorded: float) -> tup
 
     path = run / "predictions.csv"
     try:
-        table = pd.read_csv(io.StringIO(read_text(path)), usecols=["split", "label", "prediction"])
+        table = pd.read_csv(io.StringIO(read_text(path)), usecols=["split", "index", "label", "prediction"])
         part = table[table["split"] == (split or table["split"].iloc[0])]
         labels, predictions = (part[name].to_numpy(np.float64) for name in ("label", "prediction"))
+        if part["index"].tolist() != list(range(len(part))):  # runs are paired by the place of an example in the file
+            raise ValueError("its examples are not all there, once each and in order")
         if not np.isfinite([labels, predictions]).all():
             raise ValueError("a label or a prediction is no number")
         found = score(metric, labels, predictions)[metric]

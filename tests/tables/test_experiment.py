@@ -307,7 +307,7 @@ def test_runs_of_two_kinds_of_device_are_no_pair(scored: tuple[Plan, dict[str, R
     assert one.complaints == []
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "wrong", "not text", "nothing"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "wrong", "not text", "nothing", "doubled", "shuffled"])
 def test_predictions_that_do_not_give_the_score_leave_their_run_out(
     scored: tuple[Plan, dict[str, RunStatus]], damage: str, tmp_path: Path
 ) -> None:
@@ -317,8 +317,15 @@ def test_predictions_that_do_not_give_the_score_leave_their_run_out(
     if damage == "missing":
         path.unlink()
     else:
-        wrong = text.replace("validation,0,0,0", "validation,0,0,1")
-        damaged = {"cut": text[:60], "wrong": wrong, "not text": "\xff\xfe", "nothing": ""}[damage]
+        header, *rows = text.splitlines(keepends=True)
+        damaged = {
+            "cut": text[:60],
+            "wrong": text.replace("validation,0,0,0", "validation,0,0,1"),
+            "not text": "\xff\xfe",
+            "nothing": "",
+            "doubled": f"{text}\n{''.join(rows)}",  # gives the same score
+            "shuffled": header + "\n".join(row.strip() for row in reversed(rows)),  # so does this
+        }[damage]
         path.write_bytes(damaged.encode("latin-1"))
     (one,) = against_method(plan, results(plan, statuses, "paper"), "vanilla")
     assert one.plain()[0][2] == "1.00 (1 of 1)"
