@@ -287,13 +287,14 @@ def fill_training(config: Config) -> TrainingSettings:
             if given.keys() & set(pair):
                 filled.update(dict.fromkeys(pair))
         filled.update(given)
-    check_fields("training.", TrainingConfig(**filled))
-    unset = [f.name for f in fields(TrainingSettings) if filled.get(f.name) is None]
+    merged = OmegaConf.merge({"training": OmegaConf.structured(TrainingConfig)}, {"training": filled})
+    typed: Any = OmegaConf.to_object(merged.training)  # a recipe's 3 and a user's 3.0 are the same run
+    check_fields("training.", typed)
+    filled = vars(typed)
+    unset = [name for name, value in filled.items() if value is None]
     left_open = [n for n in unset if not any(n in p and any(filled.get(o) is not None for o in p) for p in _EITHER)]
     if left_open:
         raise UserError(f"training.{left_open[0]} is set neither by the recipe {config.recipe.name!r} nor by you")
     if len(filled["adam_betas"]) != 2:
         raise UserError(f"training.adam_betas must be two numbers, not {list(filled['adam_betas'])}")
-    filled["adam_betas"] = tuple(filled["adam_betas"])
-    settings: dict[str, Any] = {f.name: filled.get(f.name) for f in fields(TrainingSettings)}
-    return TrainingSettings(**settings)
+    return TrainingSettings(**{**filled, "adam_betas": tuple(filled["adam_betas"])})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from hype_bench.config import Config, RunConfig, UserError, fill_training, resolve
 from hype_bench.main import CONF
@@ -146,6 +149,21 @@ def test_steps_and_warm_up_equal_the_released_codes(parity: Any) -> None:
         assert (total, warmup) == (facts["total_steps"], facts["warmup_steps"]), name
         for update, factor in facts["lr_factor_at"].items():
             assert learning_rate_factor(int(update), total, warmup) == pytest.approx(factor, abs=1e-15), (name, update)
+
+
+def test_a_number_is_the_same_run_however_it_is_written() -> None:
+    """What a recipe says has the types of what a user says, and what no type takes is refused."""
+    ways = ("", "training.epochs=3", "training.epochs=3.0", "recipe.training.epochs=3", "recipe.training.epochs=3.0")
+    written = {json.dumps(asdict(resolved(*filter(None, [way])).training)) for way in ways}
+    assert len(written) == 1
+    ways = ("", "method.r_drop.alpha=1", "method.r_drop.alpha=1.0")
+    (alpha,) = {repr(build(resolved("method=r_drop", *filter(None, [way])).methods)["r_drop"]) for way in ways}
+    assert "alpha=1.0" in alpha
+    with pytest.raises(UserError, match=r"method\.r_drop\.alpha must be a number, not 1000"):
+        build({"r_drop": {"alpha": 10**400}})
+    for wrong in ("weight_decay=much", "batch_size=2.5", "adam_betas=[a,0.9]"):
+        with pytest.raises(OmegaConfBaseException, match=f"full_key: training.{wrong.partition('=')[0]}"):
+            resolved(f"recipe.training.{wrong}")
 
 
 def test_noise_scale_feeds_every_method_with_a_scale() -> None:

@@ -18,6 +18,7 @@ from hype_bench.methods.card import Card
 from hype_bench.options import UserError
 
 T = TypeVar("T", bound=type[Method])
+_INEXACT = 2**53  # from here on a whole number may be none that a float has
 _REGISTERED: dict[str, tuple[type[Method], dict[str, Any]]] = {}
 
 
@@ -77,9 +78,8 @@ def _build_one(name: str, values: Mapping[str, Any]) -> Method:
             raise UserError(f"method.{name} has no option {key!r}{hint}")
         if not _fits(value, hints[key]):
             raise UserError(f"method.{name}.{key} must be {_in_words(hints[key])}, not {value!r}")
-    named = {key: str(value).lower() for key, value in values.items() if hints[key] is str and isinstance(value, bool)}
     try:
-        method = cls(**{**values, **named, **fixed})  # a name may be "true", which YAML reads as a truth value
+        method = cls(**{**{key: _as(hints[key], value) for key, value in values.items()}, **fixed})
     except ValueError as error:
         raise UserError(f"method.{name}.{error}") from error
     return method
@@ -92,7 +92,17 @@ def _fits(value: object, hint: Any) -> bool:
         return isinstance(value, list) and all(_fits(v, typing.get_args(hint)[0]) for v in value)
     if isinstance(value, bool):
         return hint is bool or hint is str
-    return isinstance(value, (int, float) if hint is float else hint)
+    return isinstance(value, hint) or (hint is float and isinstance(value, int) and abs(value) < _INEXACT)
+
+
+def _as(hint: Any, value: Any) -> Any:
+    """A value that fits, in the type that the field has: 1 and 1.0 are one option, and the same run."""
+    if isinstance(value, list):
+        return [_as(typing.get_args(hint)[0], one) for one in value] if typing.get_origin(hint) is list else value
+    kinds = typing.get_args(hint) or (hint,)
+    if isinstance(value, bool):  # a name may be "true", which YAML reads as a truth value
+        return str(value).lower() if hint is str else value
+    return float(value) if isinstance(value, int) and float in kinds and int not in kinds else value
 
 
 def _in_words(hint: Any) -> str:

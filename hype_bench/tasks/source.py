@@ -30,7 +30,9 @@ def read_split(task: TaskConfig, data: DataConfig, split: str) -> pd.DataFrame |
         UserError: the source cannot be reached or read; the message names the ways out.
     """
     if task.generated:
-        return pd.DataFrame(demo.generate(task.name, split))
+        if task.name not in demo.TASKS:
+            raise UserError(f"there is no generator of {task.name!r}; there are {', '.join(demo.TASKS)}")
+        return pd.DataFrame(demo.generate(task.name, split)) if split in demo.SIZES else None
     if task.source is None:
         file = {task.train_split: task.train_file, "validation": task.validation_file}.get(split)
         return None if file is None else _read_own(Path(file).expanduser(), task.label_column)

@@ -1,6 +1,7 @@
 """The hub: what is asked of it, its refusals, and the copy it keeps of a repository that holds a script."""
 
 import logging
+from dataclasses import replace
 
 import datasets
 import pandas as pd
@@ -141,3 +142,12 @@ def test_a_split_of_what_lies_beside_the_task(task, hub, tmp_path):
     assert read_split(task, DataConfig(root=str(tmp_path)), "ax/test").premise.tolist() == ["a"]
     with pytest.raises(UserError, match=r"must hold ay/<split>\.parquet"):
         read_split(task, DataConfig(root=str(tmp_path)), "ay/test")
+
+
+def test_a_generator_has_its_tasks_and_splits_and_no_others(task):
+    task.generated, task.name = True, "demo_rte"
+    with pytest.raises(UserError, match="'dev'"):
+        load(replace(task, train_split="dev"), DataConfig())
+    assert read_split(task, DataConfig(), "dev") is None
+    with pytest.raises(UserError, match="there is no generator of 'tiny'; there are demo_rte, demo_cola"):
+        read_split(replace(task, name="tiny"), DataConfig(), "train")

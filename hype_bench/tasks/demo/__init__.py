@@ -23,6 +23,7 @@ _DRAWS: dict[str, Callable[[Random, float], _Row]] = {
     "demo_mrpc": mrpc.draw,
     "demo_stsb": stsb.draw,
 }
+TASKS = tuple(_DRAWS)
 
 
 def generate(task: str, split: str, seed: int = 0) -> dict[str, list[Any]]:
