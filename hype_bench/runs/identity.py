@@ -9,7 +9,7 @@ from typing import Any
 
 from hype_bench.config import RunConfig
 
-FORMAT = 4  # raised when a change of the code changes the numbers of the same settings
+FORMAT = 5  # raised when a change of the code changes the numbers of the same settings
 
 NO_EFFECT = ("evaluate_every", "save")  # a curve more, a folder more: the same numbers
 
