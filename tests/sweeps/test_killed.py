@@ -121,6 +121,7 @@ def test_interrupted_by_the_user(warm: Any, tmp_path: Path) -> None:
     sweep = warm.start(*long)
     while not done(tmp_path / "results"):
         time.sleep(0.01)
+    time.sleep(0.1)  # into the next run: an interrupt within a destructor is ignored by Python
     os.kill(sweep.pid, signal.SIGINT)
     ended = sweep.wait()
     assert ended.returncode == 130
