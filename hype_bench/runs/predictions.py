@@ -25,7 +25,7 @@ def scored(evaluations: Mapping[str, Evaluation], data: TaskData) -> str:
     names = ["label_name", "prediction_name"] if data.labels else []
     first: list[list[Any]] = []
     last: list[list[Any]] = []
-    splits = [*data.evaluation, *([data.selection] if data.selection else [])]
+    splits = [split for split in (*data.evaluation, data.selection) if split and split.name in evaluations]
     for split in splits:
         found = evaluations[split.name]
         both = zip(found.labels.tolist(), found.predictions.tolist(), strict=True)

@@ -52,5 +52,6 @@ class Scorer:
         """A plain ``from_pretrained`` folder with these weights."""
         self.model.load_state_dict(state)
         self.plain()
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        with quiet():
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)

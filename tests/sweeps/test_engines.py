@@ -161,7 +161,7 @@ def test_local_jobs_of_an_experiment(warm: Any, tmp_path: Path) -> None:
     sweep = (*EXPERIMENT, *FAILING, "seed=1")
     check(warm(*sweep, *chosen("local")), warm, tmp_path, sweep, each=1)
     logs = [path.read_text() for path in tmp_path.glob("results/sweeps/*/local/*/*_log.out")]
-    assert sorted(re.findall(r"^(\w+): (?:tiny:bert|broken) ", "".join(logs), re.MULTILINE)) == ["done", "failed"]
+    assert sorted(re.findall(r"^(\w+): (?:tiny_bert|broken) ", "".join(logs), re.MULTILINE)) == ["done", "failed"]
     again = warm(*EXPERIMENT, FAILING[0], "model.name_or_path=tiny:bert", "seed=1", *chosen("local"))
     assert "1 done before, 0 to do" in again.stdout
 
