@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import math
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from hype_bench.complaints import complain
 from hype_bench.options import UserError
@@ -35,6 +38,8 @@ class SweepCallback(Callback):
         Raises:
             SystemExit: with code 2 if there is none.
         """
+        with contextlib.suppress(OmegaConfBaseException):  # a ${...} that leads nowhere: Hydra says so
+            atexit.register(_take_away, Path(config.hydra.sweep.dir), _missing(Path(config.hydra.sweep.dir)))
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # glob(*) looks into conf/
         typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # a ${...} stays as it is
         overrides = parser.parse_overrides(typed)
@@ -69,6 +74,19 @@ class SweepCallback(Callback):
             raise SystemExit(1) from error
         if failures or unnoted:
             raise SystemExit(1)
+
+
+def _missing(sweep: Path) -> list[Path]:
+    """Which folders Hydra's own sweeper is about to make, the innermost first."""
+    return [folder for folder in (sweep, *sweep.absolute().parents) if not folder.exists()]
+
+
+def _take_away(sweep: Path, made: list[Path]) -> None:
+    """What is left of a sweep of which no job was begun, as one of them cannot be composed."""
+    with contextlib.suppress(OSError):  # one that is not empty stays
+        (sweep / "multirun.yaml").unlink(missing_ok=True)
+        for folder in made:
+            folder.rmdir()
 
 
 def _report(ended: list[Ended], results: Path, experiment: str | None) -> int:

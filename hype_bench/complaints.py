@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn
 
+import yaml  # type: ignore[import-untyped]
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,7 +20,9 @@ from hype_bench.output import say
 from hype_bench.runs.secrets import scrub
 from hype_bench.sweeps.display import display
 
-COMPLAINTS = (HydraException, OmegaConfBaseException, ValueError, AssertionError)  # about what cannot be composed
+# About what cannot be composed:
+COMPLAINTS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, AssertionError)
+_IN_FILE = re.compile(r"In '(\S+)': \w+ raised while composing config:")
 
 
 def complain(sentence: str, code: int) -> NoReturn:
@@ -43,6 +46,8 @@ def one_line(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
+        return f"{mark.name}, line {mark.line + 1}: no YAML: {error.problem}"
     if several := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'", text):
         return _sweep(*several[1].partition("=")[::2])
     if options := re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]*)'", text):
@@ -52,7 +57,9 @@ def one_line(error: Exception) -> str:
     if key := re.search(r"Could not override '([^']+)'", text):
         return _no_key(key[1])
     full_key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key:")), "")
-    first = lines[0] if lines else type(error).__name__
+    first, *others = lines or [type(error).__name__]
+    if (file := _IN_FILE.fullmatch(first)) and others:
+        first = f"{others[0]} (in {file[1]})"
     return f"{full_key}: {first}" if full_key and full_key not in first else first
 
 

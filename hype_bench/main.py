@@ -62,6 +62,9 @@ def _hydra_main(composed: DictConfig) -> None:
         return
     if (launcher := str(HydraConfig.get().runtime.choices["hydra/launcher"])) != "basic":
         complain(f"hydra/launcher={launcher} is for sweeps: add -m", 2)
+    for group, stands_for in (("experiment", composed.experiment.grids), ("scope", composed.scope.axes)):
+        if stands_for:
+            complain(f"{group}={composed[group].name} stands for several runs: add -m to run them", 2)
     run_alone(composed)
 
 

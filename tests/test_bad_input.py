@@ -51,6 +51,13 @@ MISTAKES = {  # what is typed behind DEMO -> what the line must say
     "method=hype_n method.hype_n.scale=much": "method.hype_n.scale must be a number, not 'much'",
     "seed=1,2": "seed=1,2 stands for several runs: add -m",
     "method=vanilla,hype_n": "add -m to run them; a list is written method=[vanilla,hype_n]",
+    "-m seed=1,x": "seed: Value 'x' of type 'str' could not be converted to Integer",
+    "method=[hype_n,[r_drop]]": "must name techniques, as in method=[hype_n,r_drop]",
+    "-m method=[hype_n,[r_drop]],vanilla": "must name techniques",
+    "experiment=demo": "experiment=demo stands for several runs: add -m",
+    "scope=smoke": "scope=smoke stands for several runs: add -m",
+    "--conf own task=cut": "own/task/cut.yaml, line 2: no YAML: expected the node content",
+    "--conf own task=wrong": "task.labels: Invalid value assigned: AnyNode is not a ListConfig, list",
     "-m seed=range(3,1)": "seed=range(3,1) gives no value",
     "-m task=glob(none*)": "task=glob(none*) gives no value",
     "seed=${foo}": "seed: Interpolation key 'foo' not found",
@@ -78,6 +85,7 @@ MISTAKES = {  # what is typed behind DEMO -> what the line must say
     "seed=-1": "seed must be at least 0 and below 4294967296, not -1",
     "method=hype_n method.hype_n.scale=-1": "method.hype_n.scale must be at least 0, not -1",
     "method=hype_n method.hype_n.layers=[99]": "layers must name some of 0 to ",
+    "task.train_split=foo": "there is no split 'foo' in the generator",
     "method=hype_n method.hype_n.layers=foo": "layers must be all, lowest:k, highest:k (k from 1 to 3) or a list",
     "method=top_k method.top_k.k=9": "top_k.k must be at most 3, the layers of this encoder, not 9",
     "method=lnsr method.lnsr.layer=3": "lnsr.layer must be at most 2, the highest of this encoder, not 3",
@@ -139,6 +147,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, warm_in: Any) -> Path:
         (place / path).parent.mkdir(parents=True, exist_ok=True)
         (place / path).write_bytes(b"PAR1 and nothing behind it")
     (place / "root/mrpc").mkdir()
+    (place / "own/task").mkdir(parents=True)
+    (place / "own/task/cut.yaml").write_text("name: [\n")
+    (place / "own/task/wrong.yaml").write_text("name: wrong\nlabels: 3\n")
     pairs = {"sentence1": ["a b"], "sentence2": ["c"], "label": [1]}
     pd.DataFrame(pairs).to_parquet(place / "root/mrpc/train.parquet")
     _broken_models(place, next(place.glob("results/runs/*/model")))
@@ -179,7 +190,7 @@ def test_a_mistake_is_one_line(typed: str, place: Path, warm_in: Any) -> None:
     assert MISTAKES[typed] in complaint(ended)
     after = content(place)
     assert {path: after.get(path) for path in before} == before
-    assert not [path for path in after.keys() - before.keys() if path.endswith("result.json")]
+    assert not [path for path in after.keys() - before.keys() if path.endswith(("result.json", "multirun.yaml"))]
     if "name_or_path" not in typed and "-m" not in arguments:  # broken weights are found when they are loaded
         assert after == before
         assert ended.returncode == 2

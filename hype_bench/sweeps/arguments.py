@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from hype_bench.config import Config, DataConfig, ModelConfig, TaskConfig
@@ -30,7 +30,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     """The arguments as Hydra's own parser reads them, flags and overrides in any order.
 
     Raises:
-        UserError: a flag that Hydra does not have, or one without its value.
+        UserError: a flag that Hydra does not have, or one without its value; techniques as ``check_named_once`` says.
     """
 
     def complain(message: str) -> NoReturn:
@@ -41,6 +41,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.error = complain  # type: ignore[method-assign]
     parsed = parser.parse_intermixed_args(list(arguments))
     parsed.overrides = [*map(readable, parsed.overrides), *(["fail_fast=true"] if parsed.fail_fast else [])]
+    check_named_once(parsed.overrides)
     return parsed
 
 
@@ -127,10 +128,17 @@ def check_named_once(overrides: Iterable[str]) -> None:
     """Hydra composes ``method=[hype_n,hype_n]`` as ``method=hype_n`` and says nothing.
 
     Raises:
-        UserError: a technique is named twice.
+        UserError: a technique is named twice, or a list stands in the place of a name, at which Hydra crashes.
     """
     for override in OverridesParser.create().parse_overrides(list(overrides)):
-        if override.get_key_element() == "method" and isinstance(named := override.value(), list):
+        if override.get_key_element() != "method":
+            continue
+        value = override.value()
+        for named in (
+            one for one in (value.list if isinstance(value, ChoiceSweep) else [value]) if isinstance(one, list)
+        ):
+            if any(isinstance(name, (list, dict)) for name in named):
+                raise UserError(f"{override.input_line} must name techniques, as in method=[hype_n,r_drop]")
             for name, count in Counter(map(str, named)).items():
                 if count > 1:
                     raise UserError(f"{override.input_line} names {name} {count} times; name each technique once")
