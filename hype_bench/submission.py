@@ -92,7 +92,8 @@ def _best_seed(result: Result, statuses: Mapping[str, RunStatus]) -> tuple[Plann
     seed = max(cell.scores, key=lambda seed: (np.nan_to_num(cell.scores[seed], nan=-np.inf), -seed))
     run = result.reported()[seed]
     status = statuses[run.identity]
-    return (run, status) if (status.path / "test.csv").is_file() else None
+    asked = (status.record or {})["config"]["data"].get("predict_test")  # whose file may have been lost
+    return (run, status) if asked or (status.path / "test.csv").is_file() else None
 
 
 def _write(path: Path, runs: list[tuple[PlannedRun, RunStatus]]) -> str:
