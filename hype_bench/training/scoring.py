@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.loading import load_tokenizer
 from hype_bench.models.packing import attach_packing, can_pack
+from hype_bench.models.quiet import quiet
 from hype_bench.models.readable import readable
 from hype_bench.tasks.data import Split
 from hype_bench.training.batches import collator_for
