@@ -31,7 +31,8 @@ from hype_bench.models.attention import Layout, attend_each, attend_padded
 from hype_bench.models.layers import attention_block, encoder_layers
 
 NAME = "hype_bench_packed"
-FAMILIES = ("bert", "roberta", "electra", "xlm-roberta", "camembert")  # shown equal by tests, or twins of those
+_AS_BERT = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
+FAMILIES = (*_AS_BERT, "modernbert")  # shown equal by tests, or twins of those
 
 
 def packed_attention(
@@ -43,6 +44,7 @@ def packed_attention(
     dropout: float = 0.0,
     scaling: float | None = None,
     packing: Layout | None = None,
+    sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention of every sequence of a packed row to itself alone.
@@ -51,6 +53,7 @@ def packed_attention(
         query: (1, heads, queries, head width).
         key, value: (1, heads, tokens, head width).
         packing: the row's layout; without one the input is an ordinary batch with an ordinary mask.
+        sliding_window: how far apart tokens begin not to see each other, in layers with local attention.
 
     Returns:
         (1, queries, heads, head width), and no attention weights.
@@ -60,7 +63,7 @@ def packed_attention(
         return attended.transpose(1, 2).contiguous(), None
     attend = attend_each if query.device.type == "cpu" else attend_padded
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attended = attend(query.squeeze(0), key.squeeze(0), value.squeeze(0), packing, dropout, scaling)
+    attended = attend(query.squeeze(0), key.squeeze(0), value.squeeze(0), packing, dropout, scaling, sliding_window)
     return attended.transpose(0, 1)[None], None
 
 
@@ -71,6 +74,8 @@ def can_pack(model: PreTrainedModel) -> bool:
 
 def first_position(model: PreTrainedModel) -> int:
     """The position number of a sequence's first token: 0, or for RoBERTa one past the padding index."""
+    if model.config.model_type not in _AS_BERT:  # positions are turns of queries and keys
+        return 0
     table: Any = model.base_model.get_submodule("embeddings.position_embeddings")
     return 0 if table.padding_idx is None else int(table.padding_idx) + 1
 
@@ -79,6 +84,16 @@ def attach_packing(model: PreTrainedModel) -> Callable[[], None]:
     """Makes the model take packed rows (see :class:`Layout`); returns what undoes it."""
     before = model.config._attn_implementation
     model.set_attn_implementation(NAME)
+    undo = _attach_to_bert(model) if model.config.model_type in _AS_BERT else _attach_to_modernbert(model)
+
+    def detach() -> None:
+        undo()
+        model.set_attn_implementation(before)
+
+    return detach
+
+
+def _attach_to_bert(model: PreTrainedModel) -> Callable[[], None]:
     top: Any = encoder_layers(model)[-1]
     block: Any = attention_block(top)
     block.forward = MethodType(_attention_block, block)
@@ -91,9 +106,14 @@ def attach_packing(model: PreTrainedModel) -> Callable[[], None]:
         for handle in handles:
             handle.remove()
         del block.forward  # its class has the original
-        model.set_attn_implementation(before)
 
     return detach
+
+
+def _attach_to_modernbert(model: PreTrainedModel) -> Callable[[], None]:
+    """Its top layer is computed for every token: the head may read the mean of a sequence."""
+    keep = _keep_means if model.config.classifier_pooling == "mean" else _keep_first_tokens
+    return model.base_model.register_forward_hook(keep, with_kwargs=True).remove
 
 
 def _ask_for_first_tokens(top: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
@@ -157,6 +177,17 @@ def _keep_first_tokens(module: nn.Module, args: Any, kwargs: dict[str, Any], out
         states = output.last_hidden_state.squeeze(0)
         first = states if len(states) == len(packing.lengths) else states.index_select(0, packing.starts)
         output.last_hidden_state = first[:, None]
+    return output
+
+
+def _keep_means(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+    """(1, tokens, width) -> (batch, 1, width), of which the mean over tokens is that over each sequence."""
+    if (packing := kwargs.get("packing")) is not None:
+        states = output.last_hidden_state.squeeze(0)
+        lengths = torch.tensor(packing.lengths, device=states.device)
+        owners = torch.arange(len(lengths), device=states.device).repeat_interleave(lengths)
+        sums = states.new_zeros(len(lengths), states.shape[1]).index_add(0, owners, states)
+        output.last_hidden_state = (sums / lengths[:, None])[:, None]
     return output
 
 
