@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?|mps")
-_FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\\x00-\x1f\ud800-\udfff]{1,200}")
+_FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\\x00-\x1f\ud800-\udc7f\udd00-\udfff]{1,200}")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # longer than the letter of a drive
 
 

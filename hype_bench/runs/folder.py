@@ -105,8 +105,16 @@ class RunFolder:
             raise broken(path, str(error)) from error
 
     def has_begun(self) -> bool:
-        """Whether there is a file of a run here: a folder without one is somebody else's."""
-        return any(os.path.lexists(self.path / name) for name in ("lock", *_OURS))
+        """Whether there is a file of a run here: a folder without one is somebody else's.
+
+        One that the system does not let us look into may be a run's; reading it says why.
+        """
+        try:
+            return not {"lock", *_OURS}.isdisjoint(file.name for file in self.path.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
 
     @contextlib.contextmanager
     def lock(self, patience: float = _PATIENCE) -> Iterator[None]:

@@ -50,12 +50,16 @@ def read_runs(results_dir: str | Path) -> Iterator[RunStatus]:
     """Every run under ``<results_dir>/runs``, by name of its folder. Records as ``read_named`` gives them.
 
     A folder that holds no file of a run is somebody else's, and none.
+
+    Raises:
+        OSError: the folder of the runs cannot be listed.
     """
-    runs = Path(results_dir) / "runs"
-    if runs.is_dir():
-        with os.scandir(runs) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir())
-        yield from read_named(results_dir, names)
+    try:
+        with os.scandir(Path(results_dir) / "runs") as entries:
+            names = sorted(entry.name for entry in entries if not entry.is_file(follow_symlinks=False))
+    except FileNotFoundError:
+        return
+    yield from read_named(results_dir, names)
 
 
 def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunStatus]:

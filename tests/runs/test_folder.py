@@ -242,7 +242,7 @@ def test_files_are_as_readable_as_the_user_wants_new_files_to_be(folder: RunFold
         assert (folder.path / name).stat().st_mode & 0o777 == 0o666 & ~umask
 
 
-@pytest.mark.parametrize("identity", ["../../evil", "/tmp/evil", "..", "", "a\0b", "a\nb"])
+@pytest.mark.parametrize("identity", ["../../evil", "/tmp/evil", "..", "", "a\0b", "a\nb", "\ud800"])
 def test_an_identity_names_a_folder_in_the_results_folder(tmp_path: Path, identity: str) -> None:
     with pytest.raises(UserError, match="is not the name of a file"):
         RunFolder.of(tmp_path, identity)

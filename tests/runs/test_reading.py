@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,3 +104,31 @@ def test_an_error_of_the_system_breaks_nothing(tmp_path: Path, monkeypatch: pyte
     assert status.problem == f"{folder.path / 'result.json'} cannot be read ({os.strerror(code)}); it is left alone"
     assert (folder.path / "result.json").read_text() == whole
     assert read_run(folder).record == json.loads(whole)
+
+
+def test_one_folder_that_cannot_be_looked_into_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop of links, and a folder of somebody who keeps it to himself: either may be a run."""
+    RunFolder.of(tmp_path, "good").path.mkdir(parents=True)
+    RunFolder.of(tmp_path, "good").write_json("result.json", record_of())
+    (tmp_path / "runs" / "loop").symlink_to("loop")
+    (tmp_path / "runs" / "theirs").mkdir()
+    for name in ("listdir", "open"):
+        monkeypatch.setattr(os, name, _refusing(getattr(os, name), "theirs"))
+    states = {run.identity: run.state for run in read_runs(tmp_path)}
+    assert states == {"good": "done", "loop": "unreadable", "theirs": "unreadable"}
+
+
+def _refusing(real: Callable[..., Any], folder: str) -> Callable[..., Any]:
+    def call(path: Path, *others: Any) -> Any:
+        if folder in Path(path).parts:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *others)
+
+    return call
+
+
+def test_a_file_in_the_place_of_all_runs_is_no_empty_folder(tmp_path: Path) -> None:
+    assert list(read_runs(tmp_path)) == []
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(NotADirectoryError):
+        list(read_runs(tmp_path))
