@@ -21,7 +21,7 @@ from hype_bench.runs.secrets import scrub
 from hype_bench.sweeps.display import display
 
 # About what cannot be composed:
-COMPLAINTS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, AssertionError)
+COMPLAINTS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OverflowError, AssertionError)
 _IN_FILE = re.compile(r"In '(\S+)': \w+ raised while composing config:")
 
 
@@ -36,7 +36,7 @@ def told_in_one_line() -> Iterator[None]:
     """Turns what OmegaConf finds wrong with a value, such as a ``${...}`` that leads nowhere, into a UserError."""
     try:
         yield
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, OverflowError) as error:
         raise UserError(one_line(error)) from error
 
 
@@ -56,7 +56,7 @@ def one_line(error: Exception) -> str:
         return f"there is no {group} {wrong!r}{_nearest(wrong, known)}; there are {', '.join(known)}"
     if key := re.search(r"Could not override '([^']+)'", text):
         return _no_key(key[1])
-    full_key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key:")), "")
+    full_key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
     first, *others = lines or [type(error).__name__]
     if (file := _IN_FILE.fullmatch(first)) and others:
         first = f"{others[0]} (in {file[1]})"

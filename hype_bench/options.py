@@ -12,6 +12,7 @@ from typing import Any
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?|mps")
 _FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\\x00-\x1f\ud800-\udc7f\udd00-\udfff]{1,200}")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # longer than the letter of a drive
+_LARGEST = 2**63 - 1  # of a whole number: what torch and numpy take
 
 
 class UserError(ValueError):
@@ -47,6 +48,8 @@ def check_fields(prefix: str, part: Any) -> None:
         raise UserError(f"there is no key {prefix + name!r}")
     for f in fields(part):
         value = getattr(part, f.name)
+        if isinstance(value, list) and any(isinstance(one, (list, dict)) for one in value):
+            raise UserError(f"{prefix}{f.name} must be a list of single values, not {value}")
         choices = f.metadata.get("choices")
         if choices and value is not None and value not in choices:
             raise UserError(f"{prefix}{f.name} must be one of {', '.join(choices)}, not {value!r}")
@@ -56,8 +59,12 @@ def check_fields(prefix: str, part: Any) -> None:
             check_device(value)
         limits = f.metadata.get("limits")
         for single in value if isinstance(value, (list, tuple)) else [value]:
-            if limits and single is not None and not within(single, limits):
-                wanted = in_words(limits) if _is_finite(single) else "a finite number"
+            if not limits or single is None:
+                continue
+            is_open = isinstance(single, int) and single > _LARGEST and not {"below", "most"} & limits.keys()
+            bounds = {**limits, "most": _LARGEST} if is_open else limits
+            if not within(single, bounds):
+                wanted = in_words(bounds) if _is_finite(single) else "a finite number"
                 raise UserError(f"{prefix}{f.name} must be {wanted}, not {single}")
 
 

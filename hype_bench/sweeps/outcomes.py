@@ -101,7 +101,7 @@ def _ended(path: Path) -> Ended:
         if not is_note or not (said["identity"] == "" or is_file_name(said["identity"])):
             raise broken(path, "it does not say how a job ended")
         return Ended(**said)
-    except UserError as error:
+    except (UserError, FileNotFoundError) as error:  # not there: a link that leads nowhere
         return Ended(FAILED, path.stem, reason=str(error))
 
 
