@@ -1,6 +1,7 @@
 """Runs become cells: what is one row, what is averaged, what is only counted, what is said beside it."""
 
 import math
+import re
 import statistics
 from pathlib import Path
 
@@ -310,3 +311,12 @@ def test_what_changes_the_meaning_of_a_number_is_said_in_every_format(runs, note
         text = render([table])
         for note in notes:
             assert (note.replace("_", r"\_") if name == "latex" else note) in text, name
+
+
+@pytest.mark.parametrize("pair", [(3, 3.0), (0.3, 0.1 + 0.2), (None, "null")])
+def test_what_reads_alike_and_is_not_the_same_loses_no_run(pair):
+    """The second stood in the place of the first."""
+    runs = [make_run(0.5, seed=seed, training={"epochs": value}) for seed, value in enumerate(pair, 1)]
+    cells = [cell for row in only_table(runs).rows.values() for cell in row.values()]
+    assert [cell.n for cell in cells] == [1, 1]
+    assert re.fullmatch(r"hype_n; hype_n \(variant=[0-9a-f]{8}\)", "; ".join(titles(runs)))
