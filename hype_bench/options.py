@@ -65,7 +65,7 @@ def check_fields(prefix: str, part: Any) -> None:
             bounds = {**limits, "most": _LARGEST} if is_open else limits
             if not within(single, bounds):
                 wanted = in_words(bounds) if _is_finite(single) else "a finite number"
-                raise UserError(f"{prefix}{f.name} must be {wanted}, not {single}")
+                raise UserError(f"{prefix}{f.name} must be {wanted}, not {str(single).removesuffix('.0')}")
 
 
 def within(number: float, limits: Mapping[str, float]) -> bool:

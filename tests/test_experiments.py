@@ -265,6 +265,11 @@ def test_a_submission_of_mnli_has_the_diagnostics(warm: Any, tmp_path: Path) -> 
         rows = {name: archive.read(name).decode().splitlines()[1:] for name in archive.namelist()}
     assert {name: len(lines) for name, lines in rows.items()} == {"MNLI-m.tsv": 7, "MNLI-mm.tsv": 5, "AX.tsv": 3}
     assert {line.split("\t")[1] for line in rows["AX.tsv"]} <= {"entailment", "neutral", "contradiction"}
+    (predicted,) = (tmp_path / "results" / "runs").glob("*/test.csv")
+    predicted.unlink()
+    gone = warm("submit", "table12", program="hype_bench.cli")
+    assert gone.returncode == 1
+    assert "test.csv" in gone.stderr
 
 
 GOOD = "split,index,logit_0,logit_1,row\ntest,0,0.5,1,0\ntest,1,2,-1,1\nax/test,0,1,2,0\n"

@@ -39,6 +39,12 @@ def test_a_note_that_cannot_be_read_is_of_a_job_that_failed(tmp_path: Path, cont
     assert ended[1].reason.startswith(f"{path} is broken (")
 
 
+def test_a_link_that_leads_nowhere_hides_no_other_note(tmp_path: Path) -> None:
+    note(tmp_path, 0, DONE)
+    (tmp_path / "job-000001.json").symlink_to("nowhere")
+    assert [ended.state for ended in read(tmp_path).values()] == ["done", FAILED]
+
+
 def test_a_fifo_is_not_waited_for_and_other_files_are_no_notes(tmp_path: Path) -> None:
     note(tmp_path, 0, DONE)
     os.mkfifo(tmp_path / "job-000001.json")
