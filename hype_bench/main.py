@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -47,6 +48,10 @@ def complaining() -> Iterator[None]:
         yield
     except COMPLAINTS as error:
         complain(one_line(error), 2)
+    except AttributeError as error:
+        if not (key := re.search(r"full_key: (\S+)", str(error))):
+            raise
+        complain(f"{key[1]} is null and takes no mapping here: write it in a YAML of your own (--conf DIR)", 2)
     except OSError as error:
         complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part), 1)
     except KeyboardInterrupt:

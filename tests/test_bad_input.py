@@ -80,6 +80,7 @@ MISTAKES = {  # what is typed behind DEMO -> what the line must say
     "task.labels=[[a],[b]]": "task.labels must be a list of single values",
     "method=freelb method.freelb.steps=1000000": "method.freelb.steps must be at least 1 and at most 1000",
     "training.batch_size=0": "training.batch_size must be at least 1, not 0",
+    "task.source={hub:a/b,folder:x}": "task.source is null and takes no mapping here",
     "training.dropout=1": "training.dropout must be at least 0 and below 1, not 1",
     "training.adam_betas=[0.9,1.0]": "training.adam_betas must be at least 0 and below 1, not 1",
     "training.adam_betas=[0.9]": "training.adam_betas must be two numbers",
