@@ -110,7 +110,7 @@ def plan(
 
     Nothing is run.
     """
-    from hype_bench.complaints import COMPLAINTS, one_line
+    from hype_bench.complaints import composing
     from hype_bench.plan import plan_of
     from hype_bench.sweeps.arguments import only_shows, to_plan
     from hype_bench.sweeps.outlook import plan_text
@@ -122,13 +122,11 @@ def plan(
         sys.argv = ["hype-bench plan", *(word for word in overrides if word not in ("-m", "--multirun"))]
         start()
         return
-    try:
+    with composing():
         planned, results_dir = plan_of(to_plan(overrides))
         write_plan(results_dir, planned)
         runs = {run.identity: run for run in read_runs(results_dir)}
         show(scrub(plan_text(planned, runs)))
-    except COMPLAINTS as error:
-        raise UserError(one_line(error)) from error
     _tell_problems(runs.values(), [], all_are_placed=True)
 
 

@@ -21,7 +21,7 @@ from hype_bench.runs.secrets import scrub
 from hype_bench.sweeps.display import display
 
 # About what cannot be composed:
-COMPLAINTS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OverflowError, AssertionError)
+_COMPLAINTS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OverflowError, AssertionError)
 _IN_FILE = re.compile(r"In '(\S+)': \w+ raised while composing config:")
 
 
@@ -29,6 +29,20 @@ def complain(sentence: str, code: int) -> NoReturn:
     display.stop()
     say(f"error: {scrub(sentence)}", to=sys.stderr)
     raise SystemExit(code)
+
+
+@contextlib.contextmanager
+def composing() -> Iterator[None]:
+    """Turns whatever Hydra and OmegaConf say of what cannot be composed into a UserError."""
+    try:
+        yield
+    except _COMPLAINTS as error:
+        raise UserError(one_line(error)) from error
+    except AttributeError as error:  # OmegaConf's, if it names a key: a mapping where null stands
+        if not (key := re.search(r"full_key: (\S+)", str(error))):
+            raise
+        sentence = f"{key[1]} is null and takes no mapping here: write it in a YAML of your own (--conf DIR)"
+        raise UserError(sentence) from error
 
 
 @contextlib.contextmanager

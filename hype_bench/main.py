@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from hype_bench.complaints import COMPLAINTS, complain, one_line, told_in_one_line
+from hype_bench.complaints import complain, composing, one_line, told_in_one_line
 from hype_bench.config import CONF as CONF
 from hype_bench.config import UserError
 from hype_bench.execute import execute
@@ -45,13 +44,10 @@ def main() -> None:
 def complaining() -> Iterator[None]:
     """Every complaint in one line, with its exit code."""
     try:
-        yield
-    except COMPLAINTS as error:
-        complain(one_line(error), 2)
-    except AttributeError as error:
-        if not (key := re.search(r"full_key: (\S+)", str(error))):
-            raise
-        complain(f"{key[1]} is null and takes no mapping here: write it in a YAML of your own (--conf DIR)", 2)
+        with composing():
+            yield
+    except UserError as error:
+        complain(str(error), 2)
     except OSError as error:
         complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part), 1)
     except KeyboardInterrupt:

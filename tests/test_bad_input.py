@@ -189,6 +189,13 @@ def complaint(ended: subprocess.CompletedProcess[str]) -> str:
     return ended.stderr
 
 
+@pytest.mark.parametrize("typed", ["task.source={hub:a/b,folder:x}", "method=nothing"])
+def test_a_plan_says_it_in_the_same_words(typed: str, place: Path, warm_in: Any) -> None:
+    run = warm_in(place)(*DEMO, typed)
+    planned = warm_in(place)("plan", *DEMO, typed, program="hype_bench.cli")
+    assert complaint(planned) == complaint(run)
+
+
 @pytest.mark.parametrize("typed", MISTAKES)
 def test_a_mistake_is_one_line(typed: str, place: Path, warm_in: Any) -> None:
     arguments = [word for part in typed.split() for word in (OWN if part == "OWN" else (part,))]
