@@ -14,6 +14,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hype_bench.choices import read_choice
 from hype_bench.config import CONF, Config
 from hype_bench.options import UserError
 from hype_bench.output import say
@@ -118,4 +119,4 @@ def _keys(node: DictConfig, prefix: str = "") -> list[str]:
 
 
 def _options(method: str) -> list[str]:
-    return [f"method.{method}.{key}" for key in map(str, OmegaConf.load(CONF / "method" / f"{method}.yaml"))]
+    return [f"method.{method}.{key}" for key in read_choice("method", method)]

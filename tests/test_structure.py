@@ -15,6 +15,7 @@ ORDER = (
     "output",
     "combinations",
     "config",
+    "choices",
     "tasks",
     "models",
     "methods",

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from hype_bench.config import CONF, Config, ModelConfig, RecipeConfig, fill_training
+from hype_bench.choices import FILES, read_choice, usual_training
+from hype_bench.config import Config, ModelConfig
 from hype_bench.paper.published import Published, searched
+from hype_bench.tasks.sizes import SUBSET
 
 _RECIPE = "paper"
 _SAME_NUMBERS = {"gradient_accumulation_steps", "gradient_checkpointing", "packing", "evaluate_every", "save"}
 _WHOLE = ("max_train_examples", "max_eval_examples", "selection_examples")  # of the data; None: all of it
-_FILES = ("train_file", "validation_file")
-_SUBSET = "subset: "  # how a run's warnings begin that only a part of the data was there
 
 
 def contradictions(printed: Published, record: Mapping[str, Any]) -> list[str]:
@@ -33,7 +33,7 @@ def contradictions(printed: Published, record: Mapping[str, Any]) -> list[str]:
         for name, value in _settings(record)
         if name in wanted and not any(_same(value, allowed) for allowed in wanted[name])
     ]
-    parts = sorted({w.removeprefix(_SUBSET) for w in record.get("warnings", ()) if w.startswith(_SUBSET)})
+    parts = sorted({w.removeprefix(SUBSET) for w in record.get("warnings", ()) if w.startswith(SUBSET)})
     return [*different, *(f"only a part of the data ({part})" for part in parts)]
 
 
@@ -43,13 +43,14 @@ def _wanted(printed: Published, methods: Sequence[str]) -> dict[str, Sequence[An
     training = _training(model, str(printed.setting.get("trained_on", printed.task)))
     wanted: dict[str, Sequence[Any]] = {name: [value] for name, value in training.items() if name not in _SAME_NUMBERS}
     wanted["learning_rate"] = tried["learning_rate"]
-    wanted |= {name: [printed.setting.get(name)] for name in _WHOLE} | {name: [None] for name in _FILES}
-    wanted |= {"max_length": [Config().data.max_length], "name_or_path": [None, _options("model", model)["checkpoint"]]}
+    wanted |= {name: [printed.setting.get(name)] for name in _WHOLE} | {name: [None] for name in FILES}
+    wanted |= {"max_length": [Config().data.max_length], "name_or_path": [None, _choice("model", model)["checkpoint"]]}
     for method in methods:
-        for option, default in _options("method", method).items():
+        for option, default in _choice("method", method).items():
             name = f"{method}.{option}"
-            said = printed.setting.get(name, printed.setting.get(option) if "+" not in str(printed.method) else None)
-            wanted[name] = tried.get(name, [default]) if said is None else [said]
+            of_any = printed.setting.get(option) if "+" not in str(printed.method) else None
+            stated = printed.setting.get(name, of_any)
+            wanted[name] = tried.get(name, [default]) if stated is None else [stated]
     return wanted
 
 
@@ -58,32 +59,21 @@ def _settings(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for method, options in parts.get("methods", ()):
         yield from ((f"{method}.{option}", value) for option, value in options.items())
     yield from parts.get("training", {}).items()
-    for part, names in (("data", (*_WHOLE, "max_length")), ("task", _FILES), ("model", ("name_or_path",))):
+    for part, names in (("data", (*_WHOLE, "max_length")), ("task", FILES), ("model", ("name_or_path",))):
         about = config.get(part, {})
         yield from ((name, about[name]) for name in names if name in about)
 
 
 @cache
 def _training(model: str, task: str) -> dict[str, Any]:
-    """The recipe for a model and a task, with nothing of a user's own."""
-    recipe = {key: value for key, value in _options("recipe", _RECIPE).items() if key != "defaults"}
-    config = Config(model=ModelConfig(**_options("model", model)), recipe=RecipeConfig(**recipe))
-    config.task.name = task
-    return vars(fill_training(config))
+    return usual_training(ModelConfig(**_choice("model", model)), task, _RECIPE)
 
 
 @cache
-def _options(group: str, name: str) -> dict[str, Any]:
-    """A file under ``conf/``, as it is composed by default; empty where there is none (a soup)."""
-    from omegaconf import OmegaConf
-
-    path = CONF / group / f"{name}.yaml"
-    if not path.is_file():
-        return {}
-    defaults = {"noise_scale": Config().noise_scale}
-    found = OmegaConf.to_container(OmegaConf.merge(defaults, OmegaConf.load(path)), resolve=True)
-    assert isinstance(found, dict)
-    return {str(key): value for key, value in found.items() if key not in defaults}
+def _choice(group: str, name: str) -> dict[str, Any]:
+    """As it is composed by default."""
+    scale = Config().noise_scale
+    return {key: scale if value == "${noise_scale}" else value for key, value in read_choice(group, name).items()}
 
 
 def _same(value: Any, wanted: Any) -> bool:

@@ -10,9 +10,9 @@ from typing import Any
 
 from hype_bench.runs.status import DIVERGED, DONE, RunStatus
 from hype_bench.tables.cells import Cell, Row
+from hype_bench.tasks.sizes import SUBSET
 
 _NAN = "nan: labels or predictions are constant or not finite, and no correlation is defined; not averaged away"
-_SUBSET = "subset: "  # how the warnings of a run begin that say so
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ def _subset(about: list[dict[str, Any]]) -> Note | None:
         alike["; ".join(sorted(parts[task]))].append(task)
     named = [f"{', '.join(tasks)} ({which})" for which, tasks in alike.items()]
     tasks = frozenset(itertools.chain(*alike.values()))
-    return Note(f"subset: no more of the data than said of {', '.join(named)}", tasks) if named else None
+    return Note(f"{SUBSET}no more of the data than said of {', '.join(named)}", tasks) if named else None
 
 
 def _parts(about: Mapping[str, Any]) -> Iterator[str]:
     for warning in about.get("warnings", ()):
-        if warning.startswith(_SUBSET):
-            yield warning.removeprefix(_SUBSET)
+        if warning.startswith(SUBSET):
+            yield warning.removeprefix(SUBSET)
     data = about.get("config", {}).get("data", {})
     for key in ("max_train_examples", "max_eval_examples", "selection_examples"):
         if data.get(key):

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from hype_bench.choices import FILES
+
 Settings = tuple[tuple[str, str], ...]
 
 _SUBSET = ("max_train_examples", "max_eval_examples", "selection_examples", "subset_seed")
-FILES = ("train_file", "validation_file")
 _METHODS = "methods."
 _SHOWN = {"data": 8, "model": len("content:") + 8}  # characters of what is or may be a hash
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hype_bench.config import DataConfig, TaskConfig, UserError
 from hype_bench.tasks.labels import UNLABELLED, Coding, coding, marks_hidden, targets, written
-from hype_bench.tasks.sizes import FULL_ROWS
+from hype_bench.tasks.sizes import FULL_ROWS, SUBSET
 from hype_bench.tasks.source import place, read_split
 
 
@@ -156,7 +156,7 @@ def _labelled(
         warnings.append(f"{dropped[split]} of the {len(frame)} rows of {split} dropped: {', '.join(said)}")
     full = FULL_ROWS.get(task.source.folder, {}).get(split, 0) if task.source else 0
     if len(kept) < full:
-        warnings.append(f"subset: {len(kept)} of the {full} rows of {split}")
+        warnings.append(f"{SUBSET}{len(kept)} of the {full} rows of {split}")
     return kept
 
 

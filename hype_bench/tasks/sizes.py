@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+SUBSET = "subset: "  # how the warning of a run begins that has only a part of one
 # By SourceConfig.folder; as the cards of the sets on the hub say, without the rows of SNLI whose label is -1.
 FULL_ROWS: dict[str, dict[str, int]] = {
     "cola": {"train": 8551, "validation": 1043},

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from hype_bench.config import CONF, Config, DataConfig, ModelConfig, RecipeConfig, TaskConfig, UserError, fill_training
+from hype_bench.choices import FILES, read_choice, usual_training
+from hype_bench.config import DataConfig, ModelConfig, UserError
 from hype_bench.runs.identity import NO_EFFECT
-from hype_bench.tables.settings import FILES, short_names
+from hype_bench.tables.settings import short_names
 
 _ALWAYS = ("learning_rate",)  # what nearly every experiment searches over
 _ELSEWHERE = ("root", "predict_test")  # of the data: where it lies, and what is done besides
@@ -26,45 +25,29 @@ def cell_of(config: Mapping[str, Any], label: Mapping[str, Any]) -> str:
         config: a run's configuration as ``RunConfig.as_dict`` gives it and a record keeps it.
         label: what tables call the run.
     """
-    told: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     for name, options in config["methods"].items():
-        usual = _read("method", name)  # what is fed by another key, as scale by ${noise_scale}, is always named
+        usual = read_choice("method", name)  # what is fed by another key, as scale by ${noise_scale}, is always named
         for key, value in options.items():
             if key not in usual or usual[key] != value:
-                told[f"methods.{name}.{key}"] = value
+                named[f"methods.{name}.{key}"] = value
     usual = _usual_training(config)
     for key, value in config["training"].items():
         is_usual = _listed(usual.get(key)) == _listed(value) or value is None  # None: its like says it, as max_steps
         if key in _ALWAYS or not (is_usual or key in NO_EFFECT):
-            told[f"training.{key}"] = value
-    told |= {f"task.{key}": PurePath(config["task"][key]).name for key in FILES if config["task"].get(key)}
+            named[f"training.{key}"] = value
+    named |= {f"task.{key}": PurePath(config["task"][key]).name for key in FILES if config["task"].get(key)}
     usual, data = vars(DataConfig()), config["data"]
-    told |= {f"data.{key}": data[key] for key in data if key not in _ELSEWHERE and data[key] != usual.get(key)}
-    words = ",".join(f"{name}={_word(told[key])}" for key, name in short_names(told).items())
+    named |= {f"data.{key}": data[key] for key in data if key not in _ELSEWHERE and data[key] != usual.get(key)}
+    words = ",".join(f"{name}={_word(named[key])}" for key, name in short_names(named).items())
     return "/".join([str(label["model"]), str(label["task"]), str(label["method"]), words])
 
 
 def _usual_training(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The training settings of a run of this model and task that asks for nothing else."""
-    recipe = {"training": {}, "families": {}, **_read("recipe", config["recipe"])}
-    model = ModelConfig(**config["model"])
-    task = TaskConfig(name=config["task"]["name"])
-    settings = RecipeConfig(config["recipe"], recipe["training"], recipe["families"])
     try:
-        return dict(vars(fill_training(Config(model=model, task=task, recipe=settings))))
-    except UserError:  # a recipe of the user's own, which leaves open what the command line said
+        return usual_training(ModelConfig(**config["model"]), config["task"]["name"], config["recipe"])
+    except UserError:  # a recipe that leaves open what the command line said
         return {}
-
-
-def _read(group: str, name: str) -> dict[str, Any]:
-    """A choice as its file has it, with those of its defaults that are files beside it; empty if there is none."""
-    path = CONF / group / f"{name}.yaml"
-    if not path.is_file():
-        return {}
-    said: Any = OmegaConf.to_container(OmegaConf.load(path))
-    parts = [_read(group, base) for base in said.pop("defaults", []) if base != "_self_"]
-    merged: Any = OmegaConf.to_container(OmegaConf.merge(*parts, said))
-    return dict(merged)
 
 
 def _listed(value: Any) -> Any:
