@@ -77,9 +77,9 @@ def attend_padded(
 
     q = query.unflatten(1, (batch, -1)).transpose(0, 1) if layout.queries else pad(query)
     k, v, mask = pad(key), pad(value), layout.inside[:, None, None, :]
-    if window is not None and longest > window:
-        padding = ~layout.inside[:, None, :, None]  # sees all, lest it see nothing
-        mask = mask & (~_far(longest, window, query.device) | padding)
+    if (far := _far(longest, window, query.device)) is not None:
+        padding = ~layout.inside[:, None, :, None]  # attends to all, or its softmax would have nothing to add up
+        mask = mask & (~far | padding)
     attended = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scaling)
     rows: Tensor = attended.transpose(0, 1).flatten(1, 2)
     return rows if layout.queries else rows.index_select(1, slots)
@@ -100,6 +100,7 @@ class _Attention(torch.autograd.Function):
         window: int | None,
     ) -> Tensor:
         exact = torch.promote_types(query.dtype, torch.float32)
+        far = _far(max(layout.lengths), window, query.device)
         asking, lengths = layout.asking, layout.lengths
         keep = keep_mask(query, (len(query) * sum(map(operator.mul, asking, lengths)),), dropout)
         scaled, output = query * scaling, torch.empty_like(query)
@@ -108,8 +109,8 @@ class _Attention(torch.autograd.Function):
         with torch.autocast(query.device.type, enabled=False):
             for q, k, v, out, mask in zip(*rows, _cut(keep, len(query), asking, lengths), strict=True):
                 scores = torch.bmm(q, k)
-                if window is not None and k.shape[-1] > window:
-                    scores.masked_fill_(_far(k.shape[-1], window, k.device), -torch.inf)
+                if far is not None:
+                    scores.masked_fill_(far[: k.shape[-1], : k.shape[-1]], -torch.inf)
                 weights.append(scores.softmax(-1, dtype=exact).to(q.dtype))
                 kept.append(weights[-1] if mask is None else weights[-1] * mask)
                 out.copy_(torch.bmm(kept[-1], v))
@@ -138,9 +139,11 @@ class _Attention(torch.autograd.Function):
         return (*gradients, None, None, None, None)
 
 
-def _far(length: int, window: int, device: torch.device) -> Tensor:
-    """(length, length): which pairs of tokens do not see each other."""
-    places = torch.arange(length, device=device)
+def _far(longest: int, window: int | None, device: torch.device) -> Tensor | None:
+    """(longest, longest): which pairs of tokens do not see each other; None if all do."""
+    if window is None or longest <= window:
+        return None
+    places = torch.arange(longest, device=device)
     return (places[:, None] - places).abs() >= window
 
 
