@@ -20,7 +20,6 @@ from hype_bench.runs.reading import BrokenError, UnreadableError
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, FAILED, RUNNING, UNREADABLE
 from hype_bench.runs.weights import digest_of_weights
-from hype_bench.sweeps.arguments import check_named_once
 from hype_bench.sweeps.display import Display
 from hype_bench.sweeps.outcomes import Ended
 
@@ -82,10 +81,10 @@ def execute(composed: DictConfig, display: Display) -> Ended:
     job = _prepare(composed)
     if before := _done_before(job):
         return before
-    told = _check_fit(job, is_warmup_asked_for=composed.training.warmup_steps is not None)
+    warnings = _check_fit(job, is_warmup_asked_for=composed.training.warmup_steps is not None)
     try:
         with job.folder.lock():  # it may have been done while we were getting ready
-            return _done_before(job) or _run(job, display, told)
+            return _done_before(job) or _run(job, display, warnings)
     except BusyError:
         return job.ended(RUNNING, "another process is at it")
 
@@ -104,7 +103,6 @@ def _prepare(composed: DictConfig) -> _Job:
     from hype_bench.training.device import choose_device
 
     began = time.perf_counter()
-    check_named_once(_typed() or [])
     run, methods = settle(composed)
     choose_device(run.device, run.training.precision)
     checkpoint = locate(run.model)
@@ -234,7 +232,7 @@ def _done_before(job: _Job) -> Ended | None:
     return job.ended(found["status"], reason, skipped=True, found=record.in_words(found))
 
 
-def _run(job: _Job, display: Display, told: list[str]) -> Ended:
+def _run(job: _Job, display: Display, warnings: list[str]) -> Ended:
     from hype_bench.models.quiet import quiet
     from hype_bench.tracking.tracker import start
     from hype_bench.training.loop import DivergedError, Outcome, fine_tune
@@ -243,7 +241,7 @@ def _run(job: _Job, display: Display, told: list[str]) -> Ended:
     request = job.request()
     if set_aside := folder.begin(request):
         display.warn(set_aside)
-    outcome = Outcome(warnings=[*job.data.warnings, *told])
+    outcome = Outcome(warnings=[*job.data.warnings, *warnings])
     tracker = start(run, folder.path.name, job.label, outcome.warnings)
     display.start_run(job.title)
 
@@ -288,8 +286,8 @@ def _failed(job: _Job, error: Exception) -> Ended:
     reason = scrub((str(error).strip().splitlines() or [""])[0] or type(error).__name__)
     explained = isinstance(error, UserError)
     try:
-        told = f"{error}\n" if explained else "".join(traceback.format_exception(error))
-        job.folder.write("failure.txt", scrub(told))
+        text = f"{error}\n" if explained else "".join(traceback.format_exception(error))
+        job.folder.write("failure.txt", scrub(text))
     except UserError as full:
         return job.ended(FAILED, reason if explained else f"{reason} (and {full})")
     return job.ended(FAILED, reason if explained else f"{reason} (traceback: {job.folder.path / 'failure.txt'})")
