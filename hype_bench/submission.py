@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,7 @@ def submit(results_dir: Path, name: str, rule: str, folder: Path) -> tuple[list[
     made = tabulate(results_dir, name, rule)
     rows: dict[tuple[str, str], list[tuple[PlannedRun, RunStatus]]] = {}
     for (block, row, task), result in made.found.items():
-        best = _best_seed(result, made.statuses)
+        best = _best_seed(result)
         if best is not None and "/" not in task:
             rows.setdefault((block, row.title), []).append(best)
     if not rows:
@@ -84,14 +84,14 @@ def lines(task: str, labels: Sequence[str], logits: NDArray[np.float64]) -> str:
     return "index\tprediction\n" + "".join(f"{index}\t{word}\n" for index, word in enumerate(words))
 
 
-def _best_seed(result: Result, statuses: Mapping[str, RunStatus]) -> tuple[PlannedRun, RunStatus] | None:
+def _best_seed(result: Result) -> tuple[PlannedRun, RunStatus] | None:
     """The seed with the best dev score of the chosen configuration, if it predicted a test set."""
     cell = result.chosen.cell
     if cell.missing or not cell.n:
         return None
     seed = max(cell.scores, key=lambda seed: (np.nan_to_num(cell.scores[seed], nan=-np.inf), -seed))
     run = result.reported()[seed]
-    status = statuses[run.identity]
+    status = result.statuses[run.identity]
     asked = (status.record or {})["config"]["data"].get("predict_test")  # whose file may have been lost
     return (run, status) if asked or (status.path / "test.csv").is_file() else None
 

@@ -50,8 +50,6 @@ def load_classifier(
             the names that the architecture has for it.
         names: of the classes in order, for the configuration; without them they are called 0, 1, ... (a regression's
             output is called ``score``).
-        dropout: hidden dropout probability, set in the configuration as the HyPe code does (methods.md 1.3):
-            ``hidden_dropout_prob``, for XLNet ``dropout``.
 
     Raises:
         UserError: no model there, or an encoder weight is missing or has another shape.

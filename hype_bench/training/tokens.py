@@ -154,12 +154,13 @@ def _store(key: str, tokens: Tokens) -> None:
     path = _path(key)
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"ids": tokens.ids, "bounds": tokens.bounds} | ({} if tokens.types is None else {"types": tokens.types})
-    body = io.BytesIO()
-    np.savez(body, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for allow_pickle
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for allow_pickle
+    body = buffer.getvalue()
     handle, scratch = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(body.getvalue() + _seal(key, body.getvalue()))
+            stream.write(body + _seal(key, body))
         Path(scratch).replace(path)
     except BaseException:
         Path(scratch).unlink(missing_ok=True)
