@@ -95,8 +95,8 @@ def table(
     else:
         from hype_bench.report import report, tabulate
 
-        made = tabulate(results_dir, experiment, rule.value)
-        runs, written = list(made.statuses.values()), report(made, format.value, compare, intervals)
+        tabulated = tabulate(results_dir, experiment, rule.value)
+        runs, written = list(tabulated.statuses.values()), report(tabulated, format.value, compare, intervals)
         complaints = written.complaints
         show(written.text)
     _tell_problems(runs, complaints, all_are_placed=experiment is not None)

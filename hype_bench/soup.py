@@ -109,12 +109,12 @@ def _made(kind: str, pot: Pot, results_dir: Path, device: str) -> str:
         check_weights(member.path, RunFolder(member.path).result() or {})
     try:
         with folder.lock():
-            return f"done: {title}: {_cook(kind, pot, data, folder, device)}"
+            return f"done: {title}: {_score_and_save(kind, pot, data, folder, device)}"
     except BusyError as error:
         raise UserError(f"{title}: another process is at it") from error
 
 
-def _cook(kind: str, pot: Pot, data: TaskData, folder: RunFolder, device: str) -> str:
+def _score_and_save(kind: str, pot: Pot, data: TaskData, folder: RunFolder, device: str) -> str:
     from safetensors.torch import load_file
 
     from hype_bench.methods.soup import greedy_soup, uniform_soup

@@ -57,10 +57,10 @@ class Holder:
     def is_stopped(self) -> bool:
         """Whether it is suspended, as by Ctrl+Z, as far as that can be seen from here."""
         try:
-            told = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
+            fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
         except OSError:
             return False
-        return self.host == socket.gethostname() and told.rpartition(")")[2].split()[0] in "tT"
+        return self.host == socket.gethostname() and fields.rpartition(")")[2].split()[0] in "tT"
 
 
 @dataclass(frozen=True)
@@ -174,17 +174,17 @@ class RunFolder:
             UnreadableError: the system does not give ``result.json`` now, which may be a good record.
             UserError: the results folder cannot be written to.
         """
-        told = None
+        warning = None
         with writing_to(self.path):
             try:
                 self.result()
             except BrokenError as error:
                 kept = _free_name(self.path / "result.broken.json")
                 (self.path / "result.json").replace(kept)
-                told = f"{error}; it is kept as {kept.name}, and the run is done again"
-            self._remove_attempt(was_finished=told is not None)
+                warning = f"{error}; it is kept as {kept.name}, and the run is done again"
+            self._remove_attempt(was_finished=warning is not None)
         self.write_json("run.json", request)
-        return told
+        return warning
 
     def remove(self) -> list[str]:
         """Removes what an attempt that did not end has left, and the folder if nothing else is in it.

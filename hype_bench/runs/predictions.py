@@ -27,8 +27,8 @@ def scored(evaluations: Mapping[str, Evaluation], data: TaskData) -> str:
     last: list[list[Any]] = []
     splits = [split for split in (*data.evaluation, data.selection) if split and split.name in evaluations]
     for split in splits:
-        found = evaluations[split.name]
-        both = zip(found.labels.tolist(), found.predictions.tolist(), strict=True)
+        evaluation = evaluations[split.name]
+        both = zip(evaluation.labels.tolist(), evaluation.predictions.tolist(), strict=True)
         for index, (row, answer) in enumerate(zip(split.rows.tolist(), both, strict=True)):
             first.append([split.name, index, *answer])
             last.append([row, *(data.labels[number] for number in answer if data.labels)])

@@ -85,10 +85,10 @@ def values(override: Override) -> list[str]:
     Raises:
         UserError: nothing.
     """
-    found = list(override.sweep_string_iterator())
-    if not found:
+    swept = list(override.sweep_string_iterator())
+    if not swept:
         raise UserError(f"{override.input_line} gives no value: there is nothing to run")
-    return found
+    return swept
 
 
 def readable(override: str) -> str:
