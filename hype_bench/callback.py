@@ -81,11 +81,11 @@ def _missing(sweep: Path) -> list[Path]:
     return [folder for folder in (sweep, *sweep.absolute().parents) if not folder.exists()]
 
 
-def _take_away(sweep: Path, made: list[Path]) -> None:
+def _take_away(sweep: Path, folders: list[Path]) -> None:
     """What is left of a sweep of which no job was begun, as one of them cannot be composed."""
     with contextlib.suppress(OSError):  # one that is not empty stays
         (sweep / "multirun.yaml").unlink(missing_ok=True)
-        for folder in made:
+        for folder in folders:
             folder.rmdir()
 
 

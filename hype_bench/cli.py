@@ -164,8 +164,8 @@ def submit(
     """Write zip files for GLUE's test server, one per row."""
     from hype_bench.submission import submit as write_files
 
-    said, refused = write_files(_existing(results_dir), experiment, rule.value, out)
-    for line in said:
+    written, refused = write_files(_existing(results_dir), experiment, rule.value, out)
+    for line in written:
         say(line)
     _tell_problems([], refused, all_are_placed=True)
 

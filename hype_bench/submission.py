@@ -51,9 +51,9 @@ def submit(results_dir: Path, name: str, rule: str, folder: Path) -> tuple[list[
     Raises:
         UserError: there is no plan, or no run that predicted a test set.
     """
-    made = tabulate(results_dir, name, rule)
+    tabulated = tabulate(results_dir, name, rule)
     rows: dict[tuple[str, str], list[tuple[PlannedRun, RunStatus]]] = {}
-    for (block, row, task), result in made.found.items():
+    for (block, row, task), result in tabulated.found.items():
         best = _best_seed(result)
         if best is not None and "/" not in task:
             rows.setdefault((block, row.title), []).append(best)
@@ -61,13 +61,13 @@ def submit(results_dir: Path, name: str, rule: str, folder: Path) -> tuple[list[
         raise UserError(
             f"no cell of {name} has all its runs with predictions of a test set; data.predict_test=true makes them"
         )
-    said, refused = [], []
+    written, refused = [], []
     for (block, title), runs in rows.items():
         try:
-            said.append(_write(folder / f"{file_name(block)}-{file_name(title)}.zip", runs))
+            written.append(_write(folder / f"{file_name(block)}-{file_name(title)}.zip", runs))
         except UserError as error:  # the other rows can be sent all the same
             refused.append(str(error))
-    return said, refused
+    return written, refused
 
 
 def lines(task: str, labels: Sequence[str], logits: NDArray[np.float64]) -> str:

@@ -49,15 +49,15 @@ def against_paper(plan: Plan, found: Mapping[Place, Result]) -> list[Sheet]:
     printed = published_table(plan.table)
     sheets = []
     for block in dict.fromkeys(block for block, _, _ in found):
-        lines, said = [], []
+        lines, remarks = [], []
         for (where, row, task), result in found.items():
             theirs = counterpart(printed, result, row, task) if where == block else None
             if theirs is not None:
                 title = f"{row.title}, {task}{' (quoted there)' * theirs.printed.quoted}"
                 lines.append((title, _beside(result.chosen.cell, theirs)))
-                said += [(f"{OTHER_SETTING}: {reason}", title) for reason in theirs.other]
-                said += [(f"of the printed number: {theirs.printed.note}", title)] * bool(theirs.printed.note)
-        notes = [_NOTE, *_grouped(said, len(lines))]
+                remarks += [(f"{OTHER_SETTING}: {reason}", title) for reason in theirs.other]
+                remarks += [(f"of the printed number: {theirs.printed.note}", title)] * bool(theirs.printed.note)
+        notes = [_NOTE, *_grouped(remarks, len(lines))]
         nothing = [f"Table {plan.table} of the paper has no cell for {block}"]
         kind = f"against Table {plan.table} of the paper, model"
         sheets.append(Sheet(block, _COLUMNS, lines, notes if lines else nothing, kind=kind))
@@ -76,17 +76,17 @@ def counterpart(printed: list[Published], result: Result, row: Row, task: str) -
 def printed_cell(printed: list[Published], run: PlannedRun, row: Row) -> Published | None:
     """The printed cell of the same model, task and method, or of the row's own name, whose settings do not contradict
     the row's; of several the one that says most of what the row says. None if the paper has no such cell."""
-    mine, task = dict(row.settings), _TASKS.get(run.task, run.task)
+    own, task = dict(row.settings), _TASKS.get(run.task, run.task)
     fitting = [
-        (sum(key in mine for key in cell.setting), cell)
+        (sum(key in own for key in cell.setting), cell)
         for cell in printed
         if (cell.model, cell.task) == (run.model, task)
         and "split" not in cell.setting  # a score on the test server is not one on the dev set
         and (cell.row == run.row if run.row else cell.method == run.method)
-        and all(_same(mine[key], value) for key, value in cell.setting.items() if key in mine)
+        and all(_same(own[key], value) for key, value in cell.setting.items() if key in own)
     ]
-    most = max((said for said, _ in fitting), default=0)
-    best = [cell for said, cell in fitting if said == most]
+    most = max((shared for shared, _ in fitting), default=0)
+    best = [cell for shared, cell in fitting if shared == most]
     return best[0] if len(best) == 1 else None
 
 
@@ -115,16 +115,16 @@ def _printed(cell: Published) -> Pieces:
     return f"{cell.mean:.2f}", spread, "" if cell.n is None else f" ({cell.n})"
 
 
-def _grouped(said: Iterable[tuple[str, str]], lines: int) -> list[str]:
-    """What is said of lines, each thing once, with the lines that it is said of unless those are all."""
+def _grouped(remarks: Iterable[tuple[str, str]], lines: int) -> list[str]:
+    """Remarks on lines, each once, with the lines that it is about unless those are all."""
     titles: dict[str, list[str]] = defaultdict(list)
-    for text, title in said:
+    for text, title in remarks:
         titles[text].append(title)
     return [text if len(which) == lines else f"{text} ({'; '.join(which)})" for text, which in titles.items()]
 
 
-def _same(mine: str, printed: object) -> bool:
+def _same(own: str, printed: object) -> bool:
     try:
-        return math.isclose(float(mine), float(printed))  # type: ignore[arg-type]
+        return math.isclose(float(own), float(printed))  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        return mine == str(printed)
+        return own == str(printed)

@@ -69,7 +69,7 @@ def against_method(plan: Plan, found: Mapping[Place, Result], baseline: str) -> 
         sheet = sheets.setdefault(block, Sheet(block, columns, [], [note], kind=f"against {baseline}, model"))
         title = f"{row.title}, {task}"
         sheet.rows.append((title, line.pieces(float(p_seeds), float(p_examples))))
-        sheet.notes.extend(f"{title}: {text}" for text in line.said)
+        sheet.notes.extend(f"{title}: {text}" for text in line.notes)
         sheet.complaints.extend(text for text in line.complaints if text not in sheet.complaints)
     return list(sheets.values())
 
@@ -78,12 +78,12 @@ def against_method(plan: Plan, found: Mapping[Place, Result], baseline: str) -> 
 class _Compared:
     """One row against the baseline on one task; NaN where nothing can be said.
 
-    ``bootstrap``: over seeds, examples; ``said``: which seeds are no pair and why; ``complaints``: files that are at
+    ``bootstrap``: over seeds, examples; ``notes``: which seeds are no pair and why; ``complaints``: files that are at
     fault.
     """
 
     paired: Paired
-    said: list[str]
+    notes: list[str]
     complaints: list[str]
     improvement: float = math.nan
     won: float = 0
@@ -112,20 +112,20 @@ def _pairs(found: Mapping[Place, Result], baseline: str) -> Iterator[tuple[Place
 
 def _compared(result: Result, base: Result) -> _Compared:
     sides = [{} if side.chosen.cell.missing else side.shown() for side in (result, base)]
-    seeds, said = _comparable(result, base, sides)
+    seeds, notes = _comparable(result, base, sides)
     read, complaints = _predictions((result, base), seeds)
     seeds = sorted(read[0].keys() & read[1].keys())
     a, b = ({seed: side.chosen.cell.scores[seed] for seed in seeds} for side in (result, base))
     paired = paired_difference(a, b)
     if not seeds:
-        return _Compared(paired, said, complaints)
+        return _Compared(paired, notes, complaints)
     differences = seed_differences(a, b)
     p_examples, drawn = _over_examples(result.chosen.cell.metric, *([one[seed] for seed in seeds] for one in read))
     if math.isnan(p_examples):
-        said.append("no p (examples): the runs were not scored on the same examples, or a draw has no score")
+        notes.append("no p (examples): the runs were not scored on the same examples, or a draw has no score")
     return _Compared(
         paired,
-        said,
+        notes,
         complaints,
         improvement=probability_of_improvement(list(a.values()), list(b.values())),
         won=float((np.sign(differences) + 1).sum() / 2),
@@ -138,16 +138,16 @@ def _compared(result: Result, base: Result) -> _Compared:
 def _comparable(result: Result, base: Result, sides: list[dict[int, RunStatus]]) -> tuple[list[int], list[str]]:
     """The seeds that make a pair, and which others make none."""
     scores = [_finite(side.chosen.cell) for side in (result, base)]
-    seeds, said = [], []
+    seeds, notes = [], []
     for seed in sorted(sides[0].keys() | sides[1].keys()):
         kinds = [kind_of_device(side[seed].record or {}) for side in sides if seed in side]
         if len(kinds) < 2 or any(seed not in finite for finite in scores):
-            said.append(f"seed {seed} is no pair: one of its runs has no score")
+            notes.append(f"seed {seed} is no pair: one of its runs has no score")
         elif kinds[0] != kinds[1]:
-            said.append(f"seed {seed} is no pair: {kinds[0]} and {kinds[1]} draw other dropout and noise")
+            notes.append(f"seed {seed} is no pair: {kinds[0]} and {kinds[1]} draw other dropout and noise")
         else:
             seeds.append(seed)
-    return seeds, said
+    return seeds, notes
 
 
 def _predictions(results: tuple[Result, Result], seeds: list[int]) -> tuple[list[_ByRun], list[str]]:

@@ -23,15 +23,15 @@ def rightful(runs: list[RunStatus]) -> tuple[list[RunStatus], list[str]]:
         if run.record is not None:
             by_seed[int(run.record["label"]["seed"])].append(run)
     left_out: set[str] = set()
-    said = []
+    notes = []
     for seed, same in by_seed.items():
         if len(same) > 1:
             own = [run for run in same if run.identity == _identity(run)]
             left_out |= {run.identity for run in same if run not in own}
             counts = own[0].identity if own else "none of them"
             folders = ", ".join(run.identity for run in same)
-            said.append(f"seed {seed} has {len(same)} records ({folders}), of which {counts} counts")
-    return [run for run in runs if run.identity not in left_out], said
+            notes.append(f"seed {seed} has {len(same)} records ({folders}), of which {counts} counts")
+    return [run for run in runs if run.identity not in left_out], notes
 
 
 def _identity(run: RunStatus) -> str:

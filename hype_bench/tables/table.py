@@ -95,8 +95,8 @@ def column(task: str, split: str) -> str:
 
 
 def _cell(runs: list[RunStatus], prefix: str = "") -> Cell:
-    counted, said = rightful(runs)
-    cell = Cell(str(_about(runs[0])["label"]["metric"]), odd=said)
+    counted, notes = rightful(runs)
+    cell = Cell(str(_about(runs[0])["label"]["metric"]), odd=notes)
     if copies := len(runs) - len(counted):
         cell.unfinished["not counted"] = copies
     for run in counted:

@@ -115,7 +115,7 @@ def check_warmup(examples: int, settings: TrainingSettings, is_asked_for: bool) 
     total, warmup = total_steps(examples, settings), settings.warmup_steps or 0
     if warmup <= total:
         return []
-    said = f"training.warmup_steps={warmup} is longer than the run of {total} updates"
+    sentence = f"training.warmup_steps={warmup} is longer than the run of {total} updates"
     if is_asked_for:
-        raise UserError(f"{said}; give fewer, or training.warmup_ratio")
-    return [f"{said}: its learning rate never reaches the recipe's"]
+        raise UserError(f"{sentence}; give fewer, or training.warmup_ratio")
+    return [f"{sentence}: its learning rate never reaches the recipe's"]
