@@ -32,7 +32,7 @@ test-slow: $(INSTALLED)
 
 test-engines: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,ray]"
-	$(BIN)/pytest -m "slow or not slow" tests/sweeps/test_engines.py tests/sweeps/test_slurm.py
+	$(BIN)/pytest -m "slow or not slow" tests/launch/test_engines.py tests/launch/test_slurm.py
 
 bench: $(INSTALLED)
 	$(BIN)/python scripts/bench.py

@@ -5,7 +5,7 @@ python run.py method=hype_n task=rte -m seed=1,2,3         three seeds, then the
 python run.py --help                                       what can be chosen
 """
 
-from hype_bench.main import main
+from hype_bench.launch.main import main
 
 if __name__ == "__main__":
     main()

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 class EngineLauncher(Launcher):
-    """One of Hydra's launchers, with the checks and the care of ``hype_bench.engines``."""
+    """One of Hydra's launchers, with the checks and the care of ``hype_bench.launch.engines``."""
 
     def __init__(self, engine: str, **options: Any) -> None:
         self.engine = engine
@@ -25,7 +25,7 @@ class EngineLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Raises UserError where no job could be started."""
-        from hype_bench.engines.choose import choose  # only now: Hydra imports every plugin that it finds
+        from hype_bench.launch.engines.choose import choose  # only now: Hydra imports every plugin that it finds
 
         self.chosen = choose(self.engine)(config.hydra.runtime.choices["hydra/launcher"], self.options)
         self.chosen.setup(hydra_context, config)

@@ -28,8 +28,8 @@ class GridsSweeper(Sweeper):
         Raises:
             UserError: a run of the experiment cannot be, or the results folder cannot be written to.
         """
-        from hype_bench.plan import make_plan  # only now: Hydra imports every plugin that it finds
-        from hype_bench.sweeps.begin import begin
+        from hype_bench.launch.plan import make_plan  # only now: Hydra imports every plugin that it finds
+        from hype_bench.launch.start import begin
 
         plan = make_plan(self.hydra_context.config_loader, self.config, arguments)
         to_do = begin(plan, self.config.results_dir, Path(self.config.hydra.sweep.dir))

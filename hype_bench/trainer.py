@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
-from hype_bench.methods.base import Method, Moments, compose, forward_of, objective
-from hype_bench.methods.context import Batch, Context
+from hype_bench.contract.context import Batch, Context
+from hype_bench.contract.method import Method, Moments, compose, forward_of, objective
 from hype_bench.options import UserError
 
 

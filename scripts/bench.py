@@ -34,8 +34,8 @@ from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, Trai
 from turns import WARM_UP, Turn, rounds
 
 from hype_bench.config import RunConfig, resolve
-from hype_bench.main import CONF
-from hype_bench.methods.registry import build
+from hype_bench.contract.registry import build
+from hype_bench.launch.main import CONF
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier, load_tokenizer
 from hype_bench.models.quiet import quiet

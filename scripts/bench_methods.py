@@ -25,7 +25,7 @@ import torch
 from bench import OUT, Case
 from turns import WARM_UP, Turn, rounds
 
-from hype_bench.methods.registry import build, discover
+from hype_bench.contract.registry import build, discover
 from hype_bench.models.checkpoint import locate
 from hype_bench.training import device
 from hype_bench.training.loop import Outcome, fine_tune

@@ -13,9 +13,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from hype_bench.methods.base import Method
-from hype_bench.methods.card import Card
-from hype_bench.methods.registry import cards, discover
+from hype_bench.contract.card import Card
+from hype_bench.contract.method import Method
+from hype_bench.contract.registry import cards, discover
 from hype_bench.options import in_words
 
 ROOT = Path(__file__).resolve().parents[1]

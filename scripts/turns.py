@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from hype_bench.methods.base import Method, Moments
-from hype_bench.methods.context import Context
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Method, Moments
 
 WARM_UP = 2  # rounds that are not counted
 PAUSE = 0.02  # seconds, after which the threads of the program before no longer wait busily for more

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hype_bench.main import main
+from hype_bench.launch.main import main
 from hype_bench.runs.status import read_runs
 
 SHORT = ("model=tiny_bert", "tracker=none", "training.max_steps=2", "data.max_train_examples=64")
@@ -233,7 +233,7 @@ def test_a_table_that_cannot_be_made_is_an_error(monkeypatch: Any, capsys: Any, 
     def broken(runs: Any) -> None:
         raise KeyError("accuracy")
 
-    monkeypatch.setattr("hype_bench.callback.build_tables", broken)
+    monkeypatch.setattr("hype_bench.launch.callback.build_tables", broken)
     monkeypatch.chdir(tmp_path)
     assert sweep_in_this_process(monkeypatch, *DEMO, "-m", "seed=1") == 1
     assert capsys.readouterr().err == "error: the table of this sweep cannot be made: KeyError('accuracy')\n"

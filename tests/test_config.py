@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hype_bench.config import Config, RunConfig, UserError, fill_training, resolve
-from hype_bench.main import CONF
-from hype_bench.methods.registry import build, discover
+from hype_bench.contract.registry import build, discover
+from hype_bench.launch.main import CONF
 from hype_bench.training.optimizer import learning_rate_factor, total_steps, warmup_steps
 
 OWN_FILES = ("task.train_file=a.csv", "task.validation_file=b.csv", "task.text_columns=[a]")

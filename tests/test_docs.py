@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hype_bench.methods.registry import cards, discover
+from hype_bench.contract.registry import cards, discover
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = (ROOT / "docs" / "add_a_technique.md").read_text()
@@ -91,6 +91,6 @@ def test_the_worked_example_holds_to_the_contract(project: Path) -> None:
 
 
 def test_the_moments_named_are_those_there_are() -> None:
-    from hype_bench.methods.base import Moments
+    from hype_bench.contract.method import Moments
 
     assert set(re.findall(r"^\| `(\w+)\(", EXAMPLE, re.MULTILINE)) == set(Moments.__dataclass_fields__)

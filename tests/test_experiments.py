@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from hype_bench.options import UserError
+from hype_bench.render.submission import FILES, _predicted, lines
 from hype_bench.runs.identity import FORMAT
-from hype_bench.submission import FILES, _predicted, lines
 from hype_bench.sweeps.planned import read_plan
 
 TINY = ("-m", "experiment=table1", "scope=smoke", "model=tiny_bert", "task=demo_rte,demo_cola", "seed=1")

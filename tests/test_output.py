@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from hype_bench.output import inert, say, show, speak_any_encoding, to_csv
-from hype_bench.tables import sheet
-from hype_bench.tables.figure import figure
-from hype_bench.tables.lines import Line
+from hype_bench.render import writers
+from hype_bench.render.figure import figure
+from hype_bench.render.lines import Line
 from hype_bench.tables.sheet import Sheet
 
 EVIL = "\x1b[31mred\x07\nnew\rline\u2028 \u202eback <script>x</script> [a](javascript:b) |$x_1$ \udcff\\end{tabular}"
@@ -33,24 +33,24 @@ def test_say_prints_one_line_each_and_show_as_many_as_there_are(capsys: pytest.C
     assert capsys.readouterr().err == "wrong\n"
 
 
-@pytest.mark.parametrize("write", [sheet.to_text, sheet.to_markdown, sheet.to_latex, sheet.to_html])
+@pytest.mark.parametrize("write", [writers.to_text, writers.to_markdown, writers.to_latex, writers.to_html])
 def test_names_in_a_table_cannot_act(write) -> None:  # type: ignore[no-untyped-def]
     made = Sheet(EVIL, [(EVIL, EVIL)], [(EVIL, [("1.00", "", EVIL)])], [EVIL])
     plain = Sheet("a", [("a", "a")], [("a", [("1.00", "", "a")])], ["a"])
     text = write([made], EVIL)
     assert not ACTS.search(text)
     assert "\\x1b" in text.replace("textbackslash{}", "")
-    if write != sheet.to_text:
+    if write != writers.to_text:
         assert "<script>" not in text
-        assert "](javascript" not in text or write != sheet.to_markdown
+        assert "](javascript" not in text or write != writers.to_markdown
         assert text.count("\n") == write([plain], "a").count("\n")
-    if write == sheet.to_latex:
+    if write == writers.to_latex:
         assert text.count(r"\end{tabular}") == 1
         assert not re.search(r"(?<!\\)\$x", text)
 
 
 def test_a_row_that_begins_with_a_bracket_is_no_option_of_the_line_before() -> None:
-    text = sheet.to_latex([Sheet("m", [("rte", "")], [("[a,b]", [("1.00", "", "")])])], "")
+    text = writers.to_latex([Sheet("m", [("rte", "")], [("[a,b]", [("1.00", "", "")])])], "")
     assert not re.search(r"(\\\\|rule)\n\[", text)
 
 

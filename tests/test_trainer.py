@@ -17,9 +17,9 @@ from transformers import AutoModelForSequenceClassification, DataCollatorWithPad
 from transformers.trainer_utils import SaveStrategy
 
 from hype_bench.config import RunConfig
+from hype_bench.contract.method import Method, attach
+from hype_bench.contract.registry import build, discover
 from hype_bench.methods import FreeLB, HyPe, RDrop
-from hype_bench.methods.base import Method, attach
-from hype_bench.methods.registry import build, discover
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_tokenizer
 from hype_bench.options import UserError

@@ -32,11 +32,11 @@ def import_everything() -> None:
     from transformers.models.bert import modeling_bert  # noqa: F401
 
     import hydra_plugins.hype_bench_grids  # noqa: F401
-    import hype_bench.callback
-    import hype_bench.main
-    import hype_bench.tables.text
+    import hype_bench.launch.callback
+    import hype_bench.launch.main
+    import hype_bench.render.text
     import hype_bench.training.loop  # noqa: F401
-    from hype_bench.methods.registry import discover
+    from hype_bench.contract.registry import discover
 
     discover()
 

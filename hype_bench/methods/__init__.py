@@ -10,7 +10,7 @@ from typing import Any
 
 def __getattr__(name: str) -> Any:
     """Techniques are found by file, not listed: looked up when first asked for."""
-    from hype_bench.methods.registry import discover
+    from hype_bench.contract.registry import discover
 
     classes = {cls.__name__: cls for cls, _ in discover().values()} if name[:1].isupper() else {}
     if name not in classes:

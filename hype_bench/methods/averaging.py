@@ -12,10 +12,10 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Method, Moments
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Context
-from hype_bench.methods.registry import register
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.registry import register
 from hype_bench.options import number
 
 Fold = Callable[[list[Tensor], list[Tensor], int], None]  # averages, weights, how many went in -> averages, in place

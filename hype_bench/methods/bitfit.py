@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Method, Moments
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Context
-from hype_bench.methods.freeze import DECIDES, train_only
-from hype_bench.methods.registry import register
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Context
+from hype_bench.contract.freeze import DECIDES, train_only
+from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.registry import register
 from hype_bench.models.layers import head_parameters, pooler
 from hype_bench.options import UserError
 

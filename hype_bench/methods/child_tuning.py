@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Groups, Method, Moments, forward_of, objective
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Batch, Context
-from hype_bench.methods.registry import register
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Batch, Context
+from hype_bench.contract.method import Groups, Method, Moments, forward_of, objective
+from hype_bench.contract.registry import register
 from hype_bench.models.layers import encoder_layers, word_embeddings
 from hype_bench.options import UserError, choice, number
 

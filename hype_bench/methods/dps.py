@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Gradients, Method, Moments
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Batch, Context, NoiseSource
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Batch, Context, NoiseSource
+from hype_bench.contract.method import Gradients, Method, Moments
+from hype_bench.contract.registry import register
 from hype_bench.methods.mixout import mix, replace_forward
-from hype_bench.methods.registry import register
 from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
 from hype_bench.models.layers import linear_maps
 from hype_bench.options import choice, number

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Forward, Gradients, Loss, Method, Moments, full
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Batch, Context, NoiseSource
-from hype_bench.methods.registry import register
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Batch, Context, NoiseSource
+from hype_bench.contract.method import Forward, Gradients, Loss, Method, Moments, full
+from hype_bench.contract.registry import register
 from hype_bench.models.layers import word_embeddings
 from hype_bench.models.places import Places, PlacesNow
 from hype_bench.options import choice, number

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Method, Moments
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Context, seed_of
-from hype_bench.methods.freeze import DECIDES, train_only
-from hype_bench.methods.registry import register
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Context, seed_of
+from hype_bench.contract.freeze import DECIDES, train_only
+from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.registry import register
 from hype_bench.models.layers import attention_block, encoder_layers, is_layer_norm
 from hype_bench.options import UserError
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Method, Moments
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Context, NoiseSource
-from hype_bench.methods.registry import register
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Context, NoiseSource
+from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.registry import register
 from hype_bench.models.hidden_dropout import check_hidden_dropout, hidden_dropouts, set_dropout
 from hype_bench.models.layers import attention_block, encoder_layers, is_layer_norm
 from hype_bench.options import UserError, choice, number

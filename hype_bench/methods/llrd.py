@@ -8,10 +8,10 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Groups, Method, Moments
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Context
-from hype_bench.methods.registry import register
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Groups, Method, Moments
+from hype_bench.contract.registry import register
 from hype_bench.models.layers import depths, encoder_layers
 from hype_bench.options import number
 

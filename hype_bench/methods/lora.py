@@ -7,11 +7,11 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Method, Moments
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Context
-from hype_bench.methods.freeze import DECIDES, train_only
-from hype_bench.methods.registry import register
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Context
+from hype_bench.contract.freeze import DECIDES, train_only
+from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.registry import register
 from hype_bench.models.layers import encoder_layers, head_parameters, linear_maps
 from hype_bench.options import UserError, choice, number
 

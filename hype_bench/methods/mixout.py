@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Method, Moments
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Context
-from hype_bench.methods.registry import register
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.registry import register
 from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
 from hype_bench.models.layers import linear_maps
 from hype_bench.options import UserError, choice, number

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Forward, Loss, Method, Moments, with_logits
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Batch, Context, NoiseSource
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Batch, Context, NoiseSource
+from hype_bench.contract.method import Forward, Loss, Method, Moments, with_logits
+from hype_bench.contract.passes import Divergence, dropout_masks
+from hype_bench.contract.registry import register
 from hype_bench.methods.hype import perturb
-from hype_bench.methods.passes import Divergence, dropout_masks
 from hype_bench.methods.r_drop import consistency
-from hype_bench.methods.registry import register
 from hype_bench.models.layers import output_projection, word_embeddings
 from hype_bench.options import choice, number
 

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Forward, Loss, Method, Moments, full, with_logits
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Batch, Context
-from hype_bench.methods.passes import Divergence
-from hype_bench.methods.registry import register
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Batch, Context
+from hype_bench.contract.method import Forward, Loss, Method, Moments, full, with_logits
+from hype_bench.contract.passes import Divergence
+from hype_bench.contract.registry import register
 from hype_bench.options import choice, number
 
 

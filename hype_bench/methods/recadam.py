@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Groups, Method, Moments
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Context
-from hype_bench.methods.registry import register
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Groups, Method, Moments
+from hype_bench.contract.registry import register
 from hype_bench.options import choice, number
 
 

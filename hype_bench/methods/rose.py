@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Forward, Gradients, Groups, Loss, Method, Moments
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Batch, Context
-from hype_bench.methods.passes import Divergence
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Batch, Context
+from hype_bench.contract.method import Forward, Gradients, Groups, Loss, Method, Moments
+from hype_bench.contract.passes import Divergence
+from hype_bench.contract.registry import register
 from hype_bench.methods.r_drop import consistency
-from hype_bench.methods.registry import register
 from hype_bench.models.hidden_dropout import hidden_dropouts, set_dropout
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError, choice, number

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.methods.base import Gradients, Method, Moments
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Batch, Context
-from hype_bench.methods.registry import register
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Batch, Context
+from hype_bench.contract.method import Gradients, Method, Moments
+from hype_bench.contract.registry import register
 from hype_bench.options import number
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor
 
-from hype_bench.methods.card import Card
+from hype_bench.contract.card import Card
 
 State = dict[str, Tensor]  # a state dict
 

@@ -11,11 +11,11 @@ from hype_bench.options import UserError
 from hype_bench.paper.published import Published
 from hype_bench.paper.published import table as published_table
 from hype_bench.paper.setting import contradictions
+from hype_bench.stats.statistics import difference_of_means
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.sheet import Pieces, Sheet, difference
-from hype_bench.tables.statistics import difference_of_means
 
 PAPER = "paper"
 AGREES, DIFFERS, UNKNOWN, OTHER_SETTING = "agrees", "differs", "-", "other setting"

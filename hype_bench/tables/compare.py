@@ -10,10 +10,7 @@ import numpy as np
 
 from hype_bench.options import UserError
 from hype_bench.runs.status import RunStatus
-from hype_bench.sweeps.planned import Plan
-from hype_bench.tables.cells import Cell
-from hype_bench.tables.experiment import Place, Result
-from hype_bench.tables.paired import (
+from hype_bench.stats.paired import (
     Paired,
     bootstrap_examples,
     bootstrap_p,
@@ -24,10 +21,13 @@ from hype_bench.tables.paired import (
     probability_of_improvement,
     seed_differences,
 )
+from hype_bench.stats.statistics import Floats, holm, stars
+from hype_bench.sweeps.planned import Plan
+from hype_bench.tables.cells import Cell
+from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.predictions import read_predictions
 from hype_bench.tables.same_seed import kind_of_device
 from hype_bench.tables.sheet import Pieces, Sheet, difference
-from hype_bench.tables.statistics import Floats, holm, stars
 
 _ByRun = dict[int, tuple[Floats, Floats]]  # seed -> labels, predictions
 

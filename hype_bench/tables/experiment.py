@@ -7,15 +7,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from hype_bench.runs.settings import Settings
 from hype_bench.runs.status import DIVERGED, DONE, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
-from hype_bench.tables.cells import HELDOUT, Cell, Row
+from hype_bench.tables.cells import AVERAGE, HELDOUT, Cell, Row
 from hype_bench.tables.notes import Note, notes_of
 from hype_bench.tables.same_seed import mixtures
 from hype_bench.tables.selection import RULES, Candidate, Chosen
-from hype_bench.tables.settings import Settings
 from hype_bench.tables.table import Table, column
-from hype_bench.tables.text import AVERAGE
 
 Place = tuple[str, Row, str]  # block, row, task
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hype_bench.runs.identity import digest
+from hype_bench.runs.settings import cached_variant, differing, flat_settings, of_methods, short_names
 from hype_bench.runs.status import DONE, RunStatus
 from hype_bench.tables.cells import HELDOUT, Cell, Row
 from hype_bench.tables.notes import Note, notes_of
 from hype_bench.tables.same_seed import mixtures, rightful
-from hype_bench.tables.settings import cached_variant, differing, flat_settings, of_methods, short_names
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hype_bench.stats.statistics import TWO_CLASS_METRICS as TWO_CLASS_METRICS
+
 Scores = dict[str, float]
-TWO_CLASS_METRICS = ("f1", "accuracy_f1")  # F1 is that of the second class
 
 
 def accuracy(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> Scores:

@@ -9,7 +9,7 @@ from typing import Any
 from hype_bench.choices import FILES, read_choice, usual_training
 from hype_bench.config import DataConfig, ModelConfig, UserError
 from hype_bench.runs.identity import NO_EFFECT
-from hype_bench.tables.settings import short_names
+from hype_bench.runs.settings import short_names
 
 _ALWAYS = ("learning_rate",)  # what nearly every experiment searches over
 _ELSEWHERE = ("root", "predict_test")  # of the data: where it lies, and what is done besides

@@ -21,8 +21,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from hype_bench.config import RunConfig
-from hype_bench.methods.base import Method, Moments, compose, forward_of, objective
-from hype_bench.methods.context import Batch, Context
+from hype_bench.contract.context import Batch, Context
+from hype_bench.contract.method import Method, Moments, compose, forward_of, objective
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.dropout import install_bulk_dropout
 from hype_bench.models.loading import load_classifier, load_tokenizer

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from hype_bench.methods.base import Method, Moments, compose, forward_of, objective, task_loss
-from hype_bench.methods.context import Batch, Context
+from hype_bench.contract.context import Batch, Context
+from hype_bench.contract.method import Method, Moments, compose, forward_of, objective, task_loss
 from hype_bench.training.optimizer import AdamWHF, parameter_groups
 from tests.methods.tiny import batch_of
 

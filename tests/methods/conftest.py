@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.methods.base import Method, compose
-from hype_bench.methods.context import Context
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Method, compose
 
 Passes = tuple[Tensor, list[Tensor]]
 

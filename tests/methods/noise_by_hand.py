@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.methods.base import Attached, Method, compose
-from hype_bench.methods.context import Batch, Context, NoiseSource
+from hype_bench.contract.context import Batch, Context, NoiseSource
+from hype_bench.contract.method import Attached, Method, compose
 from hype_bench.models.attention import Layout
 from hype_bench.models.layers import encoder_layers
 from hype_bench.models.packing import attach_packing

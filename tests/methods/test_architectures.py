@@ -10,11 +10,11 @@ import pytest
 import torch
 from transformers import SqueezeBertConfig, SqueezeBertForSequenceClassification
 
-from hype_bench.methods.base import Method, check_fit, compose
+from hype_bench.contract.method import Method, check_fit, compose
+from hype_bench.contract.registry import build, discover
 from hype_bench.methods.hype import HyPe
 from hype_bench.methods.llrd import LLRD
 from hype_bench.methods.mixout import Mixout
-from hype_bench.methods.registry import build, discover
 from hype_bench.options import UserError
 from tests.architectures import ARCHITECTURES, architecture
 from tests.methods.tiny import batch_of, context_of, technique, train

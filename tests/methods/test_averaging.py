@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Method, compose
 from hype_bench.methods.averaging import EMA, SWA
-from hype_bench.methods.base import Method, compose
-from hype_bench.methods.context import Context
 from hype_bench.options import UserError
 from tests.methods.by_hand import Array, copied
 from tests.methods.tiny import batch_of, context_of, still, tiny, train

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from hype_bench.methods.base import compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import compose
+from hype_bench.contract.registry import build
 from hype_bench.methods.bitfit import SUBSETS, BitFit
-from hype_bench.methods.context import Context
-from hype_bench.methods.registry import build
 from hype_bench.options import UserError
 from tests.methods.by_hand import train_some, with_state
 from tests.methods.noise_by_hand import assert_close

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hype_bench.methods.base import Moments, compose, task_loss
+from hype_bench.contract.context import Batch, Context, NoiseSource
+from hype_bench.contract.method import Moments, compose, task_loss
+from hype_bench.contract.registry import build
 from hype_bench.methods.child_tuning import CLIP, ChildTuningD, ChildTuningF, child_network, fisher_information
-from hype_bench.methods.context import Batch, Context, NoiseSource
-from hype_bench.methods.registry import build
 from hype_bench.options import UserError
 from hype_bench.training.optimizer import AdamWHF
 from tests.methods.tiny import batch_of, context_of, cut, forward_of, still, tiny, train

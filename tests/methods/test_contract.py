@@ -11,11 +11,11 @@ import torch
 import yaml
 from transformers import AutoModelForSequenceClassification
 
-from hype_bench.main import CONF
-from hype_bench.methods.base import Method, Moments, compose
-from hype_bench.methods.card import Card
-from hype_bench.methods.context import Context
-from hype_bench.methods.registry import build, discover
+from hype_bench.contract.card import Card
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Method, Moments, compose
+from hype_bench.contract.registry import build, discover
+from hype_bench.launch.main import CONF
 from tests.methods.tiny import (
     FAMILIES,
     UPDATES,

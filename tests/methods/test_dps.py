@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hype_bench.methods.base import Moments, compose, forward_of, objective
-from hype_bench.methods.context import Batch, Context
+from hype_bench.contract.context import Batch, Context
+from hype_bench.contract.method import Moments, compose, forward_of, objective
 from hype_bench.methods.dps import DPS, chosen, frequency_penalised, in_second_stage
 from hype_bench.models.hidden_dropout import all_dropouts
 from hype_bench.options import UserError

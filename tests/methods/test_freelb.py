@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.methods.base import Attached, Method, compose, forward_of, objective, task_loss
-from hype_bench.methods.context import Batch
+from hype_bench.contract.context import Batch
+from hype_bench.contract.method import Attached, Method, compose, forward_of, objective, task_loss
 from hype_bench.methods.freelb import FreeLB, ascend, first_delta
 from hype_bench.methods.hype import HyPe
 from hype_bench.models.attention import Layout

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from hype_bench.methods.base import compose
-from hype_bench.methods.context import Context
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import compose
+from hype_bench.contract.registry import build
 from hype_bench.methods.hft import HFT, frozen_units
-from hype_bench.methods.registry import build
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError
 from tests.methods.by_hand import train_some, with_state

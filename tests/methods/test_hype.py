@@ -13,10 +13,10 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from hype_bench.config import ModelConfig, UserError
-from hype_bench.methods.base import Moments, compose
-from hype_bench.methods.context import Context, NoiseSource
+from hype_bench.contract.context import Context, NoiseSource
+from hype_bench.contract.method import Moments, compose
+from hype_bench.contract.registry import build
 from hype_bench.methods.hype import HyPe, changed_fraction, perturb, selected_layers
-from hype_bench.methods.registry import build
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.hidden_dropout import hidden_dropouts
 from hype_bench.models.layers import encoder_layers

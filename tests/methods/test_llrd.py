@@ -12,10 +12,10 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from hype_bench.methods.base import compose, task_loss
-from hype_bench.methods.context import Context
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import compose, task_loss
+from hype_bench.contract.registry import build
 from hype_bench.methods.llrd import LLRD, layer_learning_rate
-from hype_bench.methods.registry import build
 from hype_bench.options import UserError
 from hype_bench.training.optimizer import make_schedule, parameter_groups
 from tests.methods.tiny import FAMILIES, batch_of, context_of, forward_of, still, tiny, train

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.methods.base import Method, task_loss
-from hype_bench.methods.context import Batch
+from hype_bench.contract.context import Batch
+from hype_bench.contract.method import Method, task_loss
 from hype_bench.methods.lnsr import LNSR, instability
 from hype_bench.options import UserError
 from tests.methods.noise_by_hand import (

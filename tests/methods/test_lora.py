@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from hype_bench.methods.base import compose, task_loss
-from hype_bench.methods.context import Context
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import compose, task_loss
+from hype_bench.contract.registry import build
 from hype_bench.methods.lora import LoRA
-from hype_bench.methods.registry import build
 from hype_bench.options import UserError
 from hype_bench.training.optimizer import parameter_groups
 from tests.methods.tiny import FAMILIES, batch_of, context_of, forward_of, logits_of, still, tiny, train

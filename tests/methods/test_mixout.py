@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hype_bench.methods.base import Moments, compose, task_loss
-from hype_bench.methods.context import Context, NoiseSource
+from hype_bench.contract.context import Context, NoiseSource
+from hype_bench.contract.method import Moments, compose, task_loss
+from hype_bench.contract.registry import build
 from hype_bench.methods.mixout import Mixout, mix
-from hype_bench.methods.registry import build
 from hype_bench.models.hidden_dropout import all_dropouts
 from hype_bench.options import UserError
 from tests.methods.tiny import batch_of, context_of, forward_of, logits_of, still, tiny, train

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.methods.base import forward_of, objective, task_loss
-from hype_bench.methods.context import Batch
+from hype_bench.contract.context import Batch
+from hype_bench.contract.method import forward_of, objective, task_loss
 from hype_bench.methods.neftune import NEFTune, noise_bound
 from hype_bench.models.attention import Layout
 from hype_bench.models.places import Places

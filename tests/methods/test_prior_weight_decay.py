@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from hype_bench.methods.base import compose
-from hype_bench.methods.context import Context
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import compose
 from hype_bench.methods.prior_weight_decay import PriorWeightDecay, decay_towards
 from tests.methods.by_hand import FORMS, RATES, Adam, follow
 from tests.methods.tiny import still, tiny

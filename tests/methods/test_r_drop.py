@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from hype_bench.config import ModelConfig
-from hype_bench.methods.base import compose
-from hype_bench.methods.context import Context
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import compose
 from hype_bench.methods.hype import HyPe
 from hype_bench.methods.r_drop import RDrop, consistency, symmetric_kl
 from hype_bench.models.checkpoint import locate

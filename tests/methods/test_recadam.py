@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from hype_bench.methods.base import Moments, compose
-from hype_bench.methods.context import Context
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Moments, compose
 from hype_bench.methods.recadam import RecAdam, recall, share_of_task
 from hype_bench.options import UserError
 from hype_bench.training.optimizer import AdamWHF

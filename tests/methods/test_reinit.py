@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hype_bench.methods.base import compose
-from hype_bench.methods.context import Context
-from hype_bench.methods.registry import build
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import compose
+from hype_bench.contract.registry import build
 from hype_bench.methods.reinit import Reinit, reinitialise
 from hype_bench.options import UserError
 from tests.methods.tiny import FAMILIES, batch_of, context_of, still, tiny, train

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.methods.base import compose, forward_of, objective
-from hype_bench.methods.context import Batch, Context
+from hype_bench.contract.context import Batch, Context
+from hype_bench.contract.method import compose, forward_of, objective
 from hype_bench.methods.rose import ROSE, second_order_saliency, within_quantiles
 from hype_bench.options import UserError
 from tests.methods.by_hand import FORMS, RATES, Adam, Array, Way, copied, follow

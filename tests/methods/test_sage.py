@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hype_bench.methods.context import Context
+from hype_bench.contract.context import Context
 from hype_bench.methods.sage import SAGE, learning_rate_factor, sensitivity
 from hype_bench.options import UserError
 from tests.methods.by_hand import EPSILON, FORMS, LR, RATES, Adam, follow

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.methods.base import compose, forward_of
-from hype_bench.methods.context import Batch, Context
+from hype_bench.contract.context import Batch, Context
+from hype_bench.contract.method import compose, forward_of
 from hype_bench.methods.hype import HyPe
 from hype_bench.methods.sam import SAM, ascent
 from hype_bench.options import UserError

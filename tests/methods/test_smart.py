@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.methods.base import task_loss
-from hype_bench.methods.context import Batch
+from hype_bench.contract.context import Batch
+from hype_bench.contract.method import task_loss
 from hype_bench.methods.smart import SMART, ascent_loss, climb, divergence
 from tests.methods.noise_by_hand import (
     Stack,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from hype_bench.methods.base import compose
-from hype_bench.methods.context import Context
-from hype_bench.methods.registry import build
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import compose
+from hype_bench.contract.registry import build
 from hype_bench.methods.top_k import TopK
 from hype_bench.options import UserError
 from tests.methods.by_hand import train_some, with_state

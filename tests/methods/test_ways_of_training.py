@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.methods.base import Moments, compose, forward_of, objective
-from hype_bench.methods.context import Batch, NoiseSource
-from hype_bench.methods.registry import build, discover
+from hype_bench.contract.context import Batch, NoiseSource
+from hype_bench.contract.method import Moments, compose, forward_of, objective
+from hype_bench.contract.registry import build, discover
 from hype_bench.models.attention import Layout
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.packing import attach_packing
@@ -109,7 +109,7 @@ def one_update(
         attach_packing(model)
     context = context_of({key: value for key, value in batches()[1].items()}, updates=4)
     with monkeypatch.context() as patch:
-        patch.setattr("hype_bench.methods.context.NoiseSource", SamePlaces)
+        patch.setattr("hype_bench.contract.context.NoiseSource", SamePlaces)
         chosen = options(name, "bert") | ({"kl_dropout": 0.0} if name == "rose" else {})
         moments: Moments = compose(build({name: chosen}), model, context)
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from hype_bench.config import ModelConfig
-from hype_bench.methods.base import Method, Moments, compose, forward_of, objective
-from hype_bench.methods.context import Batch, Context
-from hype_bench.methods.registry import build
+from hype_bench.contract.context import Batch, Context
+from hype_bench.contract.method import Method, Moments, compose, forward_of, objective
+from hype_bench.contract.registry import build
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hype_bench.config import ModelConfig
-from hype_bench.methods.base import task_loss
+from hype_bench.contract.method import task_loss
 from hype_bench.models import packing
 from hype_bench.models.attention import Layout, attend_each, attend_padded
 from hype_bench.models.checkpoint import locate

@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from hype_bench.config import Config, RecipeConfig, UserError, fill_training
-from hype_bench.main import CONF
+from hype_bench.launch.main import CONF
 from hype_bench.paper.published import AVERAGE, GAIN, Published, cell, settings, table
 
 # Numbers that the extracted table or the text prints, averages and gains included.

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from hype_bench.render.plan import plan_text
 from hype_bench.runs.status import BROKEN, DIVERGED, DONE, FAILED, INTERRUPTED, RUNNING, RunStatus
 from hype_bench.sweeps.cost import MEASURED, SAME_MODEL, SAME_TASK, UNKNOWN, Group, cost_of
-from hype_bench.sweeps.outlook import plan_text
 from hype_bench.sweeps.planned import Plan, PlannedRun
 
 CPU = {"device": "cpu", "device_name": "x86_64"}

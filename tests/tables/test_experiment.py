@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from hype_bench.options import UserError
+from hype_bench.render import writers
+from hype_bench.render.text import sheets, to_csv, to_text
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
-from hype_bench.tables import sheet
 from hype_bench.tables.beside_paper import against_paper
 from hype_bench.tables.budget import at_same_budget
 from hype_bench.tables.compare import against_method
 from hype_bench.tables.experiment import collapsed, experiment_tables, results
-from hype_bench.tables.text import sheets, to_csv, to_text
 
 TEXT = """\
 model: bert_large
@@ -105,7 +105,7 @@ def test_letter_by_letter(plan: Plan, statuses: dict[str, RunStatus]) -> None:
 
 
 def test_intervals_of_means_come_behind_the_table(plan: Plan, statuses: dict[str, RunStatus]) -> None:
-    shown = sheet.to_text(sheets(experiment_tables(plan, statuses, results(plan, statuses, "paper")), True), "")
+    shown = writers.to_text(sheets(experiment_tables(plan, statuses, results(plan, statuses, "paper")), True), "")
     assert shown == f"{TEXT}\n\n{INTERVALS}"
 
 
@@ -250,7 +250,7 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
     assert lines["hype_n, rte"][4].endswith("**")  # 1/1001, twice
     assert lines["hype_n, rte"][5] == "0.000, 0.002"
     assert lines["hype_u, rte"][1:] == ["+0.00 [+0.00, +0.00]", "0.50 (1.5 of 3)", "1.000", "1.000", "1.000, 1.000"]
-    assert "cannot fall below 0.25 with 3 seeds" in sheet.to_text([one], "").replace("\n  ", " ")
+    assert "cannot fall below 0.25 with 3 seeds" in writers.to_text([one], "").replace("\n  ", " ")
     with pytest.raises(UserError, match="no row 'nothing' to compare with; there are vanilla, hype_n, hype_u"):
         against_method(plan, found, "nothing")
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from hype_bench.render.text import to_text
 from hype_bench.runs.identity import digest
 from hype_bench.runs.status import RunStatus
 from hype_bench.tables.same_seed import mixtures
 from hype_bench.tables.table import build_tables
-from hype_bench.tables.text import to_text
 from tests.tables.test_table import make_run
 
 

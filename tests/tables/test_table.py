@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from hype_bench.render.text import FORMATS, cell_text
 from hype_bench.runs.status import BROKEN, DIVERGED, DONE, FAILED, INTERRUPTED, RUNNING, RunStatus
 from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.table import build_tables
-from hype_bench.tables.text import FORMATS, cell_text
 
 METRICS = {"rte": "accuracy", "mnli": "accuracy", "cola": "matthews", "stsb": "pearson_spearman", "mrpc": "f1"}
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hype_bench.config import ModelConfig, UserError
-from hype_bench.methods.registry import build, discover
+from hype_bench.contract.registry import build, discover
 from hype_bench.models.checkpoint import Checkpoint, locate
 from hype_bench.models.loading import load_classifier
 from hype_bench.models.skeleton import skeleton

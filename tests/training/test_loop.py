@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from hype_bench.config import UserError
-from hype_bench.methods.base import Loss, Method, Moments
-from hype_bench.methods.context import Context
-from hype_bench.methods.registry import build
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Loss, Method, Moments
+from hype_bench.contract.registry import build
 from hype_bench.models.checkpoint import locate
 from hype_bench.training.loop import DivergedError, Outcome, fine_tune
 from tests.composed import configured, loaded

@@ -1,0 +1,1 @@
+"""What reads or edits finished runs, one file each."""

@@ -1,0 +1,1 @@
+"""The verbs of ``hype-bench``, one file each."""

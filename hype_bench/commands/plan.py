@@ -1,0 +1,40 @@
+"""``hype-bench plan``: what an experiment would run, and what it costs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from hype_bench.commands.arguments import report_problems
+from hype_bench.output import show
+from hype_bench.runs.secrets import scrub
+from hype_bench.runs.status import read_runs
+
+
+def plan(
+    overrides: Annotated[list[str], typer.Argument(help="As for run.py: experiment=table1 scope=smoke ...")],
+) -> None:
+    """What an experiment would run, what is done, and what it costs.
+
+    Nothing is run.
+    """
+    from hype_bench.launch.arguments import only_shows, to_plan
+    from hype_bench.launch.complaints import composing
+    from hype_bench.launch.plan import plan_of
+    from hype_bench.render.plan import plan_text
+    from hype_bench.sweeps.planned import write_plan
+
+    if only_shows(overrides):
+        from hype_bench.launch.main import main as start
+
+        sys.argv = ["hype-bench plan", *(word for word in overrides if word not in ("-m", "--multirun"))]
+        start()
+        return
+    with composing():
+        planned, results_dir = plan_of(to_plan(overrides))
+        write_plan(results_dir, planned)
+        runs = {run.identity: run for run in read_runs(results_dir)}
+        show(scrub(plan_text(planned, runs)))
+    report_problems(runs.values(), [], all_are_placed=True)

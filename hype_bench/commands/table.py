@@ -1,0 +1,48 @@
+"""``hype-bench table``: mean and std over seeds."""
+
+from __future__ import annotations
+
+import gc
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hype_bench.commands.arguments import ResultsDir, Rule, existing, report_problems
+from hype_bench.options import UserError
+from hype_bench.output import show
+from hype_bench.render.text import FORMATS
+from hype_bench.runs.status import read_runs
+from hype_bench.tables.table import build_tables
+
+Format = StrEnum("Format", list(FORMATS))  # type: ignore[misc]
+
+
+def table(
+    experiment: Annotated[str | None, typer.Argument(help="As in table1; without it, whatever lies there.")] = None,
+    results_dir: ResultsDir = Path("results"),
+    format: Annotated[Format, typer.Option(help="How it is written.")] = Format.text,  # type: ignore[attr-defined]
+    rule: Annotated[Rule, typer.Option(help="What a search reports.")] = Rule.paper,  # type: ignore[attr-defined]
+    compare: Annotated[
+        str | None, typer.Option(help="paper, budget, or a row such as vanilla.", metavar="WITH")
+    ] = None,
+    intervals: Annotated[bool, typer.Option("--intervals", help="Also 95 % intervals of the means.")] = False,
+) -> None:
+    """Mean and std over seeds, of an experiment or of what is there."""
+    gc.disable()  # as above
+    existing(results_dir)
+    complaints: list[str] = []
+    if experiment is None:
+        if compare or intervals:
+            raise UserError("--compare and --intervals need an experiment, as in hype-bench table table1 --intervals")
+        runs = list(read_runs(results_dir))
+        show(FORMATS[format.value](build_tables(runs)))
+    else:
+        from hype_bench.render.report import report, tabulate
+
+        tabulated = tabulate(results_dir, experiment, rule.value)
+        runs, written = list(tabulated.statuses.values()), report(tabulated, format.value, compare, intervals)
+        complaints = written.complaints
+        show(written.text)
+    report_problems(runs, complaints, all_are_placed=experiment is not None)

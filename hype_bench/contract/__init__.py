@@ -1,0 +1,1 @@
+"""What a technique is, and what it may know of its run."""

@@ -1,0 +1,47 @@
+"""For techniques that compare passes over one batch: whose dropout masks, and a word where the passes are equal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from hype_bench.contract.context import Context
+
+_ENOUGH = 10  # comparisons; the first update may be special: LoRA begins at 0, a warm-up too
+
+
+def dropout_masks(
+    which: str, model: nn.Module, context: Context
+) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """What to enter around a pass that is compared with the one that comes next.
+
+    ``shared``: it draws the same dropout masks and the same noise of other techniques, so that the technique's own
+    noise alone tells the passes apart. ``own``: it draws afresh, as any pass does.
+    """
+    return context.bookmark(model) if which == "shared" else contextlib.nullcontext
+
+
+class Divergence:
+    """Watches how far passes are apart, and says so once if the first comparisons of a run are all exactly 0."""
+
+    def __init__(self, technique: str, context: Context) -> None:
+        self.technique, self.context = technique, context
+        self.seen: list[Tensor] = []
+        context.cleanup.callback(self.conclude)  # of a run that is shorter
+
+    def watch(self, divergence: Tensor) -> Tensor:
+        """Takes note of a scalar, and returns it."""
+        if len(self.seen) < _ENOUGH:
+            self.seen.append(divergence.detach())
+            if len(self.seen) == _ENOUGH:
+                self.conclude()
+        return divergence
+
+    def conclude(self) -> None:
+        if self.seen and not any(map(bool, self.seen)):
+            self.context.warn(
+                f"{self.technique} does nothing here: its passes were equal in all of the first {len(self.seen)} "
+                "comparisons; it needs dropout, or noise that the precision keeps"
+            )

@@ -1,0 +1,118 @@
+"""``hydra/launcher=gpus`` and ``ray_cluster``: Ray gives every run its GPU, or its part of one, and a fresh process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlsplit
+
+from omegaconf import OmegaConf
+
+from hype_bench.launch.complaints import one_line
+from hype_bench.launch.engines.engine import Engine, Job, replaced
+from hype_bench.options import UserError
+
+_LOCAL = "local"
+_PATIENCE = 20.0  # seconds for a cluster to answer
+
+
+class Ray(Engine):
+    """``ray.init`` and ``ray.remote`` among the options are the arguments of these functions."""
+
+    extra = "ray"
+    plugin = "hydra_ray_launcher"
+    launcher = "RayLauncher"
+
+    def check(self) -> None:
+        for key in ("gpus_per_run", "cpus_per_run"):
+            value = self.options[key]
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or value < 0 or (value > 1 and value % 1):
+                raise UserError(f"hydra.launcher.{key} must be a whole number or a part of 1, not {value!r}")
+        if self.address != _LOCAL:
+            _reach(self.address)
+
+    @property
+    def address(self) -> str:
+        return str(self.options["ray"]["init"]["address"])
+
+    def run(self, jobs: Mapping[int, Job]) -> dict[int, Exception]:
+        ray = import_module("ray")  # an extra: it need not be there for the types to be checked
+        with self._connected(ray), replaced(ray, "get", _settled(ray.get)):
+            return self.hand_over(jobs, ray=OmegaConf.create({"init": {}, "remote": self.options["ray"]["remote"]}))
+
+    @contextmanager
+    def _connected(self, ray: Any) -> Iterator[None]:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unless the user asks for it
+        try:
+            ray.init(**self.options["ray"]["init"])
+        except (OSError, RuntimeError, ValueError) as error:
+            where = "Ray does not start here" if self.address == _LOCAL else f"no Ray cluster at {self.address}"
+            raise UserError(f"{where}: {one_line(error)}") from error
+        try:
+            self._find_room(ray)
+            yield
+        finally:
+            ray.shutdown()
+
+    def _find_room(self, ray: Any) -> None:
+        """Ray waits for ever for a node that can take a job."""
+        remote = self.options["ray"]["remote"]
+        wanted = {"GPU": remote["num_gpus"], "CPU": remote["num_cpus"]}
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if any(all(node.get(kind, 0) >= amount for kind, amount in wanted.items()) for node in nodes):
+            return
+        most = {kind: max([node.get(kind, 0) for node in nodes], default=0) for kind in wanted}
+        if self.address == _LOCAL and wanted["GPU"] and not most["GPU"]:
+            raise UserError("this machine has no GPU; hydra/launcher=joblib spreads the runs over its cores")
+        where = "this machine" if self.address == _LOCAL else "the largest node of the cluster"
+        needs, has = (" and ".join(f"{amount:g} {kind}s" for kind, amount in what.items()) for what in (wanted, most))
+        raise UserError(f"a run is to get {needs}, and {where} has {has}; see hydra.launcher.gpus_per_run")
+
+
+def _settled(get: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``ray.get`` that returns the error of a lost job: the others are waited for."""
+
+    def wait(reference: Any) -> Any:
+        try:
+            return get(reference)
+        except Exception as error:
+            return error
+
+    return wait
+
+
+def _reach(address: str) -> None:
+    """Asks a cluster how it is, in a process that can be ended: where nobody answers, ``ray.init`` waits for ever.
+
+    Raises:
+        UserError: it does not answer.
+    """
+    if address != "auto":
+        _connect(address)
+    if address.startswith("ray://"):  # Ray's client gives up by itself
+        return
+    command = [sys.executable, "-m", "ray.scripts.scripts", "status"]
+    command += [] if address == "auto" else ["--address", address]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"no Ray cluster at {address}: no answer within {_PATIENCE:.0f} s") from None
+    if answer.returncode:
+        said = (answer.stderr.strip().splitlines() or ["it does not say why"])[-1].partition(". ")[0]
+        raise UserError(f"no Ray cluster at {address}: {said}")
+
+
+def _connect(address: str) -> None:
+    """Raises UserError if ``host:port`` or ``ray://host:port`` takes no connection."""
+    try:
+        place = urlsplit(address if "//" in address else f"//{address}")
+        socket.create_connection((place.hostname or "", place.port or 6379), timeout=_PATIENCE).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"no Ray cluster at {address}: {getattr(error, 'strerror', None) or error}") from error

@@ -1,0 +1,49 @@
+"""What runs in a worker; pickled by name, so that a worker imports it instead of being sent a terminal's bars."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+
+from hype_bench.launch.main import job_of_sweep
+from hype_bench.options import UserError
+from hype_bench.sweeps.display import Display
+from hype_bench.sweeps.outcomes import unwritten
+
+
+def work(folder: str, echo: bool, composed: DictConfig) -> None:
+    """One job of a sweep.
+
+    Args:
+        folder: where the sweep was started; relative paths are meant from there.
+        echo: whether a line says how the job ended. The process that started the sweep says it anyway.
+        composed: the job's configuration; Hydra's own part of it is in ``HydraConfig``.
+
+    Raises:
+        UserError: how it ended cannot be noted in the sweep's folder.
+    """
+    os.chdir(folder)
+    job_of_sweep(composed, _display(echo))
+    job = HydraConfig.get()
+    if why := unwritten(Path(job.sweep.dir)).get(int(job.job.num)):  # only this process knows how it ended
+        raise UserError(why)
+
+
+class _Plain(Display):
+    """Lines and no bars, even where a worker's standard error is the user's terminal."""
+
+    def __init__(self, echo: bool) -> None:
+        super().__init__(Console(stderr=True, force_terminal=False))
+        self.echo = echo
+
+    def end_run(self, line: str) -> None:
+        if self.echo:
+            super().end_run(line)
+
+
+_display = cache(_Plain)  # one per process, which says a warning once however many jobs it has

@@ -1,0 +1,293 @@
+"""From a composed configuration to a record on disk: the one place where all folders of the package meet."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from hype_bench.config import RunConfig, UserError, resolve
+from hype_bench.launch.complaints import told_in_one_line
+from hype_bench.runs import predictions, record
+from hype_bench.runs.folder import BusyError, RunFolder
+from hype_bench.runs.identity import digest, identity
+from hype_bench.runs.reading import BrokenError, UnreadableError
+from hype_bench.runs.secrets import scrub
+from hype_bench.runs.status import DIVERGED, DONE, FAILED, RUNNING, UNREADABLE
+from hype_bench.runs.weights import digest_of_weights
+from hype_bench.sweeps.display import Display
+from hype_bench.sweeps.outcomes import Ended
+
+if TYPE_CHECKING:  # torch and transformers are imported by the functions that need them: a mistake is told at once
+    from hype_bench.contract.method import Method
+    from hype_bench.models.checkpoint import Checkpoint
+    from hype_bench.tasks.data import TaskData
+    from hype_bench.training.loop import Outcome
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One run, checked, with its data at hand and nothing written yet; ``parts``: what its identity is made of."""
+
+    run: RunConfig
+    data: TaskData
+    checkpoint: Checkpoint
+    methods: dict[str, Method]
+    parts: dict[str, Any]
+    began: float
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder.of(self.run.results_dir, digest(self.parts))
+
+    @property
+    def label(self) -> dict[str, Any]:
+        """What tables and W&B call the run."""
+        return {
+            "model": self.checkpoint.name,
+            "task": self.run.task.name,
+            "method": "+".join(self.run.methods),
+            "seed": self.run.seed,
+            "metric": self.run.task.metric,
+            "generated": self.run.task.generated,
+            "experiment": self.run.experiment,
+        }
+
+    @property
+    def title(self) -> str:
+        return "{model} {task} {method} seed {seed}".format_map(self.label)
+
+    def request(self) -> dict[str, Any]:
+        """What was asked for, and how: what ``run.json`` says."""
+        overrides = _typed()
+        asked = {"label": self.label, "parts": self.parts, "config": self.run.as_dict(), "overrides": overrides}
+        return {**asked, "working_directory": str(Path.cwd()), "started": record.now()}
+
+    def ended(self, state: str, reason: str = "", skipped: bool = False, found: str = "") -> Ended:
+        return Ended(state, self.title, self.folder.path.name, reason, skipped, found)
+
+
+def execute(composed: DictConfig, display: Display) -> Ended:
+    """Runs one job unless its record exists, and leaves a record or a traceback.
+
+    Raises:
+        UserError: the configuration, the data, the model or the results folder is not as it must be.
+    """
+    job = _prepare(composed)
+    if before := _done_before(job):
+        return before
+    warnings = _check_fit(job, is_warmup_asked_for=composed.training.warmup_steps is not None)
+    try:
+        with job.folder.lock():  # it may have been done while we were getting ready
+            return _done_before(job) or _run(job, display, warnings)
+    except BusyError:
+        return job.ended(RUNNING, "another process is at it")
+
+
+def _typed() -> list[str] | None:
+    """The overrides as they were typed, a ``${...}`` unresolved; None outside of Hydra."""
+    if not HydraConfig.initialized():
+        return None
+    typed: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return list(typed)
+
+
+def _prepare(composed: DictConfig) -> _Job:
+    """Everything that can be found wrong before a weight is loaded is found here."""
+    from hype_bench.models.checkpoint import locate
+    from hype_bench.training.device import choose_device
+
+    began = time.perf_counter()
+    run, methods = settle(composed)
+    choose_device(run.device, run.training.precision)
+    checkpoint = locate(run.model)
+    data = _data(run)
+    return _Job(run, data, checkpoint, methods, _parts(run, methods, checkpoint, data.fingerprint, data.labels), began)
+
+
+def _check_fit(job: _Job, is_warmup_asked_for: bool) -> list[str]:
+    """What to tell the user of settings that hardly fit.
+
+    Raises:
+        UserError: a setting, or an option of a technique, that does not fit the model or the data.
+    """
+    from hype_bench.training.fit import check_model, check_texts, check_warmup
+
+    settings = job.run.training
+    check_model(job.checkpoint, job.data.outputs, settings, job.methods)
+    return [
+        *check_warmup(len(job.data.train), settings, is_warmup_asked_for),
+        *check_texts(job.checkpoint, job.data, job.run.data.max_length),
+    ]
+
+
+def settle(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
+    """A run's settings and techniques, as far as they can be checked without its data and its weights.
+
+    Raises:
+        UserError: a value, or a combination of them, that cannot be.
+    """
+    from hype_bench.contract.registry import build
+    from hype_bench.models.family import family_of
+
+    OmegaConf.set_readonly(composed, False)
+    with told_in_one_line():
+        composed.model.family = family_of(OmegaConf.to_object(composed.model))  # type: ignore[arg-type]
+        run = resolve(composed)
+    return run, build(run.methods)
+
+
+def check_planned(run: RunConfig, methods: dict[str, Method]) -> None:
+    """Asks of a run that is only planned what its job will ask, where the checkpoint lies on this machine.
+
+    Raises:
+        UserError: a setting, or an option of a technique, that does not fit the model.
+    """
+    from hype_bench.models.checkpoint import locate
+    from hype_bench.models.skeleton import skeleton
+    from hype_bench.training.fit import check_architecture, check_length
+
+    try:
+        checkpoint = locate(run.model)
+        if not checkpoint.is_local:
+            return
+        model = skeleton(checkpoint, 1 if run.task.is_regression else 2)
+    except UserError:  # weights that are not there are no mistake of the plan, which says so of every run
+        return
+    check_architecture(model, run.training, methods)
+    check_length(model, run.data.max_length)
+
+
+def identify(run: RunConfig, methods: dict[str, Method]) -> str:
+    """The name of a run's folder.
+
+    Raises:
+        UserError: its data or its checkpoint are not to be had.
+    """
+    from hype_bench.models.checkpoint import locate
+
+    key = _data_key(run)
+    if key not in _FINGERPRINTS:
+        try:
+            data = _data(run)
+            _FINGERPRINTS[key] = data.fingerprint, data.labels
+        except UserError as error:  # asking again for every run of a plan would take minutes
+            _FINGERPRINTS[key] = error
+    found = _FINGERPRINTS[key]
+    if isinstance(found, UserError):
+        raise found
+    return digest(_parts(run, methods, locate(run.model), *found))
+
+
+def _parts(
+    run: RunConfig, methods: dict[str, Method], checkpoint: Checkpoint, data: str, labels: list[str]
+) -> dict[str, Any]:
+    values = {name: asdict(method) for name, method in methods.items()}  # type: ignore[call-overload]
+    return identity(run, checkpoint.identity, data, labels, values)
+
+
+# What the runs of one process share: they come task by task, so that the last data sets are enough.
+_KEPT = 2
+_DATA: dict[str, TaskData] = {}
+_FINGERPRINTS: dict[str, tuple[str, list[str]] | UserError] = {}  # with the names of the classes
+
+
+def _data(run: RunConfig) -> TaskData:
+    from hype_bench.tasks.data import load
+
+    key = _data_key(run)
+    if key not in _DATA:
+        while len(_DATA) >= _KEPT:
+            del _DATA[next(iter(_DATA))]
+        _DATA[key] = load(run.task, run.data)
+    return _DATA[key]
+
+
+def _data_key(run: RunConfig) -> str:
+    return repr((run.task, run.data))
+
+
+def _done_before(job: _Job) -> Ended | None:
+    try:
+        found = job.folder.result()
+    except BrokenError:  # as good as none; RunFolder.begin sets it aside and says so
+        return None
+    except UnreadableError as error:  # it may be a good record
+        return job.ended(UNREADABLE, str(error))
+    if found is None:
+        return None
+    reason = str(found.get("reason", ""))
+    wanted = {
+        "its weights were not kept": job.run.training.save == "last" and not (job.folder.path / "model").is_dir(),
+        "its test sets were not predicted": job.data.test and not (job.folder.path / "test.csv").is_file(),
+    }
+    for what, is_missing in wanted.items():
+        if found["status"] == DONE and is_missing:
+            reason = f"{what}; to have them, move {job.folder.path} away and run it again"
+    return job.ended(found["status"], reason, skipped=True, found=record.in_words(found))
+
+
+def _run(job: _Job, display: Display, warnings: list[str]) -> Ended:
+    from hype_bench.models.quiet import quiet
+    from hype_bench.tracking.tracker import start
+    from hype_bench.training.loop import DivergedError, Outcome, fine_tune
+
+    run, folder = job.run, job.folder
+    request = job.request()
+    if set_aside := folder.begin(request):
+        display.warn(set_aside)
+    outcome = Outcome(warnings=[*job.data.warnings, *warnings])
+    tracker = start(run, folder.path.name, job.label, outcome.warnings)
+    display.start_run(job.title)
+
+    def on_log(row: dict[str, float], total: int) -> None:
+        display.update(row, total)
+        tracker.log(row)
+
+    state, reason = DONE, ""
+    try:
+        try:
+            save_to = folder.path / "model" if run.training.save == "last" else None
+            outcome.seconds["prepare"] = time.perf_counter() - job.began
+            with quiet():
+                fine_tune(run, job.data, job.checkpoint, job.methods, outcome, on_log, display.show_progress, save_to)
+            _write_beside(folder, outcome, job.data)
+        except DivergedError as error:
+            state, reason = DIVERGED, str(error)
+        result = record.result(request, outcome, job.data, state, reason)
+        folder.write_json("result.json", result)
+    except BaseException as error:
+        tracker.finish({}, FAILED)
+        if not isinstance(error, Exception):  # an interrupt ends the sweep
+            raise
+        return _failed(job, error)
+    tracker.finish(result["scores"], state)
+    for warning in outcome.warnings:
+        display.warn(f"{job.checkpoint.name} {run.task.name}: {warning}")
+    return job.ended(state, reason, found=record.in_words(result))
+
+
+def _write_beside(folder: RunFolder, outcome: Outcome, data: TaskData) -> None:
+    """What there is besides the record, which comes last."""
+    folder.write("predictions.csv", predictions.scored(outcome.evaluations, data))
+    if outcome.tests:
+        folder.write("test.csv", predictions.unlabelled(outcome.tests, data))
+    folder.share_model()
+    outcome.facts["weights"] = digest_of_weights(folder.path / "model")
+
+
+def _failed(job: _Job, error: Exception) -> Ended:
+    """Leaves beside the run why it failed: the traceback, or the sentence if that says it all."""
+    reason = scrub((str(error).strip().splitlines() or [""])[0] or type(error).__name__)
+    explained = isinstance(error, UserError)
+    try:
+        text = f"{error}\n" if explained else "".join(traceback.format_exception(error))
+        job.folder.write("failure.txt", scrub(text))
+    except UserError as full:
+        return job.ended(FAILED, reason if explained else f"{reason} (and {full})")
+    return job.ended(FAILED, reason if explained else f"{reason} (traceback: {job.folder.path / 'failure.txt'})")

@@ -1,0 +1,181 @@
+"""From an experiment to its runs: expanded, composed, checked and identified. Nothing is trained here."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from hype_bench.config import CONF, RunConfig
+from hype_bench.launch.arguments import check_named_once, values
+from hype_bench.launch.execute import check_planned, identify, settle
+from hype_bench.options import UserError
+from hype_bench.sweeps.grids import Axes, Point, expand, row_axes
+from hype_bench.sweeps.planned import Plan, PlannedRun
+
+if TYPE_CHECKING:
+    from hype_bench.contract.method import Method
+
+    Settled = tuple[RunConfig, dict[str, Method]]
+
+_FIRST = ("experiment", "scope")  # what says which points there are is no axis itself
+
+
+def plan_of(arguments: Sequence[str]) -> tuple[Plan, Path]:
+    """The plan of a command line and the results folder it names, without running anything.
+
+    Raises:
+        UserError: a run that cannot be. Hydra's own exceptions for what cannot be composed.
+    """
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("config", overrides=list(arguments), run_mode=RunMode.MULTIRUN)
+        return make_plan(loader, master, list(master.hydra.overrides.task)), Path(master.results_dir)
+
+
+def make_plan(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) -> Plan:
+    """Every run that an experiment stands for, checked.
+
+    Args:
+        loader: Hydra's, with the schema in its store.
+        master: the configuration composed from ``arguments`` without their sweeps, Hydra's own node included.
+        arguments: overrides as on the command line; those that are no axis of a grid hold for every run.
+
+    Raises:
+        UserError: a run that cannot be, before any is begun. A run whose data or weights are not to be had is no such
+            error: it stands in the plan with its ``problem``.
+    """
+    arguments = list(arguments)
+    fixed, given = _split(OverridesParser.create(config_loader=loader).parse_overrides(arguments))
+    experiment: dict[str, Any] = OmegaConf.to_container(master.experiment, resolve=True)  # type: ignore[assignment]
+    scope: dict[str, Any] = OmegaConf.to_container(master.scope, resolve=True)  # type: ignore[assignment]
+    points = expand(experiment, scope, given)
+    rows = row_axes(points, experiment["search"])
+    composer = _Composer(loader, master, fixed)
+    settled = _settler(composer)
+    return Plan(
+        name=experiment["name"],
+        title=experiment["title"],
+        scope=scope["name"],
+        table=experiment["table"],
+        search=experiment["search"],
+        command=" ".join(["python run.py -m", *arguments]),
+        runs=[_planned(point, settled, fixed, rows, experiment["search"]) for point in points],
+    )
+
+
+def _split(overrides: list[Override]) -> tuple[list[str], Axes]:
+    """The overrides that say what the grids are, and the axes given beside them."""
+    fixed: list[str] = []
+    given: Axes = {}
+    for override in overrides:
+        key = override.get_key_element()
+        if key.startswith(("+", "~")) or key.partition(".")[0] in _FIRST:
+            if override.is_sweep_override():
+                raise UserError(f"{key} cannot be swept; give one value")
+            fixed.append(str(override.input_line))
+        elif override.is_sweep_override():
+            given[key] = values(override)
+        else:
+            given[key] = [override.get_value_element_as_str()]
+    return fixed, given
+
+
+def _settler(composer: _Composer) -> Callable[[Point], Settled]:
+    """Settles points; those that differ in the seed alone once, and every seed once."""
+
+    @cache
+    def whole(point: Point) -> Settled:
+        check_named_once(point.overrides)
+        run, methods = settle(composer(point))
+        check_planned(run, methods)
+        return run, methods
+
+    seeds: dict[str | None, int] = {}
+
+    def settled(point: Point) -> Settled:
+        seed = dict(point.values).get("seed")
+        if seed not in seeds:
+            seeds[seed] = whole(point)[0].seed
+        run, methods = whole(Point(point.without(["seed"])))
+        return replace(run, seed=seeds[seed]), methods
+
+    return settled
+
+
+def _planned(
+    point: Point, settled: Callable[[Point], Settled], fixed: list[str], rows: list[str], search: list[str]
+) -> PlannedRun:
+    try:
+        run, methods = settled(point)
+        is_default = settled(Point(point.without(search))) == (run, methods)
+    except UserError as error:
+        raise UserError(f"{' '.join([*fixed, *point.overrides])}: {error}") from error
+    name, problem = "", ""
+    try:
+        name = identify(run, methods)
+    except UserError as error:
+        problem = str(error)
+    return PlannedRun(
+        identity=name,
+        block=point.block or run.model.label,
+        model=run.model.label,
+        task=run.task.name,
+        metric=run.task.metric,
+        method="+".join(run.methods),
+        row=point.row or "",
+        settings={} if point.row else point.settings(rows),
+        configuration=point.settings(search),
+        is_default=is_default,
+        seed=run.seed,
+        overrides=[*fixed, *point.overrides],
+        problem=problem,
+    )
+
+
+class _Composer:
+    """Hydra composes every choice of a group once (85 ms); what the choices say is put together with the scalars.
+
+    That is what Hydra would compose, because a choice under ``conf`` speaks of its own group alone; a test compares.
+    """
+
+    def __init__(self, loader: ConfigLoader, master: DictConfig, fixed: list[str]) -> None:
+        self.loader, self.master, self.fixed = loader, master, fixed
+        self.is_group = cache(lambda key: bool(loader.get_group_options(key)))
+        self.value = cache(lambda text: OverridesParser.create().parse_override(text).value())
+        self.compose = cache(self._compose)
+        self.copies: dict[tuple[tuple[str, ...], tuple[str, ...]], DictConfig] = {}
+
+    def __call__(self, point: Point) -> DictConfig:
+        """The point's configuration; it holds until the next one is asked for."""
+        choices = {axis: value for axis, value in point.values if self.is_group(axis)}
+        scalars = {axis: value for axis, value in point.values if not self.is_group(axis)}
+        key = tuple(f"{group}={choice}" for group, choice in choices.items()), tuple(scalars)
+        if key not in self.copies:  # all points of one copy set the same keys: nothing is left of the one before
+            composed = copy.deepcopy(self.compose())
+            for group, choice in choices.items():
+                composed[group] = self.compose(f"{group}={choice}")[group]
+            self.copies[key] = composed
+        composed = self.copies[key]
+        for axis, value in scalars.items():
+            OmegaConf.update(composed, axis, self.value(f"{axis}={value}"))
+        return composed
+
+    def _compose(self, *choice: str) -> DictConfig:
+        composed = self.loader.load_sweep_config(self.master, [*self.fixed, *choice])
+        with open_dict(composed):
+            del composed["hydra"]
+        OmegaConf.set_readonly(composed, False)
+        composed.experiment.shared, composed.experiment.grids = {}, []  # long, and no run looks at them
+        return composed

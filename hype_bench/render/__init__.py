@@ -1,0 +1,1 @@
+"""The words, pictures and pages that tables become."""

@@ -1,0 +1,151 @@
+"""The predictions of an experiment on GLUE's test sets, as the zip file that gluebenchmark.com takes.
+
+File names, the header ``index<TAB>prediction`` and the words for the classes are those of the sample submission there.
+A test server scores one run per task: of the configuration that the selection rule chose, the seed with the best dev
+score. The paper does not say which of its runs it sent.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hype_bench.options import UserError
+from hype_bench.render.report import tabulate
+from hype_bench.runs.folder import RunFolder, file_name
+from hype_bench.runs.reading import read_text
+from hype_bench.runs.status import RunStatus
+from hype_bench.sweeps.planned import PlannedRun
+from hype_bench.tables.experiment import Result
+
+FILES = {
+    ("cola", "test"): "CoLA.tsv",
+    ("sst2", "test"): "SST-2.tsv",
+    ("mrpc", "test"): "MRPC.tsv",
+    ("stsb", "test"): "STS-B.tsv",
+    ("qqp", "test"): "QQP.tsv",
+    ("mnli", "test_matched"): "MNLI-m.tsv",
+    ("mnli", "test_mismatched"): "MNLI-mm.tsv",
+    ("mnli", "ax/test"): "AX.tsv",
+    ("qnli", "test"): "QNLI.tsv",
+    ("rte", "test"): "RTE.tsv",
+    ("wnli", "test"): "WNLI.tsv",
+}
+_WORDS = {"mnli", "qnli", "rte"}  # tasks whose classes are written as words; the others as numbers
+_HIGHEST_SIMILARITY = 5.0
+
+
+def submit(results_dir: Path, name: str, rule: str, folder: Path) -> tuple[list[str], list[str]]:
+    """Writes ``<folder>/<block>-<row>.zip`` for every row of the experiment's table.
+
+    Returns:
+        A line for every file: what is in it and what GLUE still wants; and a line for every row that cannot be sent,
+        as its predictions are not what the run wrote.
+
+    Raises:
+        UserError: there is no plan, or no run that predicted a test set.
+    """
+    tabulated = tabulate(results_dir, name, rule)
+    rows: dict[tuple[str, str], list[tuple[PlannedRun, RunStatus]]] = {}
+    for (block, row, task), result in tabulated.found.items():
+        best = _best_seed(result)
+        if best is not None and "/" not in task:
+            rows.setdefault((block, row.title), []).append(best)
+    if not rows:
+        raise UserError(
+            f"no cell of {name} has all its runs with predictions of a test set; data.predict_test=true makes them"
+        )
+    written, refused = [], []
+    for (block, title), runs in rows.items():
+        try:
+            written.append(_write(folder / f"{file_name(block)}-{file_name(title)}.zip", runs))
+        except UserError as error:  # the other rows can be sent all the same
+            refused.append(str(error))
+    return written, refused
+
+
+def lines(task: str, labels: Sequence[str], logits: NDArray[np.float64]) -> str:
+    """The content of one file of the submission: a header, then a line per example in the order of the test set.
+
+    Args:
+        labels: names of the classes; empty for a regression, whose predictions are cut to the range 0 to 5.
+        logits: (examples, outputs).
+    """
+    if not labels:
+        words = [f"{value:.3f}" for value in np.clip(logits[:, 0], 0, _HIGHEST_SIMILARITY)]
+    else:
+        words = [labels[k] if task in _WORDS else str(k) for k in logits.argmax(axis=1)]
+    return "index\tprediction\n" + "".join(f"{index}\t{word}\n" for index, word in enumerate(words))
+
+
+def _best_seed(result: Result) -> tuple[PlannedRun, RunStatus] | None:
+    """The seed with the best dev score of the chosen configuration, if it predicted a test set."""
+    cell = result.chosen.cell
+    if cell.missing or not cell.n:
+        return None
+    seed = max(cell.scores, key=lambda seed: (np.nan_to_num(cell.scores[seed], nan=-np.inf), -seed))
+    run = result.reported()[seed]
+    status = result.statuses[run.identity]
+    asked = (status.record or {})["config"]["data"].get("predict_test")  # whose file may have been lost
+    return (run, status) if asked or (status.path / "test.csv").is_file() else None
+
+
+def _write(path: Path, runs: list[tuple[PlannedRun, RunStatus]]) -> str:
+    content: dict[str, str] = {}
+    for run, status in runs:
+        labels = [str(label) for label in (status.record or {})["config"]["task"]["labels"] or []]
+        for split, logits in _predicted(status.path, max(len(labels), 1)).items():
+            if file := FILES.get((run.task, split)):
+                content[file] = lines(run.task, labels, logits)
+    if not content:
+        tasks = ", ".join(dict.fromkeys(run.task for run, _ in runs))
+        raise UserError(f"{path} would be empty: GLUE asks for no test set that was predicted of {tasks}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file, text in content.items():
+            archive.writestr(file, text)
+    missing = [file for file in FILES.values() if file not in content]
+    still = f"; GLUE also wants {', '.join(missing)}" if missing else ""
+    return f"{path}: {', '.join(content)}{still}"
+
+
+def _predicted(run: Path, outputs: int) -> dict[str, NDArray[np.float64]]:
+    """The logits of every test split that a run predicted, (examples, outputs).
+
+    Raises:
+        UserError: ``test.csv`` is not whole; it names the file.
+    """
+    path = run / "test.csv"
+    rows = (RunFolder(run).result() or {}).get("test_rows")
+    try:
+        table = pd.read_csv(io.StringIO(read_text(path)))
+        columns = ["split", "index", *(f"logit_{k}" for k in range(outputs)), "row"]
+        if list(table.columns) != columns:
+            raise ValueError(f"its columns are not {', '.join(columns)}")
+        parts = {str(split): part for split, part in table.groupby("split", sort=False, dropna=False)}
+        if isinstance(rows, dict) and parts.keys() != rows.keys():
+            raise ValueError(f"its splits are {', '.join(parts) or 'none'}, the run predicted {', '.join(rows)}")
+        return {split: _logits(path, split, part, (rows or {}).get(split)) for split, part in parts.items()}
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not sent: {error}; move {run} away and run it again") from error
+
+
+def _logits(path: Path, split: str, part: pd.DataFrame, rows: int | None) -> NDArray[np.float64]:
+    if part["index"].tolist() != list(range(len(part))):
+        raise ValueError(f"the examples of {split} are not each there once, in their order")
+    if rows is not None and len(part) != rows:
+        raise ValueError(f"{split} has {len(part)} examples, the run predicted {rows}")
+    if part["row"].tolist() != part["index"].tolist():
+        raise UserError(f"{path}: some rows of {split} were left out of the data; GLUE wants every one")
+    logits = part.filter(like="logit_").to_numpy(np.float64)
+    if not np.isfinite(logits).all():
+        raise ValueError(f"a prediction of {split} is no number")
+    return logits

@@ -1,0 +1,1 @@
+"""Arrays in, numbers out; nothing of this project is imported."""

@@ -1,0 +1,155 @@
+"""``hype-bench``: quick, without torch, and plain about what is not there."""
+
+import csv
+import io
+import json
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hype_bench.render.text import FORMATS
+from tests.runs.records import request_of
+
+HEAVY = ("torch", "pandas", "transformers", "datasets", "scipy", "sklearn", "wandb", "evaluate", "rich", "matplotlib")
+
+
+def hype_bench(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "hype_bench.cli", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def write_run(results: Path, method: str, seed: int, score=None, task="demo_rte", **files: str):
+    """A run on disk as the package writes it; without a score it is not done."""
+    folder = results / "runs" / f"{task}-{method}-{seed}"
+    folder.mkdir(parents=True)
+    about = request_of(seed, model="minilm", task=task, method=method, generated=True)
+    (folder / "run.json").write_text(json.dumps(about))
+    if score is not None:
+        record = {"status": "done", **about, "scores": {"accuracy": score}, "warnings": [], "curve": [[1, 0.5]] * 300}
+        (folder / "result.json").write_text(json.dumps(record, indent=1))
+    for name, text in files.items():
+        (folder / name.replace("_", ".")).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What a sweep leaves behind when not everything went well."""
+    folder = tmp_path_factory.mktemp("results")
+    for seed in (1, 2, 3):
+        write_run(folder, "vanilla", seed, 0.6 + seed / 100)
+        write_run(folder, "hype_n", seed, *([0.7] if seed == 1 else []))
+    write_run(folder, "no_dropout", 1, failure_txt="Traceback\n  File ...\nRuntimeError: out of memory\n")
+    write_run(folder, "no_dropout", 2, result_json="{half a rec")
+    return folder
+
+
+def test_it_imports_nothing_heavy():
+    program = f"import sys, hype_bench.cli; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_status_says_what_ran_and_what_failed_and_why(results):
+    done = hype_bench("status", "--results-dir", results)
+    broken = results / "runs" / "demo_rte-no_dropout-2" / "result.json"
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{results}: 8 runs, 4 done, 1 failed, 2 interrupted, 1 broken"
+    assert lines[1:] == [
+        "  done         minilm demo_rte hype_n: seed 1",
+        "  done         minilm demo_rte vanilla: seeds 1, 2, 3",
+        "  failed       minilm demo_rte no_dropout seed 1: RuntimeError: out of memory",
+        f"               traceback: {results / 'runs' / 'demo_rte-no_dropout-1' / 'failure.txt'}",
+        "  interrupted  minilm demo_rte hype_n seed 2: killed before it ended",
+        "  interrupted  minilm demo_rte hype_n seed 3: killed before it ended",
+        *[line for line in lines[1:] if line.startswith(f"  broken       minilm demo_rte no_dropout seed 2: {broken}")],
+    ]
+    assert len(lines) == 8
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_table_in_every_format(results, name):
+    done = hype_bench("table", "--results-dir", results, "--format", name)
+    assert done.returncode == 0
+    (told,) = done.stderr.splitlines()  # the broken record, whose run is in its cell
+    assert told.startswith(f"warning: {results / 'runs' / 'demo_rte-no_dropout-2' / 'result.json'} is broken (")
+    assert "generated" in done.stdout
+    if name == "csv":
+        lines = {line["method"]: line for line in csv.DictReader(io.StringIO(done.stdout))}
+        assert float(lines["vanilla"]["mean"]) == pytest.approx(0.62, abs=1e-15)
+        assert lines["hype_n"]["unfinished"] == "interrupted=2"
+    else:
+        assert "62.00 $\\pm$ 1.00 (3)" if name == "latex" else "62.00 ± 1.00 (3)" in done.stdout
+        assert "X" in done.stdout
+
+
+def test_text_is_the_default_and_so_is_the_folder_results(results, tmp_path):
+    (tmp_path / "results").symlink_to(results)
+    plain = hype_bench("table", cwd=tmp_path)
+    assert plain.stdout == hype_bench("table", "--results-dir", results, "--format", "text").stdout
+    assert plain.stdout.startswith("model: minilm\n")
+
+
+@pytest.mark.parametrize("verb", ["status", "table"])
+def test_an_empty_folder_is_no_error(tmp_path, verb):
+    done = hype_bench(verb, "--results-dir", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == {"status": f"{tmp_path}: 0 runs\n", "table": "no runs yet\n"}[verb]
+
+
+@pytest.mark.parametrize("verb", ["status", "table"])
+def test_an_unknown_folder_is_one_line(tmp_path, verb):
+    done = hype_bench(verb, "--results-dir", tmp_path / "nowhere")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {tmp_path / 'nowhere'}: no such folder; name another one with --results-dir\n"
+
+
+def test_an_unknown_format_names_the_known_ones(tmp_path):
+    done = hype_bench("table", "--results-dir", tmp_path, "--format", "word")
+    assert (done.returncode, done.stdout) == (2, "")
+    last = done.stderr.splitlines()[-1]
+    assert "word" in last
+    assert all(name in last for name in FORMATS)
+
+
+def test_help_is_a_page_worth_reading():
+    done = hype_bench("--help")
+    assert done.returncode == 0
+    assert "status   What ran, what is running, what failed and why." in done.stdout
+    assert "table    Mean and std over seeds, of an experiment or of what is there." in done.stdout
+    assert "methods  Every technique, with one line on what it does." in done.stdout
+    for verb, options in {"status": ["--results-dir DIR"], "table": ["--results-dir DIR", "--format"]}.items():
+        page = hype_bench(verb, "--help").stdout
+        assert all(option in page for option in options)
+        assert max(map(len, page.splitlines())) <= 80
+
+
+def processor_seconds():
+    """What finished children have used: unlike the clock, it does not count the waiting on a busy machine."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_both_verbs_answer_within_a_second(tmp_path):
+    for method in ("vanilla", "no_dropout", "hype_n", "hype_u"):
+        for task in ("demo_rte", "demo_cola", "demo_mrpc", "demo_stsb", "demo_other"):
+            for seed in range(10):
+                write_run(tmp_path, method, seed, 0.5 + seed / 100, task)
+    for verb, words in {"status": "200 runs, 200 done", "table": "54.50 ± 3.03 (10)"}.items():
+        seconds = []
+        for _ in range(3):
+            before = processor_seconds()
+            done = hype_bench(verb, "--results-dir", tmp_path)
+            seconds.append(processor_seconds() - before)
+            assert words in done.stdout
+        assert statistics.median(seconds) < 1.0, seconds

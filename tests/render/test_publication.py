@@ -1,0 +1,358 @@
+"""What ``hype-bench publish`` leaves behind, read back from the files of real offline runs of W&B."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import struct
+import subprocess
+import sys
+from dataclasses import astuple, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hype_bench.options import UserError
+from hype_bench.render import publication as publishing
+from hype_bench.render.figure import figure
+from hype_bench.render.lines import Line, lines_of
+from hype_bench.render.report import report, tabulate
+from hype_bench.runs.folder import RunFolder
+from hype_bench.sweeps.planned import Plan, PlannedRun, read_plan, write_plan
+from hype_bench.tables.experiment import experiment_tables, results
+from hype_bench.tracking import workspace as workspaces
+
+pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # of wandb-workspaces
+
+SECRET = "thisTokenIsMadeUpForATest"
+METRIC = {"rte": "accuracy", "mrpc": "f1"}
+SCORES = {"vanilla": (0.68, 0.72, 0.76), "hype_n": (0.71, 0.75, 0.78)}
+LINES = ["results/publish/table1: table.html, table.csv, bert_large.png"]
+
+
+def planned(method: str, task: str, seed: int, rate: str) -> PlannedRun:
+    configuration = {"learning_rate": rate} | ({"scale": "0.0001"} if method == "hype_n" else {})
+    name = f"{method.replace('_', '')}{task}{seed}{rate[0]}"
+    about = ("bert_large", "bert_large", task, METRIC[task], method, "", {})
+    return PlannedRun(name, *about, configuration, rate == "2e-5", seed, [name])
+
+
+def write_record(results_dir: Path, run: PlannedRun, score: float, experiment: str = "table1") -> None:
+    label = {"model": run.model, "task": run.task, "method": run.method, "seed": run.seed, "metric": run.metric}
+    rate = float(run.configuration["learning_rate"])
+    options = {"scale": 0.0001, "layers": "all"} if run.method == "hype_n" else {}
+    training = {"learning_rate": rate, "batch_size": 16, "epochs": 3.0, "max_steps": None, "save": "none"}
+    config = {
+        "model": {"name": run.model, "checkpoint": "bert-large-cased", "family": "bert"},
+        "task": {"name": run.task},
+        "methods": {run.method: options},
+        "recipe": "paper",
+        "training": training,
+        "data": {"root": f"/home/{SECRET}/data", "max_length": 128},
+        "seed": run.seed,
+        "experiment": experiment,
+    }
+    folder = RunFolder.of(results_dir, run.identity)
+    folder.path.mkdir(parents=True)
+    curve = [{"update": 10, "loss": 0.7, "learning_rate": rate}, {"update": 20, "loss": 0.6, "learning_rate": rate}]
+    parts = {"format": 2, "methods": [[run.method, options]], "training": training, "seed": run.seed}
+    record = {"status": "done", "label": {**label, "experiment": experiment}, "parts": parts, "config": config}
+    folder.write_json("result.json", {**record, "scores": {run.metric: score}, "curve": curve, "warnings": []})
+
+
+def write_experiment(results_dir: Path) -> None:
+    """Table 1 for one model and two tasks, of which one run crashed, one did not begin, and one was done elsewhere."""
+    rates = {"vanilla": ("1e-5", "2e-5"), "hype_n": ("2e-5",)}
+    grid = [(method, task, seed) for method in SCORES for task in METRIC for seed in (1, 2, 3)]
+    runs = [planned(*point, rate) for point in grid for rate in rates[point[0]]]
+    command = f"python run.py -m experiment=table1 data.root=/home/{SECRET}/data"
+    write_plan(results_dir, Plan("table1", "HyPe", "paper", 1, ["training.learning_rate"], command, runs))
+    for run in runs:
+        score = SCORES[run.method][run.seed - 1] - (0.1 if run.configuration["learning_rate"] == "1e-5" else 0.0)
+        if (run.method, run.task, run.seed) == ("hype_n", "mrpc", 2):
+            (results_dir / "runs" / run.identity).mkdir(parents=True)
+            (results_dir / "runs" / run.identity / "failure.txt").write_text("RuntimeError: out of memory\n")
+        elif (run.method, run.task, run.seed) != ("hype_n", "mrpc", 3):
+            write_record(results_dir, run, score, "table2" if run.identity == "vanillarte12" else "table1")
+
+
+def expected(results_dir: Path) -> list[Line]:
+    plan = read_plan(results_dir, "table1")
+    statuses = tabulate(results_dir, plan.name, "paper").statuses
+    found = results(plan, statuses, "paper")
+    return lines_of(plan, experiment_tables(plan, statuses, found), found)
+
+
+def content(run: Path) -> list[Any]:
+    """The records of a run's file: LevelDB's log format behind seven bytes, W&B's own messages in it."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, place, whole, found = run.read_bytes(), 7, b"", []
+    assert data[:4] == b":W&B"
+    while place + 7 <= len(data):
+        if (left := 32768 - place % 32768) < 7:
+            place += left
+            continue
+        length, kind = struct.unpack("<HB", data[place + 4 : place + 7])
+        whole += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            found.append(Record.FromString(whole))
+            whole = b""
+    return found
+
+
+def values(items: Any) -> dict[str, Any]:
+    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
+
+
+class OfflineRun:
+    """A run of W&B, as it would be sent."""
+
+    def __init__(self, folder: Path) -> None:
+        (file,) = folder.glob("*.wandb")
+        self.folder, records = folder, content(file)
+        (self.about,) = [record.run for record in records if record.HasField("run")][:1]
+        self.config = values(self.about.config.update)
+        self.history = [values(record.history.item) for record in records if record.HasField("history")]
+        self.summary = values([item for record in records for item in record.summary.update])
+
+    def media(self, key: str) -> Path:
+        (path,) = [row[f"{key}.path"] for row in self.history]
+        return self.folder / "files" / path
+
+
+def publish_in(folder: Path, *calls: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``publish`` in a process of its own: W&B leaves threads and a service behind."""
+    lines = [f"print(*publish({call}), sep='\\n')" for call in calls]
+    program = "\n".join(["from hype_bench.render.publication import publish", *lines])
+    environment = {**os.environ, "HOME": str(folder / "home"), **environment}
+    environment.pop("WANDB_MODE")  # no key: it shall find out by itself
+    (folder / "home").mkdir(exist_ok=True)
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Published with its runs, and then again."""
+    folder = tmp_path_factory.mktemp("publish")
+    write_experiment(folder / "results")
+    done = publish_in(folder, "'results', 'table1', runs=True", "'results', 'table1', runs=True", MY_TOKEN=SECRET)
+    assert done.returncode == 0, done.stderr
+    return folder / "results", done
+
+
+@pytest.fixture(scope="module")
+def offline(published: tuple[Path, Any]) -> dict[str, list[OfflineRun]]:
+    """id -> the runs of that id, in order of time."""
+    runs: dict[str, list[OfflineRun]] = {}
+    for folder in sorted((published[0] / "wandb").glob("offline-run-*")):
+        run = OfflineRun(folder)
+        runs.setdefault(run.about.run_id, []).append(run)
+    return runs
+
+
+def test_the_run_that_carries_the_table(published: tuple[Path, Any], offline: dict[str, list[OfflineRun]]) -> None:
+    first, second = offline["table-table1-paper"]
+    for run in (first, second):  # publishing again is the same run
+        assert (run.about.run_group, run.about.job_type, run.about.project) == ("table1", "table", "hype_bench")
+        assert run.about.display_name == "table1, rule paper"
+        assert {key: run.config[key] for key in ("experiment", "rule", "scope")} == {
+            "experiment": "table1", "rule": "paper", "scope": "paper",
+        }  # fmt: skip
+        assert (run.summary["cells"], run.summary["cells_with_a_score"]) == (4, 3)
+    page = first.media("page").read_text()
+    assert page == (published[0] / "publish/table1/table.html").read_text()
+    assert page == report(tabulate(published[0], "table1", "paper"), "html", "paper", intervals=True).text
+    assert first.media("figure/bert_large").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_table_in_it_is_the_table(published: tuple[Path, Any], offline: dict[str, list[OfflineRun]]) -> None:
+    table = json.loads(offline["table-table1-paper"][0].media("table").read_text())
+    lines = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert [list(line.values()) for line in lines] == [list(astuple(line)) for line in expected(published[0])]
+    cells = {(line["row"], line["task"]): line for line in lines}
+    assert set(cells) == {(row, task) for row in SCORES for task in (*METRIC, "average")}
+    best = cells["vanilla", "rte"]
+    assert {key: best[key] for key in ("block", "metric", "n", "configuration", "missing", "paper_n")} == {
+        "block": "bert_large", "metric": "accuracy", "n": 3, "configuration": "learning_rate=2e-5", "missing": "",
+        "paper_n": 3,
+    }  # fmt: skip
+    assert [best[key] for key in ("mean", "std", "paper_mean", "paper_std_printed", "difference")] == pytest.approx(
+        [72.0, 4.0, 72.24, 2.18, -0.24]
+    )
+    lacking = cells["hype_n", "mrpc"]
+    assert [lacking[key] for key in ("mean", "std", "n", "configuration", "difference")] == [None, None, 0, "", None]
+    assert lacking["missing"] == "1 of 3 runs, 1 failed"
+    assert lacking["paper_mean"] == pytest.approx(91.98)
+    assert cells["hype_n", "average"]["missing"] == "1 of 2 tasks"
+    with (published[0] / "publish/table1/table.csv").open() as stream:
+        written = list(csv.DictReader(stream))
+    assert [{key: str("" if value is None else value) for key, value in line.items()} for line in lines] == written
+
+
+def test_runs_without_a_tracker_are_sent_from_their_records(offline: dict[str, list[OfflineRun]]) -> None:
+    assert len(offline) == 17  # 16 records and the table
+    (run,) = offline["hypenrte32"]  # once, however often it is published
+    assert (run.about.run_group, run.about.job_type) == ("table1", "fine-tune")
+    assert run.about.display_name == "bert_large rte hype_n seed 3"
+    assert run.config["cell"] == "bert_large/rte/hype_n/scale=0.0001,learning_rate=2e-05"
+    assert (run.config["method"], run.config["seed"]) == ("hype_n", 3)
+    assert {offline[f"hypenrte{seed}2"][0].config["cell"] for seed in (1, 2, 3)} == {run.config["cell"]}
+    assert [(row["_step"], row["loss"]) for row in run.history] == [(10, 0.7), (20, 0.6)]
+    assert (run.summary["accuracy"], run.summary["status"]) == (0.78, "done")
+
+
+def test_it_says_what_it_did_and_what_is_still_to_do(published: tuple[Path, Any]) -> None:
+    results_dir, done = published
+    first, second = (folder.name for folder in sorted((results_dir / "wandb").glob("offline-run-*-table-*")))
+    later = "offline: send it with wandb sync results/wandb (the table alone: wandb sync results/wandb/{}), "
+    later += "and then, for the workspace, hype-bench publish table1 again"
+    assert done.stdout.splitlines() == [
+        *LINES, "runs: 16 from their records", later.format(first), *LINES, "runs: 0 from their records",
+        later.format(second),
+    ]  # fmt: skip
+    assert done.stderr == ""
+
+
+def test_it_writes_under_the_results_alone_and_no_secret(published: tuple[Path, Any]) -> None:
+    results_dir, done = published
+    assert {path.name for path in results_dir.parent.iterdir()} == {"results", "home"}
+    assert {path.name for path in (results_dir.parent / "home").iterdir()} <= {".cache", ".config"}
+    assert {path.name for path in results_dir.iterdir()} == {"experiments", "publish", "runs", "wandb"}
+    for path in [*(results_dir / "publish").rglob("*"), *(results_dir / "wandb").rglob("*")]:
+        assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_the_workspace_groups_by_cell(published: tuple[Path, Any]) -> None:
+    spec = json.loads((published[0] / "publish/table1/workspace.json").read_text())
+    assert (spec["project"], spec["displayName"]) == ("hype_bench", "hype_bench table1")
+    (runs,) = spec["spec"]["section"]["runSets"]
+    assert [(key["section"], key["name"]) for key in runs["grouping"]] == [("config", "cell.value")]
+    filters = json.dumps(runs["filters"])
+    assert '"group"' in filters
+    assert '"table1"' in filters
+    assert '["vanillarte12"]' in filters  # done for another experiment, and yet one of ours
+    bank = spec["spec"]["section"]["panelBankConfig"]["sections"]
+    sections = {section["name"]: section["panels"] for section in bank}
+    kinds = {name: [panel["viewType"] for panel in panels] for name, panels in sections.items()}
+    assert kinds == {
+        "Table": ["Weave", "Media Browser"],
+        "Scores: mean and spread over seeds": ["Bar Chart", "Bar Chart"],
+        "Curves": ["Run History Line Plot"] * 3,
+        "Search": ["Scatter Plot", "Scatter Plot", "Parallel Coordinates Plot"],
+        "Runs side by side": ["Run Comparer"],
+    }
+    assert {panel["config"]["groupBy"] for panel in sections["Curves"]} == {"cell.value"}
+
+
+class Session:
+    """What ``wandb.init`` returns."""
+
+    disabled = offline = False
+    entity, url, sync_dir = "team", "https://wandb.ai/team/hype_bench/runs/table-table1-paper", "wandb/run"
+
+    def __init__(self) -> None:
+        self.summary: dict[str, Any] = {}
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def log(self, row: dict[str, Any]) -> None:
+        pass
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    write_experiment(tmp_path)
+    monkeypatch.setattr(publishing, "open_session", lambda *args, **how: Session())
+    monkeypatch.setattr(publishing, "save", lambda workspace, note: f"https://wandb.ai/{workspace.entity}?nw=abc")
+    return tmp_path
+
+
+def test_online_it_gives_addresses(here: Path) -> None:
+    said = publishing.publish(here, "table1")
+    assert said[1:] == ["workspace: https://wandb.ai/team?nw=abc", f"table: {Session.url}"]
+
+
+def test_without_the_package_the_rest_is_done(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
+    said = publishing.publish(here, "table1")
+    assert said[1].startswith("no workspace: pip install")
+    assert said[2] == f"table: {Session.url}"
+    assert not (here / "publish/table1/workspace.json").exists()
+
+
+def test_what_wandb_refuses_is_one_line_without_the_key(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **how: Any) -> None:
+        raise ConnectionError(f"401 for {SECRET}\nand more")
+
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setattr(publishing, "open_session", refuse)
+    with pytest.raises(UserError, match=r"^W&B does not take it \(401 for <WANDB_API_KEY>\); what would be sent is in"):
+        publishing.publish(here, "table1")
+    assert (here / "publish/table1/table.html").is_file()
+    with pytest.raises(UserError, match="experiment nothing has no plan"):
+        publishing.publish(here, "nothing")
+
+
+def test_a_smaller_scope_is_another_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(publishing, "open_session", lambda *args, **how: told.append(how) or Session())
+    write_plan(here, replace(read_plan(here, "table1"), scope="smoke"))
+    publishing.publish(here, "table1", rule="default", project="mine", entity="team")
+    assert [told[0][key] for key in ("id", "project", "entity")] == ["table-table1-smoke-default", "mine", "team"]
+
+
+def test_a_workspace_is_saved_over_the_one_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ws = pytest.importorskip("wandb_workspaces.workspaces")
+    shown = workspaces.Shown("table1", "mine", ["accuracy"], ["page"], 4)
+    saved: list[Any] = []
+    address = "https://wandb.ai/team/mine?nw=abc"
+    monkeypatch.setattr(ws.Workspace, "save", lambda self: saved.append(self))
+    monkeypatch.setattr(ws.Workspace, "url", address)
+    note = tmp_path / "workspace.url"
+    assert workspaces.save(workspaces.workspace_of(shown, "team"), note) == address
+    assert note.read_text() == f"{address}\n"
+    before = ws.Workspace(entity="team", project="mine", name="old")
+    monkeypatch.setattr(ws.Workspace, "from_url", lambda url: before if url == address else None)
+    workspaces.save(workspaces.workspace_of(shown, "team"), note)
+    assert saved[1] is before
+    assert (before.name, len(before.sections)) == ("hype_bench table1", 5)
+
+    def gone(url: str) -> None:
+        raise ValueError("Workspace `abc` not found")
+
+    monkeypatch.setattr(ws.Workspace, "from_url", gone)
+    workspaces.save(new := workspaces.workspace_of(shown, "team"), note)
+    assert saved[2] is new
+
+
+def test_a_figure_has_a_panel_per_task(tmp_path: Path) -> None:
+    tasks = [f"task_{number}" for number in range(6)]
+    rows = ["vanilla", "vanilla, wider search", "hype_n (layers=lowest:6, position=within)", "child_tuning_f"]
+    lines = [
+        Line("bert_large", row, task, "matthews", 60.0 + i, 1.0, 3, "", "", *((61.0, None, 3, -1.0) if i else ()))
+        for task in tasks
+        for i, row in enumerate(rows)
+    ]
+    lines[5] = replace(lines[5], mean=None, std=None, missing="2 of 12 runs, 1 failed")
+    drawn = figure(lines, "table1: bert_large", "paper, Table 1")
+    drawn.savefig(tmp_path / "figure.png")
+    panels = [axes for axes in drawn.axes if axes.axison]
+    assert [axes.get_title() for axes in panels] == tasks
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == rows
+    assert [text.get_text() for text in panels[1].texts] == ["X  2 of 12 runs, 1 failed"]
+    hollow = [line for line in panels[0].lines if line.get_markerfacecolor() == "white"]
+    assert [float(line.get_xdata()[0]) for line in hollow] == [61.0] * 3
+    assert panels[0].get_xlabel() == "Matthews x 100"

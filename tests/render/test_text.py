@@ -1,0 +1,210 @@
+"""The four formats of one small table, letter by letter, and what holds for any."""
+
+import csv
+import io
+import math
+import re
+import shutil
+import subprocess
+from statistics import stdev
+
+import pytest
+
+from hype_bench.render.text import CAPTION, FORMATS, to_csv, to_html, to_latex, to_markdown, to_text
+from hype_bench.tables.cells import Cell, Row
+from hype_bench.tables.notes import Note
+from hype_bench.tables.table import Table
+
+GENERATED = "generated: demo_cola is made by a program; its scores say nothing about the real task"
+
+
+@pytest.fixture
+def table():
+    return Table(
+        "minilm",
+        ["demo_cola", "rte"],
+        {
+            Row("vanilla"): {
+                "demo_cola": Cell("matthews", {1: 0.0, 2: -0.02, 3: 0.05}),
+                "rte": Cell("accuracy", {1: 0.65, 2: 0.66, 3: 0.67}),
+            },
+            Row("hype_n", (("scale", "0.0001"),)): {
+                "demo_cola": Cell("matthews", {1: 0.4125, 2: 0.6875}, {"failed": 1}),
+                "rte": Cell("accuracy", {}, {"running": 2}),
+            },
+            Row("hype_u"): {"rte": Cell("accuracy", {1: 1.0})},
+        },
+        [Note(GENERATED, frozenset(["demo_cola"])), Note("X: no score", frozenset(["rte"]))],
+    )
+
+
+TEXT = f"""\
+model: minilm
+                       demo_cola                    rte
+method                 Matthews                     accuracy
+---------------------  ---------------------------  -------------------------
+vanilla                 1.00 ±  3.61 (3)             66.00 ± 1.00 (3)
+hype_n (scale=0.0001)  55.00 ± 19.45 (2, 1 failed)       X        (2 running)
+hype_u                     -                        100.00        (1)
+
+{GENERATED}
+X: no score
+
+{CAPTION}"""
+
+MARKDOWN = f"""\
+**minilm**
+
+| method                | demo_cola (Matthews)        | rte (accuracy)            |
+|-----------------------|-----------------------------|---------------------------|
+| vanilla               |  1.00 ±  3.61 (3)           |  66.00 ± 1.00 (3)         |
+| hype_n (scale=0.0001) | 55.00 ± 19.45 (2, 1 failed) |      X        (2 running) |
+| hype_u                |     -                       | 100.00        (1)         |
+
+- {GENERATED}
+- X: no score
+
+*{CAPTION}*"""
+
+LATEX = rf"""\begin{{tabular}}{{lcc}}
+\toprule
+minilm & demo\_cola (Matthews) & rte (accuracy) \\
+\midrule
+vanilla & 1.00 $\pm$ 3.61 (3) & 66.00 $\pm$ 1.00 (3) \\
+hype\_n (scale=0.0001) & 55.00 $\pm$ 19.45 (2, 1 failed) & X (2 running) \\
+hype\_u & - & 100.00 (1) \\
+\bottomrule
+\end{{tabular}}
+
+{{\footnotesize {GENERATED.replace("_", chr(92) + "_")}\par}}
+{{\footnotesize X: no score\par}}
+{{\footnotesize {CAPTION.replace("±", "$" + chr(92) + "pm$")}\par}}"""
+
+CSV = f"""\
+model,task,method,settings,metric,mean,std,n,seeds,scores,unfinished,notes
+minilm,demo_cola,vanilla,,matthews,0.01,{stdev([0.0, -0.02, 0.05])!r},3,1 2 3,0.0 -0.02 0.05,,{GENERATED}
+minilm,rte,vanilla,,accuracy,0.66,{stdev([0.65, 0.66, 0.67])!r},3,1 2 3,0.65 0.66 0.67,,X: no score
+minilm,demo_cola,hype_n,scale=0.0001,matthews,0.55,{stdev([0.4125, 0.6875])!r},2,1 2,0.4125 0.6875,failed=1,{GENERATED}
+minilm,rte,hype_n,scale=0.0001,accuracy,,,0,,,running=2,X: no score
+minilm,rte,hype_u,,accuracy,1.0,,1,1,1.0,,X: no score"""
+
+
+HTML = f"""\
+<h2>minilm</h2>
+<table>
+<tr><th>method</th><th>demo_cola (Matthews)</th><th>rte (accuracy)</th></tr>
+<tr><th>vanilla</th><td>1.00 ± 3.61 (3)</td><td>66.00 ± 1.00 (3)</td></tr>
+<tr><th>hype_n (scale=0.0001)</th><td>55.00 ± 19.45 (2, 1 failed)</td><td>X (2 running)</td></tr>
+<tr><th>hype_u</th><td>-</td><td>100.00 (1)</td></tr>
+</table>
+<ul><li>{GENERATED}</li><li>X: no score</li></ul>
+<p><em>{CAPTION}</em></p>
+</html>"""
+
+
+def test_html_is_a_page_of_its_own(table):
+    text = to_html([table])
+    assert text.startswith("<!doctype html>")
+    assert text.endswith(HTML)
+    table.rows[Row("<b>&")] = {}
+    assert "<th>&lt;b&gt;&amp;</th>" in to_html([table])
+
+
+@pytest.mark.parametrize(("name", "expected"), {"text": TEXT, "markdown": MARKDOWN, "latex": LATEX, "csv": CSV}.items())
+def test_letter_by_letter(table, name, expected):
+    assert FORMATS[name]([table]) == expected
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_runs(name):
+    text = FORMATS[name]([])
+    assert name == "html" or len(text.splitlines()) == 1
+    assert text.startswith("model,task") if name == "csv" else "no runs yet" in text
+
+
+@pytest.mark.parametrize("name", ["text", "markdown", "latex"])
+def test_several_tables_share_one_caption_or_carry_their_own(table, name):
+    text = FORMATS[name]([table, table])
+    expected = CAPTION.replace("±", r"$\pm$") if name == "latex" else CAPTION
+    assert text.count(expected) == (2 if name == "latex" else 1)
+    assert text.count("hype_n" if name != "latex" else r"hype\_n") == 2
+
+
+def test_text_columns_are_aligned_at_point_sign_and_bracket(table):
+    lines = to_text([table]).splitlines()
+    body = lines[lines.index(next(line for line in lines if line.startswith("---"))) + 1 : -5]
+    assert len(body) == 3
+    column = lines[1].index("rte")
+    cells = [line[column:] for line in body]
+    assert {cell.index(".") for cell in cells if "." in cell} == {3}
+    assert {cell.index("(") for cell in cells} == {len("100.00 ± 1.00 ")}
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_text_lines_under_a_table_are_wrapped():
+    notes = [Note(" ".join(["subset"] * 40), frozenset())]
+    text = to_text([Table("m", ["t"], {Row("r"): {"t": Cell("accuracy", {1: 0.5})}}, notes)])
+    assert max(map(len, text.splitlines())) <= 110
+    assert "\n  subset" in text
+
+
+def test_markdown_is_a_table_also_with_a_bar_in_a_name(table):
+    table.rows[Row("a|b")] = {"rte": Cell("accuracy", {1: 0.5})}
+    grid = [line for line in to_markdown([table]).splitlines() if line.startswith("|")]
+    parts = [re.split(r"(?<!\\)\|", line) for line in grid]
+    assert {len(line) for line in parts} == {3 + 2}
+    assert all(set(word.strip()) == {"-"} for word in parts[1][1:-1])
+    assert len({len(line) for line in grid}) == 1
+    assert "a\\|b" in grid[-1]
+
+
+HOSTILE = r"50% of_{all} & #1 \alpha ~ ^2 <$5>"
+
+
+def test_latex_escapes_every_special_letter(table):
+    table.rows[Row(HOSTILE)] = {"rte": Cell("accuracy", {1: 0.5})}
+    (line,) = [line for line in to_latex([table]).splitlines() if line.startswith("50")]
+    expected = (
+        r"50\% of\_\{all\} \& \#1 \textbackslash{}alpha \textasciitilde{} \textasciicircum{}2 "
+        r"\textless{}\$5\textgreater{} & - & 50.00 (1) \\"
+    )
+    assert line == expected
+
+
+def test_latex_is_balanced(table):
+    text = to_latex([table, table])
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    for line in text.splitlines():
+        if line.endswith(r" \\"):
+            assert len(re.findall(r"(?<!\\)&", line)) == 2
+    bare = re.sub(r"\\[\\{}%&#$_]", "", text)
+    assert bare.count("{") == bare.count("}")
+    assert bare.isascii()
+
+
+def test_latex_compiles(table, tmp_path):
+    program = next(filter(None, map(shutil.which, ("pdflatex", "tectonic", "xelatex", "lualatex"))), None)
+    if program is None:
+        pytest.skip("no LaTeX is installed (Debian: texlive-latex-recommended)")
+    table.rows[Row(HOSTILE)] = {"rte": Cell("accuracy", {1: 0.5})}
+    page = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{to_latex([table])}\end{{document}}"
+    (tmp_path / "page.tex").write_text(page)
+    flags = [] if "tectonic" in program else ["-interaction=nonstopmode", "-halt-on-error"]
+    done = subprocess.run([program, *flags, "page.tex"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_csv_gives_every_number_back(table):
+    table.rows[Row('nan, "quoted"')] = {"rte": Cell("accuracy", {1: math.nan, 2: 1 / 3})}
+    lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(to_csv([table])))}
+    assert len(lines) == sum(map(len, table.rows.values()))
+    for row, cells in table.rows.items():
+        for task, cell in cells.items():
+            line = lines[task, row.method]
+            assert int(line["n"]) == cell.n
+            for name, number, least in (("mean", cell.mean, 1), ("std", cell.std, 2)):
+                read = line[name]
+                assert (read == "") == (cell.n < least)
+                assert not read or float(read) == number or (math.isnan(float(read)) and math.isnan(number))
+            scores = dict(zip(map(int, line["seeds"].split()), map(float, line["scores"].split()), strict=True))
+            assert scores == pytest.approx(cell.scores, abs=0, rel=0, nan_ok=True)
