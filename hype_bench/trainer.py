@@ -21,7 +21,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
 from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Method, Moments, compose, forward_of, objective
+from hype_bench.contract.method import Hooks, Method, compose, forward_of, objective
 from hype_bench.options import UserError
 
 
@@ -55,7 +55,7 @@ class MethodTrainer(Trainer):
         if len(self.methods) < len(chosen):
             raise UserError("MethodTrainer takes each technique once")
         self._check_objective()
-        self.moments = Moments()
+        self.hooks = Hooks()
         self.context = Context(seed=self.args.seed, precision=self._precision())
         if self.args.activation_checkpointing:
             self.args.activation_checkpointing_kwargs = {"use_reentrant": False, "context_fn": self._checkpointed}
@@ -71,7 +71,7 @@ class MethodTrainer(Trainer):
         except BaseException:
             self.context.cleanup.close()
             raise
-        self.moments.finish()
+        self.hooks.finish()
         self.context.log_warnings()
         return result
 
@@ -91,7 +91,7 @@ class MethodTrainer(Trainer):
             for decays in (True, False)
         ]
         optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-        filled = [group for group in self.moments.parameter_groups(groups) if group["params"]]
+        filled = [group for group in self.hooks.parameter_groups(groups) if group["params"]]
         self.optimizer = optimizer_class(filled, **options)
         return self.optimizer
 
@@ -101,7 +101,7 @@ class MethodTrainer(Trainer):
         """The techniques' loss in training; the model's own in evaluation."""
         if not model.training or return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        return self.moments.loss(self._as_floats(inputs), forward_of(model), objective)
+        return self.hooks.loss(self._as_floats(inputs), forward_of(model), objective)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """As in ``transformers``, but its loader takes nothing from the generators of a training that goes on."""
@@ -111,7 +111,7 @@ class MethodTrainer(Trainer):
     def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward of one batch, as often as the techniques want."""
         step = super().training_step
-        return self.moments.gradients([inputs], lambda pieces: step(model, dict(pieces[0]), num_items_in_batch))
+        return self.hooks.gradients([inputs], lambda pieces: step(model, dict(pieces[0]), num_items_in_batch))
 
     def _check_objective(self) -> None:
         """Raises UserError where the Trainer's own loss would be another one than techniques stand around."""
@@ -136,8 +136,8 @@ class MethodTrainer(Trainer):
             examples=len(self.train_dataset),
             batches=self._one_pass,
         )
-        self.moments = compose(self.methods, self.model, self.context)
-        if self.args.gradient_accumulation_steps > 1 and self.moments.gradients is not Moments.gradients:
+        self.hooks = compose(self.methods, self.model, self.context)
+        if self.args.gradient_accumulation_steps > 1 and self.hooks.gradients is not Hooks.gradients:
             self.context.cleanup.close()
             names = " and ".join(self.methods)
             raise UserError(f"gradient accumulation in the Trainer cannot work with {names}: use a larger batch")
@@ -191,10 +191,10 @@ class _AroundTheStep(TrainerCallback):
         self.trainer = trainer
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.moments.before_step(self._optimizer)
+        self.trainer.hooks.before_step(self._optimizer)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.moments.after_step(self._optimizer)
+        self.trainer.hooks.after_step(self._optimizer)
 
     @property
     def _optimizer(self) -> Any:

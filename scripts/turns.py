@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.method import Hooks, Method
 
 WARM_UP = 2  # rounds that are not counted
 PAUSE = 0.02  # seconds, after which the threads of the program before no longer wait busily for more
@@ -38,8 +38,8 @@ class Turn(Method):
         self.line.recv()
         self.started = time.perf_counter()
 
-    def prepare(self, model: Any, context: Context) -> Moments:
-        return Moments(after_step=lambda optimizer: self.end())
+    def prepare(self, model: Any, context: Context) -> Hooks:
+        return Hooks(after_step=lambda optimizer: self.end())
 
 
 def rounds(programs: Mapping[str, Callable[[Turn], None]], count: int) -> list[dict[str, float]]:

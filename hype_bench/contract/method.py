@@ -1,7 +1,7 @@
 """What a technique is: a frozen dataclass of hyper-parameters and the few moments at which it acts.
 
 A technique lives in one file of this folder. It is found there by its ``@register`` line, its fields are what a user
-may set in ``conf/method/<name>.yaml``, and :meth:`Method.prepare` returns the :class:`Moments` at which it acts on one
+may set in ``conf/method/<name>.yaml``, and :meth:`Method.prepare` returns the :class:`Hooks` at which it acts on one
 run. :func:`compose` nests several in the order in which they are named: the first named is outermost.
 """
 
@@ -73,7 +73,7 @@ def with_logits(loss: Loss, batch: Batch, forward: Forward) -> tuple[Tensor, Ten
 
 
 @dataclass(frozen=True)
-class Moments:
+class Hooks:
     """When a technique acts. What it leaves out is passed by.
 
     parameter_groups(groups): who gets which learning rate, decay or pull, before the optimizer exists.
@@ -127,9 +127,9 @@ class Method:
             UserError: they do not; it names the option.
         """
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
-        """Acts once, before the optimizer exists, and returns the later moments. Undo goes to ``context.cleanup``."""
-        return Moments()
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
+        """Acts once, before the optimizer exists, and returns the later hooks. Undo goes to ``context.cleanup``."""
+        return Hooks()
 
     @contextlib.contextmanager
     def attached(self, model: PreTrainedModel, **context: Any) -> Iterator[Attached]:
@@ -149,14 +149,14 @@ class Attached:
     technique that makes several passes over an update (SAM, FreeLB), is the only way to do so.
     """
 
-    def __init__(self, model: PreTrainedModel, moments: Moments, context: Context) -> None:
-        self.model, self.moments, self.context = model, moments, context
-        self.parameter_groups, self.before_step = moments.parameter_groups, moments.before_step
-        self.after_step = moments.after_step
+    def __init__(self, model: PreTrainedModel, hooks: Hooks, context: Context) -> None:
+        self.model, self.hooks, self.context = model, hooks, context
+        self.parameter_groups, self.before_step = hooks.parameter_groups, hooks.before_step
+        self.after_step = hooks.after_step
 
     def loss(self, batch: Batch) -> Tensor:
         """The scalar loss of a batch of keyword arguments of the model, ``labels`` among them."""
-        return self.moments.loss(batch, forward_of(self.model), objective)
+        return self.hooks.loss(batch, forward_of(self.model), objective)
 
     def backward(self, batch: Batch) -> Tensor:
         """Leaves the gradients of one update in ``.grad``; returns its loss."""
@@ -166,20 +166,20 @@ class Attached:
             loss.backward()
             return loss.detach()
 
-        return self.moments.gradients([batch], once)
+        return self.hooks.gradients([batch], once)
 
 
 @contextlib.contextmanager
 def attach(methods: Mapping[str, Method], model: PreTrainedModel, **context: Any) -> Iterator[Attached]:
     """:meth:`Method.attached` for several techniques, by name, the first named outermost."""
     shared = Context(**context)
-    moments = compose(methods, model, shared)
+    hooks = compose(methods, model, shared)
     try:
-        yield Attached(model, moments, shared)
+        yield Attached(model, hooks, shared)
     except BaseException:
         shared.cleanup.close()
         raise
-    moments.finish()
+    hooks.finish()
     shared.log_warnings()
 
 
@@ -220,7 +220,7 @@ def orders_that_matter(methods: Mapping[str, Method]) -> list[str]:
     ]  # fmt: skip
 
 
-def compose(methods: Mapping[str, Method], model: PreTrainedModel, context: Context) -> Moments:
+def compose(methods: Mapping[str, Method], model: PreTrainedModel, context: Context) -> Hooks:
     """Prepares the techniques in order and joins their moments; the first named is outermost.
 
     ``finish`` runs in reverse order, and then everything in ``context.cleanup``: a plain model is left.
@@ -237,14 +237,14 @@ def compose(methods: Mapping[str, Method], model: PreTrainedModel, context: Cont
     except BaseException:
         context.cleanup.close()  # what the first ones put on the model
         raise
-    around = [moments.gradients for moments in prepared if moments.gradients is not Moments.gradients]
-    return Moments(
-        parameter_groups=_pipe([moments.parameter_groups for moments in prepared]),
-        loss=_nest([moments.loss for moments in prepared]),
-        gradients=_nest(around) if around else Moments.gradients,  # by which a host sees that nobody wants passes
-        before_step=_each([moments.before_step for moments in prepared]),
-        after_step=_each([moments.after_step for moments in prepared]),
-        finish=_each([*(moments.finish for moments in prepared[::-1]), context.cleanup.close]),
+    around = [hooks.gradients for hooks in prepared if hooks.gradients is not Hooks.gradients]
+    return Hooks(
+        parameter_groups=_pipe([hooks.parameter_groups for hooks in prepared]),
+        loss=_nest([hooks.loss for hooks in prepared]),
+        gradients=_nest(around) if around else Hooks.gradients,  # by which a host sees that nobody wants passes
+        before_step=_each([hooks.before_step for hooks in prepared]),
+        after_step=_each([hooks.after_step for hooks in prepared]),
+        finish=_each([*(hooks.finish for hooks in prepared[::-1]), context.cleanup.close]),
     )
 
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.options import number
 
@@ -82,13 +82,13 @@ class EMA(Method):
     def decides(self) -> frozenset[str]:
         return frozenset({"the weights that are scored"})
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         average = Average(model, get_ema_multi_avg_fn(self.decay))
 
         def after_step(optimizer: Optimizer) -> None:
             average.add()
 
-        return Moments(after_step=after_step, finish=average.take_over)
+        return Hooks(after_step=after_step, finish=average.take_over)
 
 
 @register("swa")
@@ -125,7 +125,7 @@ class SWA(Method):
     def decides(self) -> frozenset[str]:
         return frozenset({"the weights that are scored"})
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         average = Average(model, get_swa_multi_avg_fn())
         first, done = self.start * context.needs("swa", "updates"), 0
 
@@ -135,4 +135,4 @@ class SWA(Method):
             if done > first and (done - int(first) - 1) % self.every == 0:
                 average.add()
 
-        return Moments(after_step=after_step, finish=average.take_over)
+        return Hooks(after_step=after_step, finish=average.take_over)

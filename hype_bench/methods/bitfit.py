@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.freeze import DECIDES, train_only
-from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import head_parameters, pooler
 from hype_bench.options import UserError
@@ -67,7 +67,7 @@ class BitFit(Method):
         if endings is not None and not any(name.endswith(endings) for name in names):
             raise UserError(f"bitfit.biases={self.biases}: {kind} has no bias of that name; use all")
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         endings, head, above = self._endings(), head_parameters(model), pooler(model)
         own = set(above.parameters()) if above is not None else set()
         train_only(
@@ -75,7 +75,7 @@ class BitFit(Method):
             context,
             lambda name, p: p in head or (_is_bias(name) and (endings is None or p in own or name.endswith(endings))),
         )
-        return Moments()
+        return Hooks()
 
     def _endings(self) -> tuple[str, ...] | None:
         if self.biases == "all":

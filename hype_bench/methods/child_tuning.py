@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Groups, Method, Moments, forward_of, objective
+from hype_bench.contract.method import Groups, Hooks, Method, forward_of, objective
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import encoder_layers, word_embeddings
 from hype_bench.options import UserError, choice, number
@@ -62,7 +62,7 @@ class ChildTuningF(Method):
     def check(self, model: PreTrainedModel) -> None:
         word_embeddings(model)
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         source = context.noise("child_tuning_f")
         table: Any = word_embeddings(model)
         looked_up: list[Tensor] = []
@@ -85,7 +85,7 @@ class ChildTuningF(Method):
                 else:
                     source.keep_(parameter.grad, self.reserve_p, name)
 
-        return Moments(before_step=before_step)
+        return Hooks(before_step=before_step)
 
 
 def fisher_information(
@@ -163,9 +163,9 @@ class ChildTuningD(Method):
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         if self.reserve_p == 1:
-            return Moments()
+            return Hooks()
         children = [p for layer in encoder_layers(model) for p in layer.parameters() if p.requires_grad]
         if not children:
             raise UserError("child_tuning_d has nothing to mask: no weight of the layers is trained")
@@ -180,7 +180,7 @@ class ChildTuningD(Method):
             pairs = [(p.grad, mask) for p, mask in zip(children, masks, strict=True) if p.grad is not None]
             torch._foreach_mul_([gradient for gradient, _ in pairs], [mask for _, mask in pairs])
 
-        return Moments(parameter_groups=parameter_groups, before_step=before_step)
+        return Hooks(parameter_groups=parameter_groups, before_step=before_step)
 
     def _fisher(self, model: PreTrainedModel, parameters: list[nn.Parameter], context: Context) -> list[Tensor]:
         started, was_training = perf_counter(), model.training

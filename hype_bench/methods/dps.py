@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context, NoiseSource
-from hype_bench.contract.method import Gradients, Method, Moments
+from hype_bench.contract.method import Gradients, Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.methods.mixout import mix, replace_forward
 from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
@@ -101,7 +101,7 @@ class DPS(Method):
     def check(self, model: PreTrainedModel) -> None:
         linear_maps(model)
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         updates: int = context.needs("dps", "updates")
         if self._mixes or updates < _LONG:
             context.cleanup.callback(set_dropout(all_dropouts(model).values(), 0.0))
@@ -123,7 +123,7 @@ class DPS(Method):
                 one.end()
             return loss
 
-        return Moments(gradients=gradients)
+        return Hooks(gradients=gradients)
 
 
 class _Map:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context, NoiseSource
-from hype_bench.contract.method import Forward, Gradients, Loss, Method, Moments, full
+from hype_bench.contract.method import Forward, Gradients, Hooks, Loss, Method, full
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import word_embeddings
 from hype_bench.models.places import Places, PlacesNow
@@ -98,7 +98,7 @@ class FreeLB(Method):
     def check(self, model: PreTrainedModel) -> None:
         word_embeddings(model)
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         places = PlacesNow(model)
         context.until_finish(model.register_forward_pre_hook(places.watch, with_kwargs=True))
         climb = _Climb(self, context.noise("freelb", model), places, context)
@@ -122,7 +122,7 @@ class FreeLB(Method):
                         total = total + inner(pieces)
             return total
 
-        return Moments(loss=loss, gradients=gradients)
+        return Hooks(loss=loss, gradients=gradients)
 
 
 class _Climb:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context, seed_of
 from hype_bench.contract.freeze import DECIDES, train_only
-from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import attention_block, encoder_layers, is_layer_norm
 from hype_bench.options import UserError
@@ -85,8 +85,8 @@ class HFT(Method):
             if not (matrices(block) and matrices(layer, exclude=block)):
                 raise UserError(f"hft cannot work for {model.config.model_type}: its layers have no linear maps")
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         units = frozen_units(encoder_layers(model), random.Random(seed_of(f"{context.seed}/hft")))
         frozen = {p for unit in units for p in unit}
         train_only(model, context, lambda _, p: p not in frozen)
-        return Moments()
+        return Hooks()

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context, NoiseSource
-from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.models.hidden_dropout import check_hidden_dropout, hidden_dropouts, set_dropout
 from hype_bench.models.layers import attention_block, encoder_layers, is_layer_norm
@@ -144,13 +144,13 @@ class HyPe(Method):
             )
         check_hidden_dropout(model, self.dropout or 0.0, "HyPe's dropout")
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         if self.dropout is not None:
             context.cleanup.callback(set_dropout(hidden_dropouts(model).values(), self.dropout))
         stack = encoder_layers(model)
         chosen = selected_layers(self.layers, len(stack))
         if self.scale == 0:
-            return Moments()
+            return Hooks()
         source = context.noise("hype", model)
         for index in chosen:
             if self.position in ("between", "both"):
@@ -159,7 +159,7 @@ class HyPe(Method):
             if self.position in ("within", "both"):
                 hook = _Noise(self, source, f"within/{index}", context)
                 context.until_finish(attention_block(stack[index]).register_forward_hook(hook.on_output))
-        return Moments()
+        return Hooks()
 
 
 class _Noise:

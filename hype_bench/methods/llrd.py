@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Groups, Method, Moments
+from hype_bench.contract.method import Groups, Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import depths, encoder_layers
 from hype_bench.options import number
@@ -64,7 +64,7 @@ class LLRD(Method):
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         layers = len(encoder_layers(model))
 
         def parameter_groups(groups: Groups) -> Groups:
@@ -80,4 +80,4 @@ class LLRD(Method):
                     members[depth, index].append(parameter)
             return [{**split[key], "params": members[key]} for key in sorted(split)]
 
-        return Moments(parameter_groups=parameter_groups)
+        return Hooks(parameter_groups=parameter_groups)

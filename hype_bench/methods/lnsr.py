@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Forward, Loss, Method, Moments, full
+from hype_bench.contract.method import Forward, Hooks, Loss, Method, full
 from hype_bench.contract.passes import Divergence
 from hype_bench.contract.registry import register
 from hype_bench.methods.hype import perturb
@@ -81,10 +81,10 @@ class LNSR(Method):
         if self.layer > highest:
             raise UserError(f"lnsr.layer must be at most {highest}, the highest of this encoder, not {self.layer}")
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         layers = encoder_layers(model)
         if self.weight == 0:
-            return Moments()
+            return Hooks()
         source, length_first = context.noise("lnsr", model), model.config.model_type == "xlnet"
         divergence = Divergence("lnsr", context)
 
@@ -112,4 +112,4 @@ class LNSR(Method):
             added = instability(list(clean.values()), list(noised.values()), real)
             return task + self.weight * divergence.watch(added)
 
-        return Moments(loss=loss)
+        return Hooks(loss=loss)

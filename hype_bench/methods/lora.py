@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.freeze import DECIDES, train_only
-from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import encoder_layers, head_parameters, linear_maps
 from hype_bench.options import UserError, choice, number
@@ -67,7 +67,7 @@ class LoRA(Method):
     def check(self, model: PreTrainedModel) -> None:
         self._targets(model)
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         from peft import LoraConfig  # seconds: only where it is used
         from peft.tuners.lora import LoraModel
 
@@ -87,7 +87,7 @@ class LoRA(Method):
 
         context.cleanup.callback(tuner.merge_and_unload)
         train_only(model, context, lambda name, p: ".lora_" in name or p in head)
-        return Moments()
+        return Hooks()
 
     def _targets(self, model: PreTrainedModel) -> list[str]:
         inside = {module for layer in encoder_layers(model) for module in layer.modules()}

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import output_projection
 from hype_bench.options import UserError, number
@@ -62,7 +62,7 @@ class MatchTuning(Method):
     def check(self, model: PreTrainedModel) -> None:
         output_projection(model)
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         def mix(projection: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
             if not projection.training:
                 return None
@@ -71,4 +71,4 @@ class MatchTuning(Method):
             return (match(args[0], self.temperature), *args[1:])
 
         context.until_finish(output_projection(model).register_forward_pre_hook(mix))
-        return Moments()
+        return Hooks()

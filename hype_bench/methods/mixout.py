@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
 from hype_bench.models.layers import linear_maps
@@ -108,14 +108,14 @@ class Mixout(Method):
                 f"mixout.where=after_dropout is not known for {model.config.model_type}; use mixout.where=every"
             )
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         context.cleanup.callback(set_dropout(all_dropouts(model).values(), 0.0))
         source = context.noise("mixout", model)
         left_out = _without_dropout(model) if self.where == "after_dropout" else set()
         for name, module in linear_maps(model).items():
             if module not in left_out and self.p > 0:
                 self._wrap(module, name, source.keep, context)
-        return Moments()
+        return Hooks()
 
     def _wrap(self, module: nn.Linear, name: str, keep: Any, context: Context) -> None:
         target, plain = module.weight.detach().clone(), module.forward

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import word_embeddings
 from hype_bench.models.places import Places, PlacesNow
@@ -69,9 +69,9 @@ class NEFTune(Method):
     def check(self, model: PreTrainedModel) -> None:
         word_embeddings(model)
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         if self.alpha == 0:
-            return Moments()
+            return Hooks()
         source, places = context.noise("neftune", model), PlacesNow(model)
         context.until_finish(model.register_forward_pre_hook(places.watch, with_kwargs=True))
 
@@ -82,4 +82,4 @@ class NEFTune(Method):
             return embedded + draw * noise_bound(places(embedded), embedded, self.alpha, self.length)
 
         context.until_finish(word_embeddings(model).register_forward_hook(add))
-        return Moments()
+        return Hooks()

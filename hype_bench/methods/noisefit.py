@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context, NoiseSource
-from hype_bench.contract.method import Forward, Loss, Method, Moments, full, with_logits
+from hype_bench.contract.method import Forward, Hooks, Loss, Method, full, with_logits
 from hype_bench.contract.passes import Divergence, dropout_masks
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import encoder_layers
@@ -127,10 +127,10 @@ class NoiseFiT(Method):
         if self.layers > depth:
             raise UserError(f"noisefit.layers must be at most {depth}, the layers of this encoder, not {self.layers}")
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         stack = encoder_layers(model)
         if self.weight == 1 and self.between == 0:
-            return Moments()
+            return Hooks()
         places, source, chosen = PlacesNow(model), context.noise("noisefit", model), list[int]()
         apart = Divergence("noisefit", context)
         context.until_finish(model.register_forward_pre_hook(places.watch, with_kwargs=True))
@@ -151,7 +151,7 @@ class NoiseFiT(Method):
             added = self._added(clean, first, second, batch["labels"].is_floating_point())
             return self.weight * task + apart.watch(added)
 
-        return Moments(loss=loss)
+        return Hooks(loss=loss)
 
     def _added(self, clean: Tensor, first: Tensor, second: Tensor, is_regression: bool) -> Tensor:
         if is_regression:

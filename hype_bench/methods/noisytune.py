@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.options import choice, number
 
@@ -63,10 +63,10 @@ class NoisyTune(Method):
     scope: str = choice("backbone", "backbone", "all")
 
     @torch.no_grad()
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         source = context.noise("noisytune")
         prefix = f"{model.base_model_prefix}." if self.scope == "backbone" else ""
         for name, weight in model.named_parameters():
             if self.strength > 0 and weight.numel() > 1 and name.startswith(prefix):
                 weight.copy_(perturb_weight(weight, source.uniform(weight, name), self.strength))
-        return Moments()
+        return Hooks()

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Groups, Method, Moments
+from hype_bench.contract.method import Groups, Hooks, Method
 from hype_bench.contract.registry import register
 
 
@@ -54,7 +54,7 @@ class PriorWeightDecay(Method):
     def decides(self) -> frozenset[str]:
         return frozenset({"the weight decay"})
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         prior: dict[Tensor, Tensor] = {}
 
         def parameter_groups(groups: Groups) -> Groups:
@@ -70,4 +70,4 @@ class PriorWeightDecay(Method):
                     weights = list(group["params"])
                     decay_towards(weights, [prior[p] for p in weights], group["lr"] * group["prior_decay"])
 
-        return Moments(parameter_groups=parameter_groups, before_step=before_step)
+        return Hooks(parameter_groups=parameter_groups, before_step=before_step)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context, NoiseSource
-from hype_bench.contract.method import Forward, Loss, Method, Moments, with_logits
+from hype_bench.contract.method import Forward, Hooks, Loss, Method, with_logits
 from hype_bench.contract.passes import Divergence, dropout_masks
 from hype_bench.contract.registry import register
 from hype_bench.methods.hype import perturb
@@ -90,9 +90,9 @@ class R3F(Method):
     def check(self, model: PreTrainedModel) -> None:
         word_embeddings(model)
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         if self.weight == 0:
-            return Moments()
+            return Hooks()
         source = context.noise("r3f", model)
         embedding, apart = word_embeddings(model), Divergence(type(self).__name__.lower(), context)
 
@@ -106,7 +106,7 @@ class R3F(Method):
             factor = 1 if is_regression else 2  # R-Drop's consistency has the 1/2 that R3F has not
             return task + self.weight * factor * apart.watch(consistency(clean, noised, "paper", is_regression))
 
-        return Moments(loss=loss)
+        return Hooks(loss=loss)
 
     @contextlib.contextmanager
     def noised(self, embedding: nn.Module, source: NoiseSource) -> Iterator[None]:
@@ -156,7 +156,7 @@ class R4F(R3F):
         super().check(model)
         output_projection(model)
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         projection = output_projection(model)
         with context.own_randomness("r4f", model):
             parametrizations.spectral_norm(projection)

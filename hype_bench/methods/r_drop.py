@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Forward, Loss, Method, Moments, full, with_logits
+from hype_bench.contract.method import Forward, Hooks, Loss, Method, full, with_logits
 from hype_bench.contract.passes import Divergence
 from hype_bench.contract.registry import register
 from hype_bench.options import choice, number
@@ -77,7 +77,7 @@ class RDrop(Method):
     alpha: float = number(1.0, least=0)
     variant: str = choice("paper", "paper", "official_hf")
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         apart = Divergence("r_drop", context)
 
         def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
@@ -86,4 +86,4 @@ class RDrop(Method):
             is_regression = batch["labels"].is_floating_point()
             return loss1 + loss2 + self.alpha * apart.watch(consistency(logits1, logits2, self.variant, is_regression))
 
-        return Moments(loss=loss)
+        return Hooks(loss=loss)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Groups, Method, Moments
+from hype_bench.contract.method import Groups, Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.options import choice, number
 
@@ -97,9 +97,9 @@ class RecAdam(Method):
     def decides(self) -> frozenset[str]:
         return frozenset({"the optimizer's step", "the weight decay"})
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         if self.w == 0:
-            return Moments()
+            return Hooks()
         start, before = dict[Tensor, Tensor](), dict[Tensor, Tensor]()
         steps = 0
 
@@ -123,4 +123,4 @@ class RecAdam(Method):
                     p.mul_(1 - group["lr"] * group["decay_after"])
             before.clear()
 
-        return Moments(parameter_groups=parameter_groups, before_step=before_step, after_step=after_step)
+        return Hooks(parameter_groups=parameter_groups, before_step=before_step, after_step=after_step)

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import encoder_layers, is_layer_norm, pooler
 from hype_bench.options import UserError, number
@@ -69,10 +69,10 @@ class Reinit(Method):
         if self.layers > depth:
             raise UserError(f"reinit.layers must be at most {depth}, the layers of this encoder, not {self.layers}")
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         stack = encoder_layers(model)
         generator = context.noise("reinit").generator("weights", torch.device("cpu"))
         above = pooler(model) if self.pooler else None
         for block in (*stack[len(stack) - self.layers :], *([above] if above is not None else [])):
             reinitialise(block, float(model.config.initializer_range), generator)
-        return Moments()
+        return Hooks()

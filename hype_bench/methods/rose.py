@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Forward, Gradients, Groups, Loss, Method, Moments
+from hype_bench.contract.method import Forward, Gradients, Groups, Hooks, Loss, Method
 from hype_bench.contract.passes import Divergence
 from hype_bench.contract.registry import register
 from hype_bench.methods.r_drop import consistency
@@ -104,11 +104,11 @@ class ROSE(Method):
                 f"rose.variant={self.variant} compares passes with dropout, which {kind} does not have; use second"
             )
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         if self.lower == 0 and self.upper == 1:
-            return Moments()
+            return Hooks()
         masked = _Masked(self, model, context)
-        return Moments(
+        return Hooks(
             parameter_groups=masked.parameter_groups,
             loss=masked.loss,
             gradients=masked.gradients,

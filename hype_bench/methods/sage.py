@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Groups, Method, Moments
+from hype_bench.contract.method import Groups, Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import encoder_layers, is_layer_norm
 from hype_bench.options import number
@@ -80,7 +80,7 @@ class SAGE(Method):
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         guided: set[Tensor] = set()
         average: dict[Tensor, Tensor] = {}
         factor: dict[Tensor, Tensor] = {}
@@ -113,7 +113,7 @@ class SAGE(Method):
                 if trained and group["decay_after"]:
                     torch._foreach_mul_(trained, 1 - group.get("initial_lr", group["lr"]) * group["decay_after"])
 
-        return Moments(parameter_groups=parameter_groups, before_step=before_step, after_step=after_step)
+        return Hooks(parameter_groups=parameter_groups, before_step=before_step, after_step=after_step)
 
 
 def _linear_weights(model: PreTrainedModel) -> set[nn.Parameter]:

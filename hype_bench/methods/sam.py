@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Gradients, Method, Moments
+from hype_bench.contract.method import Gradients, Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.options import number
 
@@ -68,7 +68,7 @@ class SAM(Method):
     rho: float = number(0.05, least=0)
     adaptive: bool = False
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         @torch.no_grad()
         def climb() -> list[tuple[Tensor, Tensor]]:
             """Moves the weights up, forgets their gradients; returns what brings them back exactly."""
@@ -90,4 +90,4 @@ class SAM(Method):
                 weight.copy_(old)
             return loss
 
-        return Moments(gradients=gradients)
+        return Hooks(gradients=gradients)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Forward, Loss, Method, Moments, full, with_logits
+from hype_bench.contract.method import Forward, Hooks, Loss, Method, full, with_logits
 from hype_bench.contract.passes import Divergence, dropout_masks
 from hype_bench.contract.registry import register
 from hype_bench.methods.r_drop import symmetric_kl
@@ -132,9 +132,9 @@ class SMART(Method):
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         if self.weight == 0:
-            return Moments()
+            return Hooks()
         source, entrance, apart = context.noise("smart", model), _Entrance(context), Divergence("smart", context)
         context.until_finish(encoder_layers(model)[0].register_forward_pre_hook(entrance.add))
 
@@ -157,7 +157,7 @@ class SMART(Method):
                 perturbed = forward(batch).logits
             return task + self.weight * apart.watch(divergence(perturbed, clean, self.variant, is_regression))
 
-        return Moments(loss=loss)
+        return Hooks(loss=loss)
 
 
 class _Entrance:

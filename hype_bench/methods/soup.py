@@ -1,6 +1,6 @@
 """Soups: the weights of several finished runs, averaged (Wortsman et al., ICML 2022).
 
-A soup is no technique of one run and has no moments: ``hype-bench soup`` makes it of the runs of a results folder.
+A soup is no technique of one run and has no hooks: ``hype-bench soup`` makes it of the runs of a results folder.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.freeze import DECIDES, train_only
-from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import depths, encoder_layers
 from hype_bench.options import UserError, number
@@ -50,9 +50,9 @@ class TopK(Method):
         if self.k is not None and self.k > layers:
             raise UserError(f"top_k.k must be at most {layers}, the layers of this encoder, not {self.k}")
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         layers = len(encoder_layers(model))
         k = (layers + 1) // 2 if self.k is None else self.k
         height = depths(model)
         train_only(model, context, lambda _, parameter: height[parameter] > layers - k)
-        return Moments()
+        return Hooks()

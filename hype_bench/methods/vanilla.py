@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Method, Moments
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.models.hidden_dropout import hidden_dropouts, set_dropout
 from hype_bench.options import UserError, number
@@ -72,6 +72,6 @@ class NoDropout(Method):
         if not hidden_dropouts(model):
             raise UserError(f"no_dropout would be vanilla: {model.config.model_type} has no hidden dropout")
 
-    def prepare(self, model: PreTrainedModel, context: Context) -> Moments:
+    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         context.cleanup.callback(set_dropout(hidden_dropouts(model).values(), self.dropout))
-        return Moments()
+        return Hooks()

@@ -175,7 +175,7 @@ def _nearest(wanted: str, names: Iterable[str | None]) -> str:
 
 @cache
 def _read(name: str) -> Any:
-    import yaml  # type: ignore[import-untyped]  # here: who never looks at the paper does not pay for it
+    import yaml  # here: who never looks at the paper does not pay for it
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return yaml.load(Path(__file__).with_name(name).read_text(encoding="utf-8"), Loader=loader)

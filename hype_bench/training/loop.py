@@ -1,6 +1,6 @@
 """Fine-tunes one encoder on one task with some techniques, and scores the last weights once.
 
-Read :func:`fine_tune` from top to bottom: it is the whole of training. Techniques act through the ``Moments`` that
+Read :func:`fine_tune` from top to bottom: it is the whole of training. Techniques act through the ``Hooks`` that
 ``methods.compose`` returns; nothing here knows their names.
 """
 
@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.config import RunConfig
 from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Method, Moments, compose, forward_of, objective
+from hype_bench.contract.method import Hooks, Method, compose, forward_of, objective
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.dropout import install_bulk_dropout
 from hype_bench.models.loading import load_classifier, load_tokenizer
@@ -118,16 +118,16 @@ def fine_tune(
     plain = _speed_up(model, run, context)
     collate = collator_for(model, tokenizer, device)
     context.batches = partial(_one_pass, collate, train, settings.batch_size, derive(run.seed, "pass"))
-    moments = compose(methods, model, context)
+    hooks = compose(methods, model, context)
     vocabulary = keep_used_rows(model, np.concatenate([tokens.ids for tokens in (train, *evaluation.values())]))
     collate = replace(collate, ranks=vocabulary.ranks)
-    groups = moments.parameter_groups(parameter_groups(model, settings.learning_rate, settings.weight_decay))
+    groups = hooks.parameter_groups(parameter_groups(model, settings.learning_rate, settings.weight_decay))
     optimizer = make_optimizer(groups, settings)
     schedule = make_schedule(optimizer, total, warmup)
     trainable = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
     autocast = autocast_for(device, settings.precision)
-    backward = _backward(model, moments, autocast, scaler)
+    backward = _backward(model, hooks, autocast, scaler)
     clock.end("model")
 
     torch.manual_seed(derive(run.seed, "dropout"))
@@ -135,13 +135,13 @@ def fine_tune(
     loss_sum = torch.zeros((), device=device)
     for indices in training_order(len(train), settings.batch_size, total, derive(run.seed, "order")):
         pieces = [collate(train, piece) for piece in split_evenly(indices, settings.gradient_accumulation_steps)]
-        loss_sum += moments.gradients(pieces, backward)
+        loss_sum += hooks.gradients(pieces, backward)
         scaler.unscale_(optimizer)
         norm = clip_gradients(trainable, settings.max_grad_norm)
         if not scaler.is_enabled() or math.isfinite(norm):  # fp16 skips an update whose gradients overflowed
-            moments.before_step(optimizer)
+            hooks.before_step(optimizer)
             scaler.step(optimizer)
-            moments.after_step(optimizer)
+            hooks.after_step(optimizer)
         scaler.update()
         optimizer.zero_grad()
         outcome.updates += 1
@@ -158,7 +158,7 @@ def fine_tune(
             scores = evaluate(model, first, collate, run.task.metric, autocast).scores
             outcome.curve.append({"update": outcome.updates, **scores})
             on_log(outcome.curve[-1], total)
-    moments.finish()
+    hooks.finish()
     clock.end("train")
 
     for name, tokens in evaluation.items():
@@ -206,7 +206,7 @@ def _one_pass(collate: Collator, train: Tokens, batch_size: int, seed: int, size
 
 
 def _backward(
-    model: PreTrainedModel, moments: Moments, autocast: torch.autocast, scaler: torch.amp.GradScaler
+    model: PreTrainedModel, hooks: Hooks, autocast: torch.autocast, scaler: torch.amp.GradScaler
 ) -> Callable[[list[Batch]], Tensor]:
     """Forward and backward of one update: gradients of the mean loss over all its pieces, and that loss."""
 
@@ -217,7 +217,7 @@ def _backward(
         losses = []
         for piece in pieces:
             with autocast:
-                loss = moments.loss(piece, forward, objective) * (len(piece["labels"]) / examples)
+                loss = hooks.loss(piece, forward, objective) * (len(piece["labels"]) / examples)
             scaler.scale(loss).backward()
             losses.append(loss.detach())
         return torch.stack(losses).sum()

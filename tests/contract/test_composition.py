@@ -62,13 +62,13 @@ def test_every_ordered_pair_runs_or_is_refused(first: str, pairs: set[tuple[str,
             continue
         model = tiny("bert").train()
         before = anatomy(model)
-        moments = compose(build(chosen), model, context_of(batch, updates=4))
+        hooks = compose(build(chosen), model, context_of(batch, updates=4))
         if (first, second) in NOTHING_LEFT:
             with pytest.raises(UserError, match="none of them is trained"):
-                moments.parameter_groups([])
+                hooks.parameter_groups([])
             continue
-        losses = list(train(model, moments, batch, 4))
-        moments.finish()
+        losses = list(train(model, hooks, batch, 4))
+        hooks.finish()
         assert all(map(math.isfinite, losses)), (second, losses)
         assert anatomy(model.train()) == before, f"{first} and {second} leave something behind"
         assert all(bool(p.isfinite().all()) for p in model.parameters()), second
@@ -117,19 +117,19 @@ def test_child_tuning_has_hype_in_the_forward_pass(order: tuple[str, str]) -> No
     model = still(tiny("bert", 2))
     seen: list[Any] = []
     hook = encoder_layers(model)[1].register_forward_hook(lambda m, args, output: seen.append(output.detach().clone()))
-    moments = compose(build({"hype_n": {"scale": 0.5}, "child_tuning_d": {}}), model, context_of(batch))
+    hooks = compose(build({"hype_n": {"scale": 0.5}, "child_tuning_d": {}}), model, context_of(batch))
     seen.clear()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    list(train(model, moments, batch, 2, lr=0.0))  # the same weights twice: only the noise differs
+    list(train(model, hooks, batch, 2, lr=0.0))  # the same weights twice: only the noise differs
     assert not torch.equal(seen[0], seen[1])
     hook.remove()
-    moments.finish()
+    hooks.finish()
 
     moved = still(tiny("bert", 2))
     chosen = {name: {"scale": 0.5} if name == "hype_n" else {} for name in order}
-    moments = compose(build(chosen), moved, context_of(batch))
-    list(train(moved, moments, batch, 1))
-    moments.finish()
+    hooks = compose(build(chosen), moved, context_of(batch))
+    list(train(moved, hooks, batch, 1))
+    hooks.finish()
     stepped = torch.cat(
         [(p != before[name] * (1 - 3e-3 * 0.01)).flatten() for name, p in moved.named_parameters() if ".layer." in name]
     )

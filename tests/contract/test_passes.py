@@ -40,16 +40,16 @@ def update(chosen: dict[str, Any], batch: Batch, saved: bool, whole: bool) -> tu
     install_bulk_dropout(model)
     if whole:
         encoder_layers(model)[-1].register_forward_hook(lambda *_: None)
-    moments = compose(build(chosen), model, context)
+    hooks = compose(build(chosen), model, context)
     torch.manual_seed(6)
 
     def backward(pieces: list[Batch]) -> Tensor:
-        loss = moments.loss(pieces[0], forward_of(model), objective)
+        loss = hooks.loss(pieces[0], forward_of(model), objective)
         loss.backward()
         return loss.detach()
 
-    loss = float(moments.gradients([batch], backward))
-    moments.finish()
+    loss = float(hooks.gradients([batch], backward))
+    hooks.finish()
     return loss, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 

@@ -1,4 +1,4 @@
-"""A few updates of a tiny BERT through a technique's moments, recorded; and Adam in NumPy to hold beside them."""
+"""A few updates of a tiny BERT through a technique's hooks, recorded; and Adam in NumPy to hold beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Method, Moments, compose, forward_of, objective, task_loss
+from hype_bench.contract.method import Hooks, Method, compose, forward_of, objective, task_loss
 from hype_bench.training.optimizer import AdamWHF, parameter_groups
 from tests.methods.tiny import batch_of
 
@@ -47,13 +47,13 @@ def follow(
     before: Callable[[int], None] = lambda update: None,
 ) -> dict[str, Way]:
     """Fine-tunes the model as the loop does, without clipping; ``before`` is called with the number of each update."""
-    moments = compose({"method": method}, model, context)
+    hooks = compose({"method": method}, model, context)
     spared = ("bias", "LayerNorm")
     ways = {
         name: Way(0.0 if any(part in name for part in spared) else DECAY, copied(p))
         for name, p in model.named_parameters()
     }
-    groups = moments.parameter_groups(parameter_groups(model, LR, DECAY))
+    groups = hooks.parameter_groups(parameter_groups(model, LR, DECAY))
     optimizer: Any = (
         AdamWHF(groups, LR, BETAS, EPSILON)
         if form == "adamw_hf"
@@ -62,18 +62,18 @@ def follow(
     schedule = LambdaLR(optimizer, lambda done: RATES[done % len(RATES)] / LR)
 
     def backward(pieces: list[Batch]) -> Tensor:
-        loss = moments.loss(pieces[0], forward_of(model), objective)
+        loss = hooks.loss(pieces[0], forward_of(model), objective)
         loss.backward()
         return loss.detach()
 
     for update in range(1, updates + 1):
         before(update)
-        moments.gradients([batch_of(3)], backward)
+        hooks.gradients([batch_of(3)], backward)
         for name, p in model.named_parameters():
             ways[name].gradients.append(copied(p.grad))
-        moments.before_step(optimizer)
+        hooks.before_step(optimizer)
         optimizer.step()
-        moments.after_step(optimizer)
+        hooks.after_step(optimizer)
         optimizer.zero_grad()
         schedule.step()
         for name, p in model.named_parameters():
@@ -124,15 +124,15 @@ def train_some(model: Any, names: Collection[str], batch: Batch, count: int) -> 
     return losses
 
 
-def with_state(model: Any, moments: Moments, batch: Batch) -> set[str]:
+def with_state(model: Any, hooks: Hooks, batch: Batch) -> set[str]:
     """The parameters that have a state in the optimizer after one update; just these have a gradient."""
     batch = batch | {"token_type_ids": torch.zeros_like(batch["input_ids"])}  # else XLNet has no use for its segments
-    groups = moments.parameter_groups(parameter_groups(model, LR, DECAY))
+    groups = hooks.parameter_groups(parameter_groups(model, LR, DECAY))
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
     task_loss(forward_of(model)(batch).logits, batch["labels"]).backward()
-    moments.before_step(optimizer)
+    hooks.before_step(optimizer)
     optimizer.step()
-    moments.after_step(optimizer)
+    hooks.after_step(optimizer)
     names = {name for name, p in model.named_parameters() if p in optimizer.state}
     assert {name for name, p in model.named_parameters() if p.grad is not None} == names
     return names

@@ -34,9 +34,9 @@ def loss_and_passes() -> Callable[..., Passes]:
                 return torch.nn.functional.mse_loss(logits.squeeze(-1), labels)
             return torch.nn.functional.cross_entropy(logits, labels)
 
-        moments = compose({str(place): method for place, method in enumerate(methods)}, model, Context(seed=4))
-        loss = moments.loss({"input_ids": ids, "labels": labels}, forward, objective)
-        moments.finish()
+        hooks = compose({str(place): method for place, method in enumerate(methods)}, model, Context(seed=4))
+        loss = hooks.loss({"input_ids": ids, "labels": labels}, forward, objective)
+        hooks.finish()
         return loss, passes
 
     return run

@@ -193,7 +193,7 @@ def entered(method: Method, model: Any, layer: int, batch: Batch, updates: int =
     for _ in range(updates):
         attached.loss(batch)
     handle.remove()
-    attached.moments.finish()
+    attached.hooks.finish()
     return found
 
 
@@ -220,12 +220,12 @@ def assert_as_by_hand(
     for count in (1, 3):
         model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
         attached = attach(method, model)
-        all_found = list(train(model, attached.moments, batch, count))
+        all_found = list(train(model, attached.hooks, batch, count))
         draws = iter(drawn(attached))
         expected = train_by_hand(reference, count, partial(by_hand, reference, draws, attached.context.facts))
         assert all_found == pytest.approx(expected, abs=losses)
         assert next(draws, None) is None
-        attached.moments.finish()
+        attached.hooks.finish()
         assert_close(model.state_dict(), reference.state_dict(), atol=weights)
 
 
@@ -236,7 +236,7 @@ def update_of(family: str, method: Method, batch: Batch) -> dict[str, Tensor]:
         attach_packing(model)
     attached = attach(method, model, Wave)
     loss = attached.backward(batch)
-    attached.moments.finish()
+    attached.hooks.finish()
     return gradients(model) | {"loss": loss}
 
 

@@ -38,9 +38,9 @@ REFUSED = {
 def fine_tuned(methods: dict[str, Method], kind: str) -> tuple[list[float], torch.Tensor]:
     batch = batch_of(3)
     model = architecture(kind).train()
-    moments = compose(methods, model, context_of(batch, updates=UPDATES))
-    losses = list(train(model, moments, batch, UPDATES))
-    moments.finish()
+    hooks = compose(methods, model, context_of(batch, updates=UPDATES))
+    losses = list(train(model, hooks, batch, UPDATES))
+    hooks.finish()
     return losses, torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
@@ -99,8 +99,8 @@ def test_noise_within_the_layers_needs_a_norm_behind_attention(kind: str) -> Non
 )  # fmt: skip
 def test_heights_follow_the_order_in_which_parts_act(kind: str, top: set[str], bottom: set[str]) -> None:
     model = architecture(kind)
-    moments = compose({"llrd": LLRD(decay=0.5)}, model, context_of(batch_of(3)))
-    groups = moments.parameter_groups([{"params": list(model.parameters()), "lr": 1.0, "weight_decay": 0.0}])
+    hooks = compose({"llrd": LLRD(decay=0.5)}, model, context_of(batch_of(3)))
+    groups = hooks.parameter_groups([{"params": list(model.parameters()), "lr": 1.0, "weight_decay": 0.0}])
     rates = {id(p): group["lr"] for group in groups for p in group["params"]}
     named = {name: rates[id(p)] for name, p in model.named_parameters()}
     assert {named[name] for name in top} == {1.0}

@@ -25,10 +25,10 @@ def weights_of(model: Any) -> Weights:
 def averaged(methods: dict[str, Method], updates: int) -> tuple[list[Weights], Weights]:
     """The weights after every update, and those of the finished model."""
     batch, model = batch_of(3), still(tiny("bert"))
-    moments = compose(methods, model, context_of(batch, updates=updates))
-    seen = [weights_of(model) for _ in train(model, moments, batch, updates)]  # each before its own step
+    hooks = compose(methods, model, context_of(batch, updates=updates))
+    seen = [weights_of(model) for _ in train(model, hooks, batch, updates)]  # each before its own step
     seen = [*seen[1:], weights_of(model)]
-    moments.finish()
+    hooks.finish()
     return seen, weights_of(model)
 
 
@@ -79,11 +79,11 @@ def test_frozen_parameters_are_left_alone(method: Method) -> None:
     """Whatever happens to a frozen parameter on the way, it ends as it last was, not as a mean of that."""
     batch, model = batch_of(3), still(tiny("bert"))
     model.bert.embeddings.requires_grad_(False)
-    moments = compose({"mean": method}, model, context_of(batch))
-    for _ in train(model, moments, batch, 4):
+    hooks = compose({"mean": method}, model, context_of(batch))
+    for _ in train(model, hooks, batch, 4):
         model.bert.embeddings.LayerNorm.weight.data += 1
     last = weights_of(model)
-    moments.finish()
+    hooks.finish()
     for name, found in weights_of(model).items():
         assert np.array_equal(found, last[name]) == name.startswith("bert.embeddings."), name
 

@@ -39,7 +39,7 @@ def test_published_counts(size: str, parity: Callable[[str], Any]) -> None:
     assert total == case["total"]
     for biases, key in (("all", "all_bias"), (["query", "intermediate"], "query_intermediate")):
         context = Context()
-        moments = compose({"bitfit": BitFit(biases)}, model, context)
+        hooks = compose({"bitfit": BitFit(biases)}, model, context)
         found = trained(model)
         assert sum(found.values()) == context.facts["trained_parameters"] == case[key]
         if biases == "all":
@@ -48,7 +48,7 @@ def test_published_counts(size: str, parity: Callable[[str], Any]) -> None:
             assert without == case["all_bias_without_classifier"]
             assert without / total == pytest.approx(case["fraction_all"], rel=1e-12)
             assert sum(found.values()) - without == case["frozen"]  # the head alone
-        moments.finish()
+        hooks.finish()
     assert sum(trained(model).values()) == total
 
 
@@ -61,9 +61,9 @@ def test_biases_and_the_head_train(family: str) -> None:
     """By name alone: LayerNorm's, the pooler's, XLNet's attention biases and DeBERTa's q_bias and v_bias too."""
     model = tiny(family)
     everything = trained(model)
-    moments = compose({"bitfit": BitFit()}, model, Context())
+    hooks = compose({"bitfit": BitFit()}, model, Context())
     assert trained(model) == {n: size for n, size in everything.items() if "bias" in n or n.startswith(HEAD[family])}
-    moments.finish()
+    hooks.finish()
     assert trained(model) == everything
 
 
@@ -97,8 +97,8 @@ def test_every_key_is_tested() -> None:
 @pytest.mark.parametrize("family", ["bert", "xlnet", "deberta"])
 def test_the_rest_has_neither_gradient_nor_state(family: str) -> None:
     model, batch = tiny(family).train(), batch_of(3)
-    moments = compose({"bitfit": BitFit()}, model, context_of(batch))
-    assert with_state(model, moments, batch) == trained(model).keys()
+    hooks = compose({"bitfit": BitFit()}, model, context_of(batch))
+    assert with_state(model, hooks, batch) == trained(model).keys()
 
 
 @pytest.mark.parametrize("count", [1, 3])

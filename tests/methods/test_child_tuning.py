@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hype_bench.contract.context import Batch, Context, NoiseSource
-from hype_bench.contract.method import Moments, compose, task_loss
+from hype_bench.contract.method import Hooks, compose, task_loss
 from hype_bench.contract.registry import build
 from hype_bench.methods.child_tuning import CLIP, ChildTuningD, ChildTuningF, child_network, fisher_information
 from hype_bench.options import UserError
@@ -76,7 +76,7 @@ class Recorder(NoiseSource):
         return super().keep_(values, p, site)
 
 
-def with_source(method: ChildTuningF, model: Any, source: NoiseSource) -> Moments:
+def with_source(method: ChildTuningF, model: Any, source: NoiseSource) -> Hooks:
     context = Context(seed=3)
     context.noise = lambda *_: source  # type: ignore[method-assign]
     return compose({"child_tuning_f": method}, model, context)
@@ -97,18 +97,18 @@ def test_steps_of_the_released_optimizer(key: str, parity: Callable[[str], Any])
     p, q = toy.layer[0].p, toy.q
     if key.startswith("F"):
         masks = [{"layer.0.p": torch.tensor(s["masks"][0]), "q": torch.tensor(s["masks"][1])} for s in trace]
-        moments = with_source(ChildTuningF(reserve_p=0.3), toy, Recorded(masks))
+        hooks = with_source(ChildTuningF(reserve_p=0.3), toy, Recorded(masks))
     else:  # the half with the larger Fisher information is the first and the third entry
         batch = {"x": torch.tensor([[4.0, 1.0, 3.0, 2.0]]), "labels": torch.tensor([9.0])}
         method = ChildTuningD(reserve_p=0.5 if key.startswith("D") else 1.0)
-        moments = compose({"child_tuning_d": method}, toy, Context(batches=lambda size: [batch]))  # type: ignore[arg-type]
+        hooks = compose({"child_tuning_d": method}, toy, Context(batches=lambda size: [batch]))  # type: ignore[arg-type]
     groups = [{"params": [p], "weight_decay": 0.1}, {"params": [q], "weight_decay": 0.0}]
     optimizer = AdamWHF(groups, lr=0.01, betas=(0.9, 0.999), eps=1e-6)
     assert [step["step"] for step in trace] == [1, 2, 3]
     for step in trace:
         toy.table(torch.tensor([0]))
         p.grad, q.grad = torch.tensor(step["grad_p"]), torch.tensor(step["grad_q"])
-        moments.before_step(optimizer)
+        hooks.before_step(optimizer)
         torch.testing.assert_close(p.grad, torch.tensor(step["grad_p_after"]), atol=1e-6, rtol=1e-5)
         optimizer.step()
         torch.testing.assert_close(p.detach(), torch.tensor(step["p"]), atol=1e-6, rtol=1e-5)
@@ -276,8 +276,8 @@ def test_d_against_a_loop(fisher: str) -> None:
     inside = [name for name in information if ".layer." in name]
     threshold = linear_quantile([v for name in inside for v in information[name].flatten().tolist()], 0.7)
     masks = {name: (information[name] >= threshold).astype(float) for name in inside}
-    moments = compose({"child_tuning_d": ChildTuningD(fisher=fisher)}, model, context_with_batches_of_three(batch))
-    list(train(model, moments, batch, 3))
+    hooks = compose({"child_tuning_d": ChildTuningD(fisher=fisher)}, model, context_with_batches_of_three(batch))
+    list(train(model, hooks, batch, 3))
     assert_weights(model, reference_steps(3, lambda step, name, gradient: masks.get(name, np.ones_like(gradient))))
 
 
@@ -285,17 +285,17 @@ def test_the_two_forms_of_the_fisher_information_choose_differently() -> None:
     chosen = []
     for fisher in ("paper", "official"):
         model, batch = still(tiny("bert")), batch_of(3)
-        moments = compose({"d": ChildTuningD(fisher=fisher)}, model, context_with_batches_of_three(batch))
-        chosen.append(torch.cat([mask.flatten() for mask in what_is_kept(model, moments, batch).values()]))
+        hooks = compose({"d": ChildTuningD(fisher=fisher)}, model, context_with_batches_of_three(batch))
+        chosen.append(torch.cat([mask.flatten() for mask in what_is_kept(model, hooks, batch).values()]))
     assert 0.01 < float((chosen[0] != chosen[1]).double().mean()) < 0.6
 
 
-def what_is_kept(model: Any, moments: Moments, batch: Batch) -> dict[str, Tensor]:
+def what_is_kept(model: Any, hooks: Hooks, batch: Batch) -> dict[str, Tensor]:
     """By what ``before_step`` multiplies every gradient: all gradients are one beforehand."""
     forward_of(model)(batch)
     for p in model.parameters():
         p.grad = torch.ones_like(p)
-    moments.before_step(None)  # type: ignore[arg-type]
+    hooks.before_step(None)  # type: ignore[arg-type]
     return {name: p.grad.clone() for name, p in model.named_parameters()}
 
 
@@ -303,8 +303,8 @@ def what_is_kept(model: Any, moments: Moments, batch: Batch) -> dict[str, Tensor
 @pytest.mark.parametrize("reserve_p", [0.1, 0.5])
 def test_d_masks_the_layers_and_nothing_else(family: str, reserve_p: float) -> None:
     model, batch, context = tiny(family).train(), batch_of(3), context_of(batch_of(3))
-    moments = compose({"child_tuning_d": ChildTuningD(reserve_p=reserve_p)}, model, context)
-    kept = what_is_kept(model, moments, batch)
+    hooks = compose({"child_tuning_d": ChildTuningD(reserve_p=reserve_p)}, model, context)
+    kept = what_is_kept(model, hooks, batch)
     inside = {name for name in kept if ".layer." in name}
     assert 0 < len(inside) < len(kept)
     assert all(bool((kept[name] == 1).all()) for name in kept.keys() - inside)
@@ -312,21 +312,21 @@ def test_d_masks_the_layers_and_nothing_else(family: str, reserve_p: float) -> N
     assert set(entries.tolist()) == {0.0, 1.0}
     assert float(entries.mean()) == pytest.approx(reserve_p, abs=2 / len(entries))
     assert len({round(float(kept[name].mean()), 6) for name in inside}) > 3  # not a share of every tensor
-    again = what_is_kept(model, moments, batch)
+    again = what_is_kept(model, hooks, batch)
     assert all(torch.equal(again[name], kept[name]) for name in kept)  # fixed for the run
 
 
 def test_d_only_decays_what_it_masks_and_its_moments_stay_zero() -> None:
     model, batch = tiny("bert").double().train(), batch_of(3)
-    moments = compose({"child_tuning_d": ChildTuningD(reserve_p=0.2)}, model, context_of(batch))
-    kept = what_is_kept(model, moments, batch)
+    hooks = compose({"child_tuning_d": ChildTuningD(reserve_p=0.2)}, model, context_of(batch))
+    kept = what_is_kept(model, hooks, batch)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     model.zero_grad()
     groups = [{"params": list(model.parameters()), "weight_decay": 0.1}]
     optimizer = AdamWHF(groups, lr=0.02, betas=(0.9, 0.999), eps=1e-6)
     for _ in range(3):
         task_loss(forward_of(model)(batch).logits, batch["labels"]).backward()
-        moments.before_step(optimizer)
+        hooks.before_step(optimizer)
         optimizer.step()
         optimizer.zero_grad()
     for name, p in model.named_parameters():
@@ -361,8 +361,8 @@ def test_d_has_dropout_of_the_runs_own_seed_in_the_fisher_pass() -> None:
     for seed in (3, 3, 4):
         model, batch = tiny("bert").train(), batch_of(3)
         torch.manual_seed(len(kept))
-        moments = compose({"child_tuning_d": ChildTuningD()}, model, context_of(batch, seed=seed))
-        kept.append(what_is_kept(model, moments, batch)[SITE])
+        hooks = compose({"child_tuning_d": ChildTuningD()}, model, context_of(batch, seed=seed))
+        kept.append(what_is_kept(model, hooks, batch)[SITE])
     assert torch.equal(kept[0], kept[1])
     assert not torch.equal(kept[0], kept[2])
 
@@ -371,8 +371,8 @@ def test_d_has_dropout_of_the_runs_own_seed_in_the_fisher_pass() -> None:
 def test_f_masks_every_tensor(family: str) -> None:
     """Head, LayerNorm and the looked-up rows of the embeddings too; what stays is divided by p."""
     model, batch = tiny(family).train(), batch_of(3)
-    moments = compose({"child_tuning_f": ChildTuningF(reserve_p=0.4)}, model, context_of(batch))
-    kept = what_is_kept(model, moments, batch)
+    hooks = compose({"child_tuning_f": ChildTuningF(reserve_p=0.4)}, model, context_of(batch))
+    kept = what_is_kept(model, hooks, batch)
     table = next(name for name, p in model.named_parameters() if p is model.get_input_embeddings().weight)
     rows = batch["input_ids"].unique()
     kept[table] = kept[table][rows]
@@ -387,10 +387,10 @@ def test_f_masks_every_tensor(family: str) -> None:
 def test_f_draws_a_mask_every_step_that_follows_from_the_seed() -> None:
     def masks(seed: int, torchs_own: int) -> list[Tensor]:
         model, batch, source = tiny("bert").train(), batch_of(3), recorder(seed)
-        moments = with_source(ChildTuningF(), model, source)
+        hooks = with_source(ChildTuningF(), model, source)
         torch.manual_seed(torchs_own)
         for _ in range(2):
-            what_is_kept(model, moments, batch)
+            what_is_kept(model, hooks, batch)
         return [source.drawn[1, SITE], source.drawn[2, SITE], source.drawn[1, SITE.replace("layer.0", "layer.1")]]
 
     first, again, other = masks(3, 1), masks(3, 2), masks(4, 1)
@@ -442,6 +442,6 @@ def test_d_asks_for_the_data() -> None:
 
 def test_d_says_when_what_it_masks_is_frozen_after_it() -> None:
     batch = batch_of(3)
-    moments = compose(build({"child_tuning_d": {}, "top_k": {"k": 0}}), tiny("bert"), context_of(batch))
+    hooks = compose(build({"child_tuning_d": {}, "top_k": {"k": 0}}), tiny("bert"), context_of(batch))
     with pytest.raises(UserError, match="child_tuning_d has nothing to mask: name what freezes its weights before it"):
-        moments.parameter_groups([])
+        hooks.parameter_groups([])

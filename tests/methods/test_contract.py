@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Method, Moments, compose
+from hype_bench.contract.method import Hooks, Method, compose
 from hype_bench.contract.registry import build, discover
 from hype_bench.launch.main import CONF
 from tests.methods.tiny import (
@@ -46,11 +46,11 @@ def test_contract(name: str, family: str, outputs: int, tmp_path: Path) -> None:
     for _ in range(2):
         model = tiny(family, outputs).train()
         before = anatomy(model)
-        moments = compose(technique(name, family), model, context_of(batch))
-        losses.append(list(train(model, moments, batch, UPDATES)))
+        hooks = compose(technique(name, family), model, context_of(batch))
+        losses.append(list(train(model, hooks, batch, UPDATES)))
         model.eval()
         assert torch.equal(logits_of(model, batch), logits_of(model, batch)), "evaluation is random"
-        moments.finish()
+        hooks.finish()
         assert anatomy(model.train()) == before, "finish left something behind"
         weights.append({key: value.clone() for key, value in model.state_dict().items()})
     assert losses[0][-1] < losses[0][0], "training does not lower the loss"
@@ -77,10 +77,10 @@ def test_without_strength_it_is_vanilla_bit_for_bit(name: str, family: str) -> N
 def test_what_is_frozen_stays_and_what_has_a_gradient_moves(name: str) -> None:
     batch = batch_of(3)
     model = tiny("bert").train()
-    moments = compose(technique(name), model, context_of(batch))
+    hooks = compose(technique(name), model, context_of(batch))
     trained = {key for key, p in model.named_parameters() if p.requires_grad}
     before = {key: p.detach().clone() for key, p in model.named_parameters()}
-    list(train(model, moments, batch, UPDATES))
+    list(train(model, hooks, batch, UPDATES))
     for key, parameter in model.named_parameters():
         assert key in trained or torch.equal(parameter, before[key]), f"{key} is frozen and moved"
     matrices = {key: p for key, p in model.named_parameters() if key in trained and p.dim() > 1}
@@ -127,7 +127,7 @@ def test_moments_nest_in_the_order_named() -> None:
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def prepare(self, model: Any, context: Context) -> Moments:
+        def prepare(self, model: Any, context: Context) -> Hooks:
             def say(moment: str) -> None:
                 said.append(f"{moment} {self.name}")
 
@@ -138,11 +138,11 @@ def test_moments_nest_in_the_order_named() -> None:
                 return result
 
             context.cleanup.callback(say, "undo")
-            return Moments(loss=loss, after_step=lambda optimizer: say("step"), finish=lambda: say("finish"))
+            return Hooks(loss=loss, after_step=lambda optimizer: say("step"), finish=lambda: say("finish"))
 
-    moments = compose({"a": Named("a"), "b": Named("b")}, tiny("bert", 2), Context())
-    moments.loss({}, None, lambda batch, forward: torch.zeros(()))  # type: ignore[arg-type]
-    moments.after_step(None)  # type: ignore[arg-type]
-    moments.finish()
+    hooks = compose({"a": Named("a"), "b": Named("b")}, tiny("bert", 2), Context())
+    hooks.loss({}, None, lambda batch, forward: torch.zeros(()))  # type: ignore[arg-type]
+    hooks.after_step(None)  # type: ignore[arg-type]
+    hooks.finish()
     assert said == ["enter a", "enter b", "leave b", "leave a", "step a", "step b",
                     "finish b", "finish a", "undo b", "undo a"]  # fmt: skip

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Moments, compose, forward_of, objective
+from hype_bench.contract.method import Hooks, compose, forward_of, objective
 from hype_bench.methods.dps import DPS, chosen, frequency_penalised, in_second_stage
 from hype_bench.models.hidden_dropout import all_dropouts
 from hype_bench.options import UserError
@@ -66,7 +66,7 @@ def draw(update: int, name: str, p: Any) -> Tensor:
     return torch.randn(p.shape, dtype=p.dtype, generator=generator)
 
 
-def leaves(moments: Moments, model: Any, update: int, given: Given = draw) -> dict[str, tuple[Array, Array]]:
+def leaves(hooks: Hooks, model: Any, update: int, given: Given = draw) -> dict[str, tuple[Array, Array]]:
     """One update with these gradients: what every parameter got, and what the technique leaves of it."""
     got = {name: given(update, name, p) for name, p in model.named_parameters()}
 
@@ -75,7 +75,7 @@ def leaves(moments: Moments, model: Any, update: int, given: Given = draw) -> di
             p.grad = got[name].clone()
         return torch.zeros(())
 
-    moments.gradients([{}], inner)
+    hooks.gradients([{}], inner)
     return {name: (copied(got[name]), copied(p.grad)) for name, p in model.named_parameters()}
 
 
@@ -108,9 +108,9 @@ def test_stages_alternate(stage: int) -> None:
 def test_length_of_a_stage(updates: int, ratio: float, stage: int) -> None:
     """``int(updates * ratio)``, which by floating point is 28 of 100 for 0.29; one at least."""
     model: Any = Parts()
-    moments = compose({"dps": DPS(stage_ratio=ratio)}, model, Context(updates=updates))
+    hooks = compose({"dps": DPS(stage_ratio=ratio)}, model, Context(updates=updates))
     for update in range(1, 4 * stage + 2):
-        _, left = leaves(moments, model, update)["first.weight"]
+        _, left = leaves(hooks, model, update)["first.weight"]
         assert bool((left == 0).any()) == ((update - 1) // stage % 2 == 1), update
 
 
@@ -136,12 +136,12 @@ def test_dense_masks_are_the_largest_sums_of_squares_of_their_stage() -> None:
     """Two rounds of stages of three updates: the mask is fixed within a second stage, forgets it and earlier rounds,
     and acts on linear weights only."""
     model: Any = Parts()
-    moments = compose({"dps": DPS(p=0.3, stage_ratio=0.25)}, model, Context(updates=12))
+    hooks = compose({"dps": DPS(p=0.3, stage_ratio=0.25)}, model, Context(updates=12))
     score: dict[str, Array] = {}
     whole: dict[str, Array] = {}  # what the score would be without forgetting
     masks: dict[tuple[str, int], Array] = {}
     for update in range(1, 13):
-        for name, (got, left) in leaves(moments, model, update).items():
+        for name, (got, left) in leaves(hooks, model, update).items():
             if name not in ("first.weight", "head.weight"):
                 assert np.array_equal(left, got), name
                 continue
@@ -162,15 +162,15 @@ def test_dense_masks_are_the_largest_sums_of_squares_of_their_stage() -> None:
 
 def test_with_p_zero_dense_masks_nothing() -> None:
     model: Any = Parts()
-    moments = compose({"dps": DPS(p=0.0, stage_ratio=0.5)}, model, Context(updates=2))
+    hooks = compose({"dps": DPS(p=0.0, stage_ratio=0.5)}, model, Context(updates=2))
     for update in (1, 2):
-        assert all(np.array_equal(got, left) for got, left in leaves(moments, model, update).values())
+        assert all(np.array_equal(got, left) for got, left in leaves(hooks, model, update).values())
 
 
 def test_every_linear_map_of_a_classifier_pooler_and_head_too() -> None:
     """With weights that do not move every update has the same gradient, and the mask keeps its largest entries."""
     batch, model = batch_of(3), tiny("bert").train()
-    moments = compose({"dps": DPS(p=0.3, stage_ratio=0.5)}, model, context_of(batch, updates=4))
+    hooks = compose({"dps": DPS(p=0.3, stage_ratio=0.5)}, model, context_of(batch, updates=4))
     found: list[dict[str, Array]] = []
 
     def inner(pieces: list[Batch]) -> Tensor:
@@ -180,7 +180,7 @@ def test_every_linear_map_of_a_classifier_pooler_and_head_too() -> None:
         return loss.detach()
 
     for _ in range(3):
-        moments.gradients([batch], inner)
+        hooks.gradients([batch], inner)
         found.append({name: copied(p.grad) for name, p in model.named_parameters()})
     first, second, third = found
     masked = {name for name in first if not np.array_equal(first[name], third[name])}
@@ -226,7 +226,7 @@ class Mixed:
         self.model: Any = Map(20, 15, context)
         self.weight = self.model.map.weight
         self.pretrained = copied(self.weight)
-        self.moments = compose({"dps": DPS(p=self.p, stage_ratio=0.25, variant="mix")}, self.model, shared)
+        self.hooks = compose({"dps": DPS(p=self.p, stage_ratio=0.25, variant="mix")}, self.model, shared)
         self.update = 0
         self.move()
 
@@ -245,7 +245,7 @@ class Mixed:
             (seen[0] * upstream).sum().backward()
             return torch.zeros(())
 
-        self.moments.gradients([{}], inner)
+        self.hooks.gradients([{}], inner)
         return copied(seen[0]), copied(upstream), copied(self.weight.grad)
 
 
@@ -294,7 +294,7 @@ def test_mixed_masks_are_the_same_with_gradient_checkpointing() -> None:
 def test_law_of_the_mixed_masks() -> None:
     """Each input neuron of each map and pass is kept with probability 1 - p by itself; weights are right on average."""
     model: Any = Pair()
-    moments = compose({"dps": DPS(p=0.25, stage_ratio=1.0, variant="mix")}, model, Context(updates=100))
+    hooks = compose({"dps": DPS(p=0.25, stage_ratio=1.0, variant="mix")}, model, Context(updates=100))
     pretrained, passes = torch.stack([m.map.weight.detach().clone() for m in model.maps]), []
     for m in model.maps:
         m.map.weight.data += 1
@@ -304,7 +304,7 @@ def test_law_of_the_mixed_masks() -> None:
         return torch.zeros(())
 
     for _ in range(100):
-        moments.gradients([{}], inner)
+        hooks.gradients([{}], inner)
     distances = torch.stack(passes)  # (updates, maps, outputs, inputs): 0 or 1 / (1 - p)
     masks = (distances > 0.5).double()
     assert torch.equal(masks[:, :, 0], masks[:, :, 1]), "one mask for all outputs"
@@ -323,7 +323,7 @@ def test_law_of_the_mixed_masks() -> None:
 
 def test_gradients_of_an_update_in_pieces_are_squared_once() -> None:
     model: Any = Parts()
-    moments = compose({"dps": DPS(p=0.5, stage_ratio=0.5)}, model, Context(updates=4))
+    hooks = compose({"dps": DPS(p=0.5, stage_ratio=0.5)}, model, Context(updates=4))
     weight, score = model.first.weight, torch.zeros(4, 5, dtype=torch.float64)
     whole, apart = draw(1, "whole", weight), draw(2, "apart", weight)
 
@@ -334,7 +334,7 @@ def test_gradients_of_an_update_in_pieces_are_squared_once() -> None:
 
     for _ in range(3):
         score += whole**2
-        moments.gradients([{}, {}], inner)
+        hooks.gradients([{}, {}], inner)
     mask = best(score.numpy(), 0.5)
     assert np.array_equal(weight.grad != 0, mask != 0)
     assert not np.array_equal(mask, best(copied(whole / 2 + apart) ** 2 + copied(whole / 2 - apart) ** 2, 0.5))

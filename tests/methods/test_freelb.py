@@ -157,7 +157,7 @@ def test_first_perturbation_is_uniform_in_a_million_draws() -> None:
                 delta = perturbation(attached, model, batch)
                 assert not delta[~real].any()
                 units.append((delta / bound[:, None, None])[real])
-            attached.moments.finish()
+            attached.hooks.finish()
         assert_uniform(units)
         assert 0.9999 < float(units[0].max()) <= 1 + 1e-6
         assert -1 - 1e-6 <= float(units[0].min()) < -0.9999
@@ -172,11 +172,11 @@ def perturbation(attached: Any, model: Table, batch: Batch) -> Tensor:
             seen.append(forward(piece).logits)
             return seen[-1].sum()
 
-        loss = attached.moments.loss(pieces[0], forward_of(model), inner)
+        loss = attached.hooks.loss(pieces[0], forward_of(model), inner)
         loss.backward()
         return loss.detach()
 
-    attached.moments.gradients([batch], backward)
+    attached.hooks.gradients([batch], backward)
     return seen[0].detach()
 
 
@@ -187,7 +187,7 @@ def passes_of(model: Any, methods: dict[str, Any], batch: Batch, updates: int = 
     context = context_of(batch)
     attached = Attached(model, compose(methods, model, context), context)
     losses = [float(attached.backward(batch)) for _ in range(updates)]
-    attached.moments.finish()
+    attached.hooks.finish()
     handle.remove()
     return losses, logits
 
@@ -240,21 +240,21 @@ def test_pieces_of_an_update_equal_the_whole_batch(method: FreeLB) -> None:
     found = []
     for pieces in ([batch], cut(batch, 5)):
         model = still(tiny("bert"))
-        moments = compose({"freelb": method}, model, context_of(batch))
-        loss = moments.gradients(pieces, weighing(model, moments))
+        hooks = compose({"freelb": method}, model, context_of(batch))
+        loss = hooks.gradients(pieces, weighing(model, hooks))
         found.append((float(loss), gradients(model)))
-        moments.finish()
+        hooks.finish()
     assert found[1][0] == pytest.approx(found[0][0], abs=1e-6)
     assert_close(found[1][1], found[0][1], atol=1e-6)
 
 
-def weighing(model: Any, moments: Any) -> Any:
+def weighing(model: Any, hooks: Any) -> Any:
     """Forward and backward as the training loop has them: a piece counts by its examples."""
 
     def backward(pieces: list[Batch]) -> Tensor:
         whole, losses = sum(len(piece["labels"]) for piece in pieces), []
         for piece in pieces:
-            loss = moments.loss(piece, forward_of(model), objective) * (len(piece["labels"]) / whole)
+            loss = hooks.loss(piece, forward_of(model), objective) * (len(piece["labels"]) / whole)
             loss.backward()
             losses.append(loss.detach())
         return torch.stack(losses).sum()
@@ -267,7 +267,7 @@ def test_every_piece_has_a_perturbation_of_its_own() -> None:
     model, batch = still(tiny("bert")), batch_of(3)
     attached = attach(FreeLB(steps=3, init_magnitude=0.5), model, Recorder)
     for _ in range(2):
-        attached.moments.gradients(cut(batch, 4), weighing(model, attached.moments))
+        attached.hooks.gradients(cut(batch, 4), weighing(model, attached.hooks))
     draws = drawn(attached)
     assert [d.shape for d in draws] == [(4, 7, 32)] * 4
     assert len({float(d.sum()) for d in draws}) == 4

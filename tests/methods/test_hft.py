@@ -73,7 +73,7 @@ def test_half_of_every_layer(family: str, seed: int) -> None:
     """Half of the attention matrices (of XLNet's five, two), one of two feed-forward matrices, half of all LayerNorms;
     a bias goes with its matrix; embeddings, pooler and head train."""
     model, context = tiny(family), Context(seed=seed)
-    moments = compose({"hft": HFT()}, model, context)
+    hooks = compose({"hft": HFT()}, model, context)
     found = chosen(model, family)
     assert [len(attention) for attention, _, _ in found] == [len(PARTS[family][0]) // 2] * 3
     assert [len(forward) for _, forward, _ in found] == [1] * 3
@@ -82,7 +82,7 @@ def test_half_of_every_layer(family: str, seed: int) -> None:
     left = sum(size for name, size in sizes.items() if name not in frozen(model))
     assert context.facts == {"trained_parameters": left}
     assert 0 < left < sum(sizes.values())
-    moments.finish()
+    hooks.finish()
     assert not frozen(model)
 
 
@@ -122,14 +122,14 @@ def test_every_unit_is_frozen_half_of_the_time_and_layers_do_not_know_of_each_ot
     attention, forward, normalising = PARTS[family]
     together = 0
     for seed in range(SEEDS):
-        moments = compose({"hft": HFT()}, model, Context(seed=seed))
+        hooks = compose({"hft": HFT()}, model, Context(seed=seed))
         found = chosen(model, family)
         for layer, kinds in enumerate(found):
             counts.update(f"{layer}.{part}" for kind in kinds for part in kind)
         pairs[tuple(found[0][0])] += 1
         norms[len(found[0][2])] += 1
         together += found[0][1] == found[1][1]
-        moments.finish()
+        hooks.finish()
 
     def fair(count: int, share: float) -> bool:
         return abs(count - SEEDS * share) < 4 * (SEEDS * share * (1 - share)) ** 0.5
@@ -171,9 +171,9 @@ def test_frozen_units_are_of_the_layers_given() -> None:
 @pytest.mark.parametrize("family", ["bert", "xlnet", "deberta"])
 def test_the_frozen_half_has_neither_gradient_nor_state(family: str) -> None:
     model, batch = tiny(family).train(), batch_of(3)
-    moments = compose({"hft": HFT()}, model, context_of(batch))
+    hooks = compose({"hft": HFT()}, model, context_of(batch))
     everything = {name for name, _ in model.named_parameters()} - {"transformer.mask_emb"}  # for pre-training only
-    assert with_state(model, moments, batch) == everything - frozen(model)
+    assert with_state(model, hooks, batch) == everything - frozen(model)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -181,9 +181,9 @@ def test_the_frozen_half_has_neither_gradient_nor_state(family: str) -> None:
 def test_steps_against_a_plain_model(family: str, count: int) -> None:
     """AdamW in numpy on a plain model's gradients, of which those of the frozen half are left out."""
     model, batch = still(tiny(family)), batch_of(3)
-    moments = compose({"hft": HFT()}, model, context_of(batch))
+    hooks = compose({"hft": HFT()}, model, context_of(batch))
     trained = {name for name, _ in model.named_parameters()} - frozen(model)
-    list(train(model, moments, batch, count))
+    list(train(model, hooks, batch, count))
     plain = still(tiny(family))
     train_some(plain, trained, batch, count)
     assert_close(model.state_dict(), plain.state_dict(), atol=1e-10)

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from hype_bench.config import ModelConfig, UserError
 from hype_bench.contract.context import Context, NoiseSource
-from hype_bench.contract.method import Moments, compose
+from hype_bench.contract.method import Hooks, compose
 from hype_bench.contract.registry import build
 from hype_bench.methods.hype import HyPe, changed_fraction, perturb, selected_layers
 from hype_bench.models.checkpoint import locate
@@ -45,7 +45,7 @@ class CosineSource(NoiseSource):
         return 0.5 * (1 + self.normal(like, site))
 
 
-def attach(model: Any, method: HyPe, source: NoiseSource | None = None) -> tuple[Moments, Context]:
+def attach(model: Any, method: HyPe, source: NoiseSource | None = None) -> tuple[Hooks, Context]:
     context = Context(seed=1)
     if source is not None:
         context.noise = lambda *_: source  # type: ignore[method-assign]
@@ -87,14 +87,14 @@ def test_logits_of_the_released_code(
     expected = torch.tensor(case["vanilla_train"]["logits"], dtype=torch.float64)
     torch.testing.assert_close(vanilla.logits, expected, atol=1e-10, rtol=0)
 
-    moments, _ = attach(model, HyPe(scale=case["eps"], **options), source)
+    hooks, _ = attach(model, HyPe(scale=case["eps"], **options), source)
     output = model(**inputs)
     expected = torch.tensor(case[key]["logits"], dtype=torch.float64)
     torch.testing.assert_close(output.logits, expected, atol=1e-10, rtol=0)
     assert output.loss.item() == pytest.approx(case[key]["loss"], abs=1e-10)
     assert source.k == draws == case[key]["n_draws"]
 
-    moments.finish()
+    hooks.finish()
     assert torch.equal(model(**inputs).logits, vanilla.logits)
 
 
@@ -111,9 +111,9 @@ def test_against_a_naive_loop(family: str, position: str) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    moments, _ = attach(model, HyPe(scale=0.05, position=position), CosineSource())
+    hooks, _ = attach(model, HyPe(scale=0.05, position=position), CosineSource())
     hooked = model(input_ids=IDS).logits
-    moments.finish()
+    hooks.finish()
 
     source = CosineSource()
     for layer in encoder_layers(model):
@@ -148,12 +148,12 @@ def test_nothing_in_evaluation_and_nothing_left_after_finish(family: str) -> Non
     assert set(probabilities.values()) == {0.1}
     model.eval()
     plain = model(input_ids=IDS).logits
-    moments, _ = attach(model, HyPe(scale=0.5, position="both"))
+    hooks, _ = attach(model, HyPe(scale=0.5, position="both"))
     assert torch.equal(model(input_ids=IDS).logits, plain)
     assert all(module.p == 0 for module in hidden_dropouts(model).values())
     model.train()
     assert not torch.equal(model(input_ids=IDS).logits, plain)
-    moments.finish()
+    hooks.finish()
     assert {name: module.p for name, module in hidden_dropouts(model).items()} == probabilities
     assert count_hooks(model) == hooks
 
@@ -167,21 +167,21 @@ def test_scale_zero_with_dropout_kept_is_vanilla_bit_for_bit(family: str) -> Non
     model = tiny(family).train()
     torch.manual_seed(4)
     vanilla = model(input_ids=IDS).logits
-    moments, _ = attach(model, HyPe(scale=0.0, dropout=None))
+    hooks, _ = attach(model, HyPe(scale=0.0, dropout=None))
     torch.manual_seed(4)
     assert torch.equal(model(input_ids=IDS).logits, vanilla)
-    moments.finish()
+    hooks.finish()
 
 
 def test_dropout_that_stays() -> None:
     """Attention probabilities keep their dropout (BERT), XLNet's last summary dropout keeps its own."""
     for family, kept in (("bert", "attention.self.dropout"), ("xlnet", "sequence_summary.last_dropout")):
         model = tiny(family)
-        moments, _ = attach(model, HyPe())
+        hooks, _ = attach(model, HyPe())
         others = {n: m.p for n, m in model.named_modules() if isinstance(m, torch.nn.Dropout) and n.endswith(kept)}
         assert others
         assert set(others.values()) == {0.1}
-        moments.finish()
+        hooks.finish()
 
 
 def test_noise_is_fresh_for_every_layer_pass_and_seed_and_leaves_torch_alone() -> None:
@@ -237,10 +237,10 @@ def test_fraction_that_survives_a_precision(parity: Callable[[str], Any]) -> Non
 def test_warns_once_where_the_precision_swallows_the_noise() -> None:
     model = tiny("bert").train()
     context = Context(seed=1, precision="bf16")
-    moments = compose({"hype": HyPe(scale=1e-5)}, model, context)
+    hooks = compose({"hype": HyPe(scale=1e-5)}, model, context)
     for _ in range(2):
         model(input_ids=IDS)
-    moments.finish()
+    hooks.finish()
     assert len(context.warnings) == 1
     assert "bf16" in context.warnings[0]
     assert set(context.facts["noise_changed_fraction"]) == {"between/0", "between/1", "between/2"}

@@ -42,9 +42,9 @@ def test_published_rates(key: str, parity: Callable[[str], Any]) -> None:
     with torch.device("meta"):
         config = BertConfig(hidden_size=24, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=48)
         model = AutoModelForSequenceClassification.from_config(config)
-    moments = compose({"llrd": LLRD(decay)}, model, Context())
+    hooks = compose({"llrd": LLRD(decay)}, model, Context())
     seen = set()
-    for name, (rate, _) in settings_of(model, moments.parameter_groups(parameter_groups(model, 2e-5, 0.01))).items():
+    for name, (rate, _) in settings_of(model, hooks.parameter_groups(parameter_groups(model, 2e-5, 0.01))).items():
         inside = re.match(r"bert\.(encoder\.layer\.\d+|embeddings)\.", name)
         part = inside[1] if inside else "classifier_and_pooler"
         assert rate == pytest.approx(case[part], rel=1e-12), name
@@ -74,8 +74,8 @@ def test_rate_and_decay_of_every_parameter(family: str) -> None:
     """By name alone: pooler and head decay 0; biases and LayerNorm, which have none, get none below them either; what
     DeBERTa's layers share counts as embeddings."""
     model = tiny(family)
-    moments = compose({"llrd": LLRD(0.5)}, model, Context())
-    groups = moments.parameter_groups(parameter_groups(model, 8e-4, 0.1))
+    hooks = compose({"llrd": LLRD(0.5)}, model, Context())
+    groups = hooks.parameter_groups(parameter_groups(model, 8e-4, 0.1))
     heights = set()
     for name, (rate, decay) in settings_of(model, groups).items():
         height = height_by_name(name)
@@ -102,8 +102,8 @@ def test_what_a_group_has_besides_stays_and_the_groups_given_are_not_changed() -
 
 def test_frozen_parameters_are_in_no_group() -> None:
     model = tiny("bert")
-    moments = compose(build({"top_k": {"k": 1}, "llrd": {}}), model, Context())
-    found = settings_of(model, moments.parameter_groups(parameter_groups(model, LR, DECAY)))
+    hooks = compose(build({"top_k": {"k": 1}, "llrd": {}}), model, Context())
+    found = settings_of(model, hooks.parameter_groups(parameter_groups(model, LR, DECAY)))
     assert {height_by_name(name) for name in found} == {3, 4}
 
 

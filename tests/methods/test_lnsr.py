@@ -143,7 +143,7 @@ def test_with_dropout_only_the_layers_above_the_noise_count() -> None:
     attached = attach(method, model)
     torch.manual_seed(6)
     loss = attached.loss(batch)
-    attached.moments.finish()
+    attached.hooks.finish()
     (draw,) = drawn(attached)
 
     def forward(into: Any = None) -> tuple[Tensor, list[Tensor]]:

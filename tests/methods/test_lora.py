@@ -55,7 +55,7 @@ def test_published_numbers(key: str, parity: Callable[[str], Any]) -> None:
     torch.testing.assert_close(plain(x).detach(), before, atol=1e-10, rtol=0)
 
     method = LoRA(rank=2, alpha=16.0, target="all", rank_stabilized=key == "rslora")
-    moments = compose({"lora": method}, model, Context(seed=3))
+    hooks = compose({"lora": method}, model, Context(seed=3))
     module = model.bert.encoder.layer[0].intermediate.dense
     a, b = factors(module)
     assert case["B_zero_at_init"]
@@ -66,7 +66,7 @@ def test_published_numbers(key: str, parity: Callable[[str], Any]) -> None:
         b.copy_(0.1 * torch.cos(torch.arange(6, dtype=double) + 5).view(3, 2))
     after = torch.tensor(case["output_after"], dtype=double)
     torch.testing.assert_close(module(x).detach(), after, atol=1e-10, rtol=0)
-    moments.finish()
+    hooks.finish()
     merged = model.bert.encoder.layer[0].intermediate.dense
     assert type(merged) is torch.nn.Linear
     torch.testing.assert_close(merged(x).detach(), after, atol=1e-10, rtol=0)
@@ -139,7 +139,7 @@ def test_what_is_added_to_and_what_trains(family: str, target: str) -> None:
         return
     model, context = tiny(family), Context()
     plain = {name for name, _ in model.named_parameters()}
-    moments = compose({"lora": LoRA(rank=4, target=target)}, model, context)
+    hooks = compose({"lora": LoRA(rank=4, target=target)}, model, context)
     assert {name.partition(".layer.")[2] for name in wrapped(model)} == {
         f"{n}.{part}" for n in range(3) for part in parts
     }
@@ -150,7 +150,7 @@ def test_what_is_added_to_and_what_trains(family: str, target: str) -> None:
         f"{name}.lora_{letter}.default.weight" for name in wrapped(model) for letter in "AB"
     }
     assert context.facts["trained_parameters"] == sum(trained(model).values())
-    moments.finish()
+    hooks.finish()
     assert trained(model).keys() == plain
     assert not wrapped(model)
 
@@ -231,12 +231,12 @@ def test_steps_against_a_plain_model(count: int, options: dict[str, Any], scale:
     """A plain model that holds W + s B A, its gradients led back by hand, AdamW in numpy."""
     model, plain, batch = still(tiny("bert")), still(tiny("bert")), batch_of(3)
     start = {name: p.detach().numpy().copy() for name, p in plain.named_parameters()}
-    moments = compose({"lora": LoRA(rank=4, alpha=16.0, **options)}, model, context_of(batch))
+    hooks = compose({"lora": LoRA(rank=4, alpha=16.0, **options)}, model, context_of(batch))
     with torch.no_grad():
         for module in wrapped(model).values():
             factors(module)[1].add_(0.1)  # else A has no gradient in the first step
     ours = values_of(model)
-    list(train(model, moments, batch, count))
+    list(train(model, hooks, batch, count))
     first: dict[str, Any] = defaultdict(float)
     second: dict[str, Any] = defaultdict(float)
     for step in range(1, count + 1):
@@ -253,7 +253,7 @@ def test_steps_against_a_plain_model(count: int, options: dict[str, Any], scale:
     for name, value in values_of(model).items():
         np.testing.assert_allclose(value, ours[name], atol=1e-9, rtol=0, err_msg=name)
     before = logits_of(model.eval(), batch)
-    moments.finish()
+    hooks.finish()
     torch.testing.assert_close(logits_of(model, batch), before, atol=1e-12, rtol=0)
     expected = start | effective(ours, start, scale)
     for name, p in model.named_parameters():
@@ -283,11 +283,11 @@ def test_dropout_is_on_what_a_reads_and_in_training_only() -> None:
 @pytest.mark.parametrize(("family", "target"), [("bert", "query_value"), ("xlnet", "all"), ("deberta", "all")])
 def test_the_rest_has_neither_gradient_nor_state(family: str, target: str) -> None:
     model, batch = tiny(family).train(), batch_of(3)
-    moments = compose({"lora": LoRA(target=target)}, model, context_of(batch))
-    groups = moments.parameter_groups(parameter_groups(model, LR, DECAY))
+    hooks = compose({"lora": LoRA(target=target)}, model, context_of(batch))
+    groups = hooks.parameter_groups(parameter_groups(model, LR, DECAY))
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
     task_loss(forward_of(model)(batch).logits, batch["labels"]).backward()
-    moments.before_step(optimizer)
+    hooks.before_step(optimizer)
     optimizer.step()
     assert {name for name, p in model.named_parameters() if p in optimizer.state} == trained(model).keys()
     assert {name for name, p in model.named_parameters() if p.grad is not None} == trained(model).keys()

@@ -106,10 +106,10 @@ def test_against_passes_by_hand(family: str, outputs: int) -> None:
     for count in (1, 3):
         model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
         attached = attach(method, model)
-        losses = list(train(model, attached.moments, batch, count))
+        losses = list(train(model, attached.hooks, batch, count))
         expected = train_by_hand(reference, count, lambda r=reference: update_by_hand(r))
         assert losses == pytest.approx(expected, abs=1e-10)
-        attached.moments.finish()
+        attached.hooks.finish()
         assert_close(model.state_dict(), reference.state_dict(), atol=1e-9)
 
 
@@ -127,7 +127,7 @@ def test_a_prediction_does_not_depend_on_its_batch(family: str) -> None:
     assert (together - plain).abs().max() > 1e-4
     for index in range(4):
         torch.testing.assert_close(logits_of(model, alone(batch, index))[0], plain[index], atol=1e-10, rtol=0)
-    attached.moments.finish()
+    attached.hooks.finish()
     torch.testing.assert_close(logits_of(model, batch), plain, atol=1e-12, rtol=0)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hype_bench.contract.context import Context, NoiseSource
-from hype_bench.contract.method import Moments, compose, task_loss
+from hype_bench.contract.method import Hooks, compose, task_loss
 from hype_bench.contract.registry import build
 from hype_bench.methods.mixout import Mixout, mix
 from hype_bench.models.hidden_dropout import all_dropouts
@@ -48,7 +48,7 @@ class Recorder(NoiseSource):
         return keep
 
 
-def with_source(method: Mixout, model: Any, source: NoiseSource) -> Moments:
+def with_source(method: Mixout, model: Any, source: NoiseSource) -> Hooks:
     context = Context(seed=3)
     context.noise = lambda *_: source  # type: ignore[method-assign]
     context.until_finish(model.register_forward_pre_hook(source.watch))
@@ -105,7 +105,7 @@ def test_published_numbers_through_a_linear_map(key: str, gradient: str, parity:
     case, p = parity("mixout"), float(key[1:])
     assert case["mixlinear_bias_is_mixed"] is False
     toy = Toy(case["target"]).train()
-    moments = with_source(Mixout(p, gradient, "every"), toy, Forced(case[key]["mask_forced"]))
+    hooks = with_source(Mixout(p, gradient, "every"), toy, Forced(case[key]["mask_forced"]))
     toy.linear.weight.data = torch.tensor(case["weight"])
     toy.linear.bias.data += 1
     bias = toy.linear.bias.detach().clone()
@@ -115,7 +115,7 @@ def test_published_numbers_through_a_linear_map(key: str, gradient: str, parity:
     name = "true_derivative_times_upstream" if gradient == "true" else "official_grad"
     torch.testing.assert_close(toy.linear.weight.grad, torch.tensor(case[key][name]), atol=1e-6, rtol=1e-5)
     assert case["eval_returns_weight"]
-    moments.finish()
+    hooks.finish()
     torch.testing.assert_close((toy(torch.eye(4)) - bias).T.detach(), torch.tensor(case["weight"]))
 
 
@@ -270,10 +270,10 @@ def test_no_dropout_is_left_while_it_trains(family: str) -> None:
     model, batch = tiny(family).eval(), batch_of(3)
     before = {name: module.p for name, module in all_dropouts(model).items()}
     expected = logits_of(model, batch)
-    moments = compose({"mixout": Mixout(0.0)}, model.train(), context_of(batch))
+    hooks = compose({"mixout": Mixout(0.0)}, model.train(), context_of(batch))
     assert {module.p for module in all_dropouts(model).values()} == {0.0}
     assert torch.equal(logits_of(model, batch), expected)
-    moments.finish()
+    hooks.finish()
     assert {name: module.p for name, module in all_dropouts(model).items()} == before
     assert 0.1 in before.values()
 

@@ -115,7 +115,7 @@ def test_noise_is_uniform_in_a_million_draws(length: str, family: str) -> None:
                 largest = noise[example][mask[example]].abs().max() / bounds[example].max()
                 assert 0.999 < float(largest) <= 1 + 1e-6
         assert not forward_of(model.eval())(batch).logits.any()
-        attached.moments.finish()
+        attached.hooks.finish()
     assert_uniform(units)
 
 
@@ -139,7 +139,7 @@ def test_padded_length_makes_noise_smaller_in_a_longer_batch() -> None:
             attached = attach(NEFTune(length=length), model, Wave)
             noise = forward_of(model)(unequal(lengths=lengths)).logits.detach()
             sizes.append(float(noise[0, 0].abs().max()))
-            attached.moments.finish()
+            attached.hooks.finish()
         assert sizes[0] / sizes[1] == pytest.approx(ratio, rel=1e-6)
 
 
@@ -151,6 +151,6 @@ def test_noise_is_added_once_and_only_in_training() -> None:
     assert not drawn(attached)
     loud = objective(batch, forward_of(model.train()))
     assert len(drawn(attached)) == 1
-    attached.moments.finish()
+    attached.hooks.finish()
     assert torch.equal(objective(batch, forward_of(model)), quiet)
     assert not torch.equal(loud, quiet)

@@ -286,7 +286,7 @@ def test_noise_is_normal_in_a_million_draws() -> None:
         ]
         for _ in range(updates):
             attached.loss(batch)
-        attached.moments.finish()
+        attached.hooks.finish()
         for handle in handles:
             handle.remove()
     assert {place: len(passes) for place, passes in units.items()} == {(3, 0): 10, (3, 1): 10, (4, 0): 2, (4, 1): 2}

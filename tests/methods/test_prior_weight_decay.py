@@ -42,21 +42,21 @@ def test_four_updates_in_numpy(form: str) -> None:
 def test_without_gradients_the_distance_shrinks_geometrically() -> None:
     """The prior is what fine-tuning began with, and nothing else pulls; the group without decay stays."""
     model: Any = torch.nn.Linear(3, 2).double()
-    moments = compose({"prior_weight_decay": PriorWeightDecay()}, model, Context())
+    hooks = compose({"prior_weight_decay": PriorWeightDecay()}, model, Context())
     groups = [
         {"params": [model.weight], "lr": 0.5, "weight_decay": 0.2},
         {"params": [model.bias], "lr": 0.5, "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(moments.parameter_groups(groups), 0.5)
+    optimizer = torch.optim.AdamW(hooks.parameter_groups(groups), 0.5)
     prior = [p.detach().clone() for p in model.parameters()]
     for p in model.parameters():
         p.data += torch.randn_like(p)
         p.grad = torch.zeros_like(p)
     displaced = [p.detach().clone() for p in model.parameters()]
     for _ in range(5):
-        moments.before_step(optimizer)
+        hooks.before_step(optimizer)
         optimizer.step()
-        moments.after_step(optimizer)
+        hooks.after_step(optimizer)
     expected = prior[0] + 0.9**5 * (displaced[0] - prior[0])
     torch.testing.assert_close(model.weight.detach(), expected, atol=1e-14, rtol=0)
     assert torch.equal(model.bias, displaced[1])

@@ -87,14 +87,14 @@ def test_against_passes_by_hand(family: str, outputs: int, distribution: str) ->
         model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
         attached = attach(method, model)
         head = Head(reference, model)
-        losses = list(train(model, attached.moments, batch, count))
+        losses = list(train(model, attached.hooks, batch, count))
         draws = iter(drawn(attached))
         expected = train_by_hand(
             reference, count, lambda r=reference, h=head, d=draws: update_by_hand(r, h, batch, next(d), method)
         )
         assert losses == pytest.approx(expected, abs=1e-10)
         assert next(draws, None) is None
-        attached.moments.finish()
+        attached.hooks.finish()
         head.projection.weight.data = head.divided().detach()
         assert_close(model.state_dict(), reference.state_dict(), atol=1e-9)
 
@@ -118,7 +118,7 @@ def test_after_many_passes_the_largest_singular_value_is_numpy_s(outputs: int) -
 
     model.eval()
     before = logits_of(model, batch)
-    attached.moments.finish()
+    attached.hooks.finish()
     assert torch.equal(logits_of(model, batch), before)
     assert type(projection) is torch.nn.Linear
     np.testing.assert_allclose(projection.weight.detach().numpy(), raw / largest, atol=1e-10, rtol=0)
@@ -152,7 +152,7 @@ def test_the_size_of_the_projection_does_not_matter(family: str) -> None:
         output_projection(model).weight.data *= factor
         attached = attach(R4F(scale=0.5), model)
         found.append(attached.loss(batch).item())
-        attached.moments.finish()
+        attached.hooks.finish()
     assert found[0] == pytest.approx(found[1], abs=1e-12)
 
 

@@ -23,7 +23,7 @@ def losses(method: RDrop, logits: list[Tensor], labels: Tensor) -> Tensor:
     """The loss of one update in which the two passes give these logits, in float64."""
     passes = iter(logits)
     model: Any = None
-    moments = compose({"r_drop": method}, model, Context())
+    hooks = compose({"r_drop": method}, model, Context())
 
     def objective(batch: Any, forward: Any) -> Tensor:
         z = forward(batch).logits
@@ -31,7 +31,7 @@ def losses(method: RDrop, logits: list[Tensor], labels: Tensor) -> Tensor:
             return torch.nn.functional.mse_loss(z.squeeze(-1), labels)
         return torch.nn.functional.cross_entropy(z, labels)
 
-    return moments.loss({"labels": labels}, lambda batch: SimpleNamespace(logits=next(passes)), objective)
+    return hooks.loss({"labels": labels}, lambda batch: SimpleNamespace(logits=next(passes)), objective)
 
 
 def inputs(case: dict[str, Any]) -> tuple[list[Tensor], Tensor]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Moments, compose
+from hype_bench.contract.method import Hooks, compose
 from hype_bench.methods.recadam import RecAdam, recall, share_of_task
 from hype_bench.options import UserError
 from hype_bench.training.optimizer import AdamWHF
@@ -31,12 +31,12 @@ class Encoder(torch.nn.Module):
         self.base_model = torch.nn.ParameterList(given)
 
 
-def prepared(method: RecAdam, *weights: list[float]) -> tuple[Any, Moments, Any]:
+def prepared(method: RecAdam, *weights: list[float]) -> tuple[Any, Hooks, Any]:
     """A stand-in whose pre-trained weights are these; learning rate 2e-5, decay 0.1, as in the published numbers."""
     model: Any = Encoder(*weights)
-    moments = compose({"recadam": method}, model, Context())
-    groups = moments.parameter_groups([{"params": list(model.parameters()), "lr": 2e-5, "weight_decay": 0.1}])
-    return model, moments, AdamWHF(groups, 2e-5, (0.9, 0.999), 1e-8)
+    hooks = compose({"recadam": method}, model, Context())
+    groups = hooks.parameter_groups([{"params": list(model.parameters()), "lr": 2e-5, "weight_decay": 0.1}])
+    return model, hooks, AdamWHF(groups, 2e-5, (0.9, 0.999), 1e-8)
 
 
 def share_by_hand(schedule: str, t: int, k: float, t0: float, w: float) -> float:
@@ -62,15 +62,15 @@ def test_published_schedules(parity: Callable[[str], Any]) -> None:
     [(1.0, "trajectory_w1_k0.5_t0_2_cof5000_lr2e-5_wd0.1"), (0.0, "trajectory_w0_plain_adamw")],
 )
 def test_published_trajectories(w: float, key: str, parity: Callable[[str], Any]) -> None:
-    model, moments, optimizer = prepared(RecAdam(k=0.5, t0=2.0, pull=5000.0, w=w), PRETRAINED)
+    model, hooks, optimizer = prepared(RecAdam(k=0.5, t0=2.0, pull=5000.0, w=w), PRETRAINED)
     (weight,) = model.parameters()
     weight.data = torch.tensor(START, dtype=torch.float64)
     for t, expected in enumerate(parity("recadam")[key]):  # the file's gradients count updates from 0
         gradient = [0.3 * math.cos(1.1 * i + t) for i in range(3)]
         weight.grad = torch.tensor(gradient, dtype=torch.float64)
-        moments.before_step(optimizer)
+        hooks.before_step(optimizer)
         optimizer.step()
-        moments.after_step(optimizer)
+        hooks.after_step(optimizer)
         assert weight.tolist() == pytest.approx(expected, rel=0, abs=1e-10), t
 
 
@@ -131,14 +131,14 @@ def test_the_head_takes_the_steps_of_transformers_adamw() -> None:
 
 
 def test_a_weight_without_a_gradient_is_neither_pulled_nor_decayed() -> None:
-    model, moments, optimizer = prepared(RecAdam(t0=2.0), PRETRAINED, PRETRAINED)
+    model, hooks, optimizer = prepared(RecAdam(t0=2.0), PRETRAINED, PRETRAINED)
     moved, left = model.parameters()
     for weight in (moved, left):
         weight.data = torch.tensor(START, dtype=torch.float64)
     moved.grad = torch.zeros_like(moved)
-    moments.before_step(optimizer)
+    hooks.before_step(optimizer)
     optimizer.step()
-    moments.after_step(optimizer)
+    hooks.after_step(optimizer)
     assert left.tolist() == START
     assert all(p != q for p, q in zip(moved.tolist(), START, strict=True))
 

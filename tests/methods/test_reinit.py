@@ -131,11 +131,11 @@ def test_then_it_is_plain_fine_tuning(family: str) -> None:
     """Three steps equal those of no technique from the same weights, bit for bit; everything is trained."""
     batch, ends = batch_of(3), []
     model = still(tiny(family))
-    moments = compose({"reinit": Reinit(2)}, model, context_of(batch))
+    hooks = compose({"reinit": Reinit(2)}, model, context_of(batch))
     assert all(p.requires_grad for p in model.parameters())
     plain = still(tiny(family))
     plain.load_state_dict(model.state_dict())
-    for one, its in ((model, moments), (plain, compose({}, plain, context_of(batch)))):
+    for one, its in ((model, hooks), (plain, compose({}, plain, context_of(batch)))):
         ends.append((list(train(one, its, batch, 3)), one.state_dict()))
     assert ends[0][0] == ends[1][0]
     for name, value in ends[0][1].items():

@@ -150,8 +150,8 @@ def test_nothing_but_plain_steps_before_warm_up_ends() -> None:
 def test_passes_of_an_update(variant: str, passes: list[int]) -> None:
     """Two more passes for the divergence, only where it is asked for and only after warm-up; they differ."""
     model = tiny("bert").train()
-    moments = compose({"rose": ROSE(variant=variant)}, model, Context(warmup=2))
-    moments.parameter_groups([{"params": list(model.parameters()), "lr": 1e-3, "weight_decay": 0.0}])
+    hooks = compose({"rose": ROSE(variant=variant)}, model, Context(warmup=2))
+    hooks.parameter_groups([{"params": list(model.parameters()), "lr": 1e-3, "weight_decay": 0.0}])
     logits: list[Tensor] = []
 
     def forward(batch: Batch) -> Any:
@@ -160,13 +160,13 @@ def test_passes_of_an_update(variant: str, passes: list[int]) -> None:
         return output
 
     def inner(pieces: list[Batch]) -> Tensor:
-        loss = moments.loss(pieces[0], forward, objective)
+        loss = hooks.loss(pieces[0], forward, objective)
         loss.backward()
         return loss.detach()
 
     for count in passes:
         logits.clear()
-        moments.gradients([batch_of(3)], inner)
+        hooks.gradients([batch_of(3)], inner)
         assert len(logits) == count
         assert count == 1 or not torch.equal(logits[0], logits[1])
 
@@ -175,16 +175,16 @@ def test_the_divergence_leaves_no_gradient_and_no_dropout_behind() -> None:
     """The gradient of the update is that of a plain pass, bit for bit, at the same point of torch's generator."""
     batch, model = batch_of(3), tiny("bert").train()
     plain = deepcopy(model)
-    moments = compose({"rose": ROSE(variant="first", kl_dropout=0.4)}, model, Context())
-    moments.parameter_groups([{"params": list(model.parameters()), "lr": 1e-3, "weight_decay": 0.0}])
+    hooks = compose({"rose": ROSE(variant="first", kl_dropout=0.4)}, model, Context())
+    hooks.parameter_groups([{"params": list(model.parameters()), "lr": 1e-3, "weight_decay": 0.0}])
 
     def inner(pieces: list[Batch]) -> Tensor:
-        loss = moments.loss(pieces[0], forward_of(model), objective)
+        loss = hooks.loss(pieces[0], forward_of(model), objective)
         loss.backward()
         return loss.detach()
 
     torch.manual_seed(3)
-    loss = moments.gradients([batch], inner)
+    loss = hooks.gradients([batch], inner)
     torch.manual_seed(3)
     divergence_norms(plain, 0.4)
     expected = objective(batch, forward_of(plain))
@@ -219,20 +219,20 @@ def test_a_regression_diverges_by_the_squared_difference() -> None:
     expected = inside({name: float(g.norm()) for name, g in zip(weights, gradients, strict=True)}, 0.0, 0.5)
 
     method = ROSE(variant="first", kl_dropout=0.3)
-    moments = compose({"rose": method}, model, Context())
-    groups = moments.parameter_groups([{"params": list(model.parameters()), "lr": 1e-3, "weight_decay": 0.0}])
+    hooks = compose({"rose": method}, model, Context())
+    groups = hooks.parameter_groups([{"params": list(model.parameters()), "lr": 1e-3, "weight_decay": 0.0}])
     optimizer, before = torch.optim.AdamW(groups), {name: copied(p) for name, p in model.named_parameters()}
 
     def inner(pieces: list[Batch]) -> Tensor:
-        loss = moments.loss(pieces[0], forward_of(model), objective)
+        loss = hooks.loss(pieces[0], forward_of(model), objective)
         loss.backward()
         return loss.detach()
 
     torch.manual_seed(2)
-    moments.gradients([batch], inner)
-    moments.before_step(optimizer)
+    hooks.gradients([batch], inner)
+    hooks.before_step(optimizer)
     optimizer.step()
-    moments.after_step(optimizer)
+    hooks.after_step(optimizer)
     for name, p in model.named_parameters():
         assert np.array_equal(copied(p), before[name]) == (expected.get(name) == 0.0), name
 

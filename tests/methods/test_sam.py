@@ -77,7 +77,7 @@ def test_one_update_by_hand(adaptive: bool) -> None:
     batch, model = batch_of(3), still(tiny("bert"))
     model.bert.embeddings.requires_grad_(False)
     start = deepcopy(model)
-    moments = compose({"sam": SAM(rho=RHO, adaptive=adaptive)}, model, Context())
+    hooks = compose({"sam": SAM(rho=RHO, adaptive=adaptive)}, model, Context())
     seen: list[dict[str, Array]] = []
 
     def inner(pieces: list[Batch]) -> Tensor:
@@ -87,7 +87,7 @@ def test_one_update_by_hand(adaptive: bool) -> None:
             loss.backward()
         return torch.stack(losses).sum().detach()
 
-    loss = moments.gradients(cut(batch, 4), inner)
+    loss = hooks.gradients(cut(batch, 4), inner)
     assert loss.item() == pytest.approx(loss_of(start, batch).item(), abs=1e-14)
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), start.parameters(), strict=True))
 
@@ -137,7 +137,7 @@ def test_both_passes_have_the_same_dropout_and_the_same_noise(first: str) -> Non
     """Without an ascent the two passes of an update give the same logits; the next update's differ."""
     model = tiny("bert").train()
     methods: dict[str, Any] = {"sam": SAM(rho=0.0), "hype": HyPe(scale=0.5, dropout=None)}
-    moments = compose(methods if first == "sam" else dict(reversed(methods.items())), model, Context(seed=1))
+    hooks = compose(methods if first == "sam" else dict(reversed(methods.items())), model, Context(seed=1))
     passes: list[Tensor] = []
 
     def inner(pieces: list[Batch]) -> Tensor:
@@ -147,8 +147,8 @@ def test_both_passes_have_the_same_dropout_and_the_same_noise(first: str) -> Non
         return logits.sum().detach()
 
     for _ in range(2):
-        moments.gradients([batch_of(3)], inner)
-    moments.finish()
+        hooks.gradients([batch_of(3)], inner)
+    hooks.finish()
     one, again, two, two_again = passes
     assert torch.equal(one, again)
     assert torch.equal(two, two_again)
@@ -162,7 +162,7 @@ def test_the_climbed_pass_has_the_masks_of_the_first(p: float) -> None:
     model.bert.embeddings.dropout.p = p
     dropped: list[Tensor] = []
     hook = model.bert.embeddings.dropout.register_forward_hook(lambda m, x, y: dropped.append(y.detach() == 0))
-    moments = compose({"sam": SAM(rho=RHO)}, model, Context())
+    hooks = compose({"sam": SAM(rho=RHO)}, model, Context())
     logits: list[Tensor] = []
 
     def inner(pieces: list[Batch]) -> Tensor:
@@ -170,7 +170,7 @@ def test_the_climbed_pass_has_the_masks_of_the_first(p: float) -> None:
         logits[-1].square().sum().backward()
         return logits[-1].sum().detach()
 
-    moments.gradients([batch_of(3)], inner)
+    hooks.gradients([batch_of(3)], inner)
     hook.remove()
     assert torch.equal(dropped[0], dropped[1])
     share, count = float(dropped[0].double().mean()), dropped[0].numel()

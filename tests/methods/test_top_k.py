@@ -39,12 +39,12 @@ def test_what_trains(family: str, k: int) -> None:
     """The highest layers, pooler and head; with all layers the embeddings still stand still."""
     model, context = tiny(family), Context()
     everything = trained(model)
-    moments = compose({"top_k": TopK(k)}, model, context)
+    hooks = compose({"top_k": TopK(k)}, model, context)
     assert trained(model) == expected(model, k)
     assert trained(model) < everything
     sizes = {name: p.numel() for name, p in model.named_parameters()}
     assert context.facts == {"trained_parameters": sum(sizes[name] for name in expected(model, k))}
-    moments.finish()
+    hooks.finish()
     assert trained(model) == everything
 
 
@@ -68,10 +68,10 @@ def test_the_upper_half_by_default() -> None:
 @pytest.mark.parametrize("family", ["bert", "xlnet", "deberta"])
 def test_the_backward_pass_ends_at_the_lowest_trained_layer_and_frozen_weights_have_no_state(family: str) -> None:
     model, batch = tiny(family).train(), batch_of(3)
-    moments = compose({"top_k": TopK(1)}, model, context_of(batch))
+    hooks = compose({"top_k": TopK(1)}, model, context_of(batch))
     hidden = model(input_ids=batch["input_ids"], output_hidden_states=True).hidden_states
     assert [h.requires_grad for h in hidden] == [False, False, False, True]
-    assert with_state(model, moments, batch) == expected(model, 1)
+    assert with_state(model, hooks, batch) == expected(model, 1)
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hype_bench.contract.context import Batch, NoiseSource
-from hype_bench.contract.method import Moments, compose, forward_of, objective
+from hype_bench.contract.method import Hooks, compose, forward_of, objective
 from hype_bench.contract.registry import build, discover
 from hype_bench.models.attention import Layout
 from hype_bench.models.checkpoint import locate
@@ -111,14 +111,14 @@ def one_update(
     with monkeypatch.context() as patch:
         patch.setattr("hype_bench.contract.context.NoiseSource", SamePlaces)
         chosen = options(name, "bert") | ({"kl_dropout": 0.0} if name == "rose" else {})
-        moments: Moments = compose(build({name: chosen}), model, context)
+        hooks: Hooks = compose(build({name: chosen}), model, context)
 
     def backward(pieces: list[Batch]) -> Tensor:
-        loss = moments.loss(pieces[0], forward_of(model), objective)
+        loss = hooks.loss(pieces[0], forward_of(model), objective)
         loss.backward()
         return loss.detach()
 
-    loss = float(moments.gradients([batch], backward))
+    loss = float(hooks.gradients([batch], backward))
     return loss, {key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None}
 
 

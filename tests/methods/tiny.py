@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hype_bench.config import ModelConfig
 from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Method, Moments, compose, forward_of, objective
+from hype_bench.contract.method import Hooks, Method, compose, forward_of, objective
 from hype_bench.contract.registry import build
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier
@@ -84,23 +84,23 @@ def logits_of(model: Any, batch: Batch) -> Tensor:
     return output
 
 
-def train(model: Any, moments: Moments, batch: Batch, count: int, lr: float = 3e-3) -> Iterator[float]:
+def train(model: Any, hooks: Hooks, batch: Batch, count: int, lr: float = 3e-3) -> Iterator[float]:
     """A loop as short as one can be that knows of every moment; AdamW with a decay of 0.01."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    groups = moments.parameter_groups([{"params": trained, "lr": lr, "weight_decay": 0.01}])
+    groups = hooks.parameter_groups([{"params": trained, "lr": lr, "weight_decay": 0.01}])
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr, fused=True)
     torch.manual_seed(5)
 
     def backward(pieces: list[Batch]) -> Tensor:
-        loss = moments.loss(pieces[0], forward_of(model), objective)
+        loss = hooks.loss(pieces[0], forward_of(model), objective)
         loss.backward()
         return loss.detach()
 
     for _ in range(count):
-        yield float(moments.gradients([batch], backward))
-        moments.before_step(optimizer)
+        yield float(hooks.gradients([batch], backward))
+        hooks.before_step(optimizer)
         optimizer.step()
-        moments.after_step(optimizer)
+        hooks.after_step(optimizer)
         optimizer.zero_grad()
 
 
@@ -110,9 +110,9 @@ def fine_tuned(
     """A model after some updates with these techniques, finished, and the losses on the way."""
     outputs = 1 if batch["labels"].is_floating_point() else 3
     model = tiny(family, outputs).train()
-    moments = compose(methods, model, context_of(batch, updates=count))
-    losses = list(train(model, moments, batch, count))
-    moments.finish()
+    hooks = compose(methods, model, context_of(batch, updates=count))
+    losses = list(train(model, hooks, batch, count))
+    hooks.finish()
     return model, losses
 
 

@@ -12,7 +12,7 @@ import torch
 
 from hype_bench.config import UserError
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Loss, Method, Moments
+from hype_bench.contract.method import Hooks, Loss, Method
 from hype_bench.contract.registry import build
 from hype_bench.models.checkpoint import locate
 from hype_bench.training.loop import DivergedError, Outcome, fine_tune
@@ -58,14 +58,14 @@ def test_the_last_point_of_a_curve_is_the_score() -> None:
 class Spy(Method):
     """Notes what every technique is to find alike: first weights of the head, and the order of the data."""
 
-    def prepare(self, model: Any, context: Context) -> Moments:
+    def prepare(self, model: Any, context: Context) -> Hooks:
         self.head, self.labels = model.classifier.weight.detach().clone(), []
 
         def loss(batch: Any, forward: Any, inner: Loss) -> Any:
             self.labels.append(batch["labels"].tolist())
             return inner(batch, forward)
 
-        return Moments(loss=loss)
+        return Hooks(loss=loss)
 
 
 def test_seeds_are_paired_over_methods() -> None:
@@ -86,11 +86,11 @@ def test_seeds_are_paired_over_methods() -> None:
 class Still(Method):
     """No dropout anywhere, so that nothing random depends on how a batch is cut."""
 
-    def prepare(self, model: Any, context: Context) -> Moments:
+    def prepare(self, model: Any, context: Context) -> Hooks:
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        return Moments()
+        return Hooks()
 
 
 @pytest.mark.parametrize("family", ["bert", "xlnet"])
@@ -129,8 +129,8 @@ def test_bf16_runs_on_a_cpu_and_warns_of_swallowed_noise() -> None:
 
 
 class Poison(Method):
-    def prepare(self, model: Any, context: Context) -> Moments:
-        return Moments(loss=lambda batch, forward, inner: inner(batch, forward) * float("nan"))
+    def prepare(self, model: Any, context: Context) -> Hooks:
+        return Hooks(loss=lambda batch, forward, inner: inner(batch, forward) * float("nan"))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run() -> None:
@@ -145,8 +145,8 @@ def test_a_loss_that_is_not_finite_stops_the_run() -> None:
 class LateNaN(Method):
     """Spoils the weights with the last step, when no training loss will show it any more."""
 
-    def prepare(self, model: Any, context: Context) -> Moments:
-        return Moments(finish=lambda: model.classifier.bias.data.fill_(float("nan")))
+    def prepare(self, model: Any, context: Context) -> Hooks:
+        return Hooks(finish=lambda: model.classifier.bias.data.fill_(float("nan")))
 
 
 def test_weights_that_end_as_nan_are_diverged_not_scored() -> None:
