@@ -143,7 +143,7 @@ def noisy_output(inner: Callable[..., Any], source: CosineSource) -> Callable[..
 @pytest.mark.parametrize("family", FAMILIES)
 def test_nothing_in_evaluation_and_nothing_left_after_finish(family: str) -> None:
     model = tiny(family)
-    hooks = count_hooks(model)
+    handles = count_hooks(model)
     probabilities = {name: module.p for name, module in hidden_dropouts(model).items()}
     assert set(probabilities.values()) == {0.1}
     model.eval()
@@ -155,7 +155,7 @@ def test_nothing_in_evaluation_and_nothing_left_after_finish(family: str) -> Non
     assert not torch.equal(model(input_ids=IDS).logits, plain)
     hooks.finish()
     assert {name: module.p for name, module in hidden_dropouts(model).items()} == probabilities
-    assert count_hooks(model) == hooks
+    assert count_hooks(model) == handles
 
 
 def count_hooks(model: Any) -> int:
