@@ -38,7 +38,7 @@ from hype_bench.contract.registry import build
 from hype_bench.launch.main import CONF
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier, load_tokenizer
-from hype_bench.models.quiet import quiet
+from hype_bench.models.silence import silence_transformers
 from hype_bench.tasks.data import TaskData, load
 from hype_bench.training.batches import training_order
 from hype_bench.training.loop import Outcome, fine_tune
@@ -115,7 +115,7 @@ def trainer(padding: str, task: str, updates: int, turn: Turn) -> None:
     settings = case.run.training
     rows = [_features(case.tokens, index) for batch in case.batches() for index in batch]
     model = load_classifier(locate(case.run.model), case.data.outputs, settings.dropout, derive(1, "head"))
-    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings(), quiet():
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings(), silence_transformers():
         warnings.simplefilter("ignore")
         arguments = TrainingArguments(
             scratch,

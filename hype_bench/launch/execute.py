@@ -233,7 +233,7 @@ def _done_before(job: _Job) -> Ended | None:
 
 
 def _run(job: _Job, display: Display, warnings: list[str]) -> Ended:
-    from hype_bench.models.quiet import quiet
+    from hype_bench.models.silence import silence_transformers
     from hype_bench.tracking.tracker import start
     from hype_bench.training.loop import DivergedError, Outcome, fine_tune
 
@@ -254,7 +254,7 @@ def _run(job: _Job, display: Display, warnings: list[str]) -> Ended:
         try:
             save_to = folder.path / "model" if run.training.save == "last" else None
             outcome.seconds["prepare"] = time.perf_counter() - job.began
-            with quiet():
+            with silence_transformers():
                 fine_tune(run, job.data, job.checkpoint, job.methods, outcome, on_log, display.show_progress, save_to)
             _write_beside(folder, outcome, job.data)
         except DivergedError as error:

@@ -15,11 +15,11 @@ from hype_bench.contract.context import Batch, Context, NoiseSource
 from hype_bench.contract.method import Forward, Gradients, Hooks, Loss, Method, full
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import word_embeddings
-from hype_bench.models.places import Places, PlacesNow
+from hype_bench.models.segments import CurrentSegments, Segments
 from hype_bench.options import choice, number
 
 
-def first_delta(draw: Tensor, places: Places, magnitude: float, norm: str) -> Tensor:
+def first_delta(draw: Tensor, segments: Segments, magnitude: float, norm: str) -> Tensor:
     """The perturbation to begin with: U(-1, 1) on real tokens, scaled to the size of the example.
 
     Args:
@@ -29,13 +29,13 @@ def first_delta(draw: Tensor, places: Places, magnitude: float, norm: str) -> Te
     Reference: Zhu et al. 2020, "FreeLB: Enhanced Adversarial Training for Natural Language Understanding",
     arXiv:1909.11764
     """
-    delta = (2 * draw - 1) * magnitude * places.real.unsqueeze(-1)
-    size = (places.lengths * draw.shape[-1]).to(draw.dtype)
-    return delta / places.spread(size.sqrt()) if norm == "l2" else delta
+    delta = (2 * draw - 1) * magnitude * segments.mask.unsqueeze(-1)
+    size = (segments.lengths * draw.shape[-1]).to(draw.dtype)
+    return delta / segments.broadcast(size.sqrt()) if norm == "l2" else delta
 
 
 def ascend(
-    delta: Tensor, gradient: Tensor, places: Places, learning_rate: float, most_norm: float, norm: str
+    delta: Tensor, gradient: Tensor, segments: Segments, learning_rate: float, most_norm: float, norm: str
 ) -> Tensor:
     """One step up the loss: ``delta + learning_rate * g / ||g||``, then back into the ball if there is one.
 
@@ -43,13 +43,13 @@ def ascend(
     """
     if norm == "linf":
         flat = gradient.abs().amax(-1).flatten()
-        largest = flat.new_zeros(places.examples).scatter_reduce(0, places.owners.flatten(), flat, "amax")
-        moved = delta + learning_rate * gradient / places.spread(largest.clamp_min(1e-8))
+        largest = flat.new_zeros(segments.examples).scatter_reduce(0, segments.ids.flatten(), flat, "amax")
+        moved = delta + learning_rate * gradient / segments.broadcast(largest.clamp_min(1e-8))
         return moved.clamp(-most_norm, most_norm) if most_norm else moved
-    moved = delta + learning_rate * gradient / places.spread(places.norms(gradient).clamp_min(1e-8))
+    moved = delta + learning_rate * gradient / segments.broadcast(segments.norms(gradient).clamp_min(1e-8))
     if not most_norm:
         return moved
-    return moved * places.spread((most_norm / places.norms(moved).clamp_min(1e-8)).clamp(max=1.0))
+    return moved * segments.broadcast((most_norm / segments.norms(moved).clamp_min(1e-8)).clamp(max=1.0))
 
 
 @register("freelb")
@@ -99,9 +99,9 @@ class FreeLB(Method):
         word_embeddings(model)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        places = PlacesNow(model)
-        context.until_finish(model.register_forward_pre_hook(places.watch, with_kwargs=True))
-        climb = _Climb(self, context.noise("freelb", model), places, context)
+        segments = CurrentSegments(model)
+        context.until_finish(model.register_forward_pre_hook(segments.watch, with_kwargs=True))
+        climb = _Climb(self, context.noise("freelb", model), segments, context)
         context.until_finish(word_embeddings(model).register_forward_hook(climb.add))
         passes = self.steps + (self.passes == "fairseq")
 
@@ -129,9 +129,9 @@ class _Climb:
     """The perturbations of one update: one for each loss that a pass over it computes, above all one for each piece
     that gradient accumulation cuts it into."""
 
-    def __init__(self, method: FreeLB, source: NoiseSource, places: PlacesNow, context: Context) -> None:
-        self.method, self.source, self.places, self.context = method, source, places, context
-        self.pieces: dict[int, tuple[Tensor, Places]] = {}
+    def __init__(self, method: FreeLB, source: NoiseSource, segments: CurrentSegments, context: Context) -> None:
+        self.method, self.source, self.segments, self.context = method, source, segments, context
+        self.pieces: dict[int, tuple[Tensor, Segments]] = {}
         self.losses = 0
 
         self.climbing = False
@@ -150,15 +150,15 @@ class _Climb:
         if piece is None or not table.training:
             return None
         if piece not in self.pieces:
-            places, draw = self.places(embedded), self.source.uniform(full(embedded.detach()), "delta")
-            delta = first_delta(draw, places, self.method.init_magnitude, self.method.norm)
-            self.pieces[piece] = delta.requires_grad_(), places
+            segments, draw = self.segments(embedded), self.source.uniform(full(embedded.detach()), "delta")
+            delta = first_delta(draw, segments, self.method.init_magnitude, self.method.norm)
+            self.pieces[piece] = delta.requires_grad_(), segments
         return embedded + self.pieces[piece][0].to(embedded.dtype)
 
     def ascend(self) -> None:
         method = self.method
-        for piece, (delta, places) in self.pieces.items():
+        for piece, (delta, segments) in self.pieces.items():
             assert delta.grad is not None
-            moved = ascend(delta.detach(), delta.grad, places, method.learning_rate, method.max_norm, method.norm)
-            self.pieces[piece] = moved.requires_grad_(), places
+            moved = ascend(delta.detach(), delta.grad, segments, method.learning_rate, method.max_norm, method.norm)
+            self.pieces[piece] = moved.requires_grad_(), segments
         self.losses = 0

@@ -18,7 +18,7 @@ from hype_bench.contract.passes import Divergence
 from hype_bench.contract.registry import register
 from hype_bench.methods.hype import perturb
 from hype_bench.models.layers import encoder_layers
-from hype_bench.models.places import Places, check_every_token
+from hype_bench.models.segments import Segments, check_every_token
 from hype_bench.options import UserError, number
 
 
@@ -108,7 +108,7 @@ class LNSR(Method):
                 task = inner(batch, forward)
             with again(), context.during(lnsr_states=noised, lnsr_noise=True):
                 forward(batch)
-            real = Places.of(batch, length_first).of_hidden(next(iter(clean.values()))).real
+            real = Segments.from_inputs(batch, length_first).for_hidden(next(iter(clean.values()))).mask
             added = instability(list(clean.values()), list(noised.values()), real)
             return task + self.weight * divergence.watch(added)
 

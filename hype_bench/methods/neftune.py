@@ -15,11 +15,11 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import word_embeddings
-from hype_bench.models.places import Places, PlacesNow
+from hype_bench.models.segments import CurrentSegments, Segments
 from hype_bench.options import choice, number
 
 
-def noise_bound(places: Places, like: Tensor, alpha: float, length: str) -> Tensor:
+def noise_bound(segments: Segments, like: Tensor, alpha: float, length: str) -> Tensor:
     """``alpha / sqrt(L d)`` at every place, with a last dimension of 1; 0 at padding with ``length="own"``.
 
     Args:
@@ -28,9 +28,9 @@ def noise_bound(places: Places, like: Tensor, alpha: float, length: str) -> Tens
 
     Reference: Jain et al. 2024, "NEFTune: Noisy Embeddings Improve Instruction Finetuning", arXiv:2310.05914
     """
-    lengths = places.lengths if length == "own" else torch.full_like(places.lengths, places.padded_length)
-    bound = places.spread(alpha / (lengths * like.shape[-1]).to(like.dtype).sqrt())
-    return bound * places.real.unsqueeze(-1) if length == "own" else bound
+    lengths = segments.lengths if length == "own" else torch.full_like(segments.lengths, segments.padded_length)
+    bound = segments.broadcast(alpha / (lengths * like.shape[-1]).to(like.dtype).sqrt())
+    return bound * segments.mask.unsqueeze(-1) if length == "own" else bound
 
 
 @register("neftune")
@@ -72,14 +72,14 @@ class NEFTune(Method):
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         if self.alpha == 0:
             return Hooks()
-        source, places = context.noise("neftune", model), PlacesNow(model)
-        context.until_finish(model.register_forward_pre_hook(places.watch, with_kwargs=True))
+        source, segments = context.noise("neftune", model), CurrentSegments(model)
+        context.until_finish(model.register_forward_pre_hook(segments.watch, with_kwargs=True))
 
         def add(table: nn.Module, args: Any, embedded: Tensor) -> Tensor | None:
             if not table.training:
                 return None
             draw = 2 * source.uniform(embedded, "embedding") - 1
-            return embedded + draw * noise_bound(places(embedded), embedded, self.alpha, self.length)
+            return embedded + draw * noise_bound(segments(embedded), embedded, self.alpha, self.length)
 
         context.until_finish(word_embeddings(model).register_forward_hook(add))
         return Hooks()

@@ -18,7 +18,7 @@ from hype_bench.contract.method import Forward, Hooks, Loss, Method, full, with_
 from hype_bench.contract.passes import Divergence, dropout_masks
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import encoder_layers
-from hype_bench.models.places import PlacesNow, check_every_token
+from hype_bench.models.segments import CurrentSegments, check_every_token
 from hype_bench.options import UserError, choice, number
 
 _STABILISER = 1e-6
@@ -35,7 +35,7 @@ def adaptive_noise(hidden: Tensor, draw: Tensor, base_std: Tensor, real: Tensor)
     Args:
         hidden: (.., .., width); ``draw``: N(0, 1) of its shape.
         base_std: a scalar.
-        real: the first two dimensions; where there is no padding. The mean variance is over these places.
+        real: the first two dimensions; where there is no padding. The mean variance is over these tokens.
 
     Reference: Khadangi et al. 2025, "Noise Augmented Fine Tuning", arXiv:2504.03302, as in its released code.
     """
@@ -131,16 +131,16 @@ class NoiseFiT(Method):
         stack = encoder_layers(model)
         if self.weight == 1 and self.between == 0:
             return Hooks()
-        places, source, chosen = PlacesNow(model), context.noise("noisefit", model), list[int]()
+        segments, source, chosen = CurrentSegments(model), context.noise("noisefit", model), list[int]()
         apart = Divergence("noisefit", context)
-        context.until_finish(model.register_forward_pre_hook(places.watch, with_kwargs=True))
+        context.until_finish(model.register_forward_pre_hook(segments.watch, with_kwargs=True))
         for index, layer in enumerate(stack):
-            add = partial(self._on_output, index, source, places, context)
+            add = partial(self._on_output, index, source, segments, context)
             context.until_finish(layer.register_forward_hook(add))
 
         def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
             if not chosen:
-                chosen.extend(self._choose(model, batch, forward, places, context))
+                chosen.extend(self._choose(model, batch, forward, segments, context))
             masks = dropout_masks(self.dropout_masks, model, context)
             task, clean = with_logits(inner, batch, forward)
             noised = list[Tensor]()
@@ -163,7 +163,7 @@ class NoiseFiT(Method):
         self,
         index: int,
         source: NoiseSource,
-        places: PlacesNow,
+        segments: CurrentSegments,
         context: Context,
         layer: nn.Module,
         args: Any,
@@ -174,7 +174,7 @@ class NoiseFiT(Method):
             states[index] = hidden.detach()
         if index not in context.present.get("noisefit", ()) or not layer.training:
             return None
-        real = places(hidden).real
+        real = segments(hidden).mask
         draw = source.normal(hidden, f"layer/{index}/{context.present['noisefit_pass']}")
         noised = adaptive_noise(hidden, draw, self._base_std(hidden, real, hooked=True), real)
         return (noised, *output[1:]) if isinstance(output, tuple) else noised
@@ -186,7 +186,7 @@ class NoiseFiT(Method):
         return spread * (twice * self.noise_std)
 
     def _choose(
-        self, model: PreTrainedModel, batch: Batch, forward: Forward, places: PlacesNow, context: Context
+        self, model: PreTrainedModel, batch: Batch, forward: Forward, segments: CurrentSegments, context: Context
     ) -> list[int]:
         """The layers with the largest or lowest signal-to-noise ratio on this batch."""
         states: dict[int, Tensor] = {}
@@ -196,7 +196,7 @@ class NoiseFiT(Method):
             forward(batch)
         model.train(was_training)
         draws = NoiseSource(context.seed, "noisefit/choice")
-        real = places(next(iter(states.values()))).real
+        real = segments(next(iter(states.values()))).mask
         ratios: dict[int, float] = {}
         for index, hidden in states.items():
             std = self._base_std(hidden, real, hooked=False)

@@ -15,37 +15,54 @@ from hype_bench.models.dropout import keep_mask
 
 
 @dataclass(frozen=True)
-class Layout:
+class Packing:
     """Where the sequences of a packed row lie.
 
-    starts: the row's index of each sequence's first token, (batch,).
+    cu_seqlens: cumulative sequence lengths, (batch + 1,), from 0 to the number of tokens.
     lengths: tokens of each sequence.
-    inside: which places of the padded batch hold a token, (batch, longest).
-    queries: how many every sequence has, as in the top layer (see ``models.packing``); 0: one for each of its tokens.
+    mask: True at the tokens of the padded batch, (batch, longest).
+    queries: of each sequence, as in the top layer (see ``models.packing``); 0: one for each of its tokens.
     """
 
-    starts: Tensor
+    cu_seqlens: Tensor
     lengths: list[int]
-    inside: Tensor
+    mask: Tensor
     queries: int = 0
 
     @classmethod
-    def of(cls, lengths: list[int]) -> Layout:
+    def of(cls, lengths: list[int]) -> Packing:
         """Sequences of these lengths, each at least 1, one behind the other."""
         sizes = torch.tensor(lengths)
-        return cls(sizes.cumsum(0) - sizes, lengths, torch.arange(max(lengths))[None] < sizes[:, None])
+        return cls(F.pad(sizes.cumsum(0), (1, 0)), lengths, torch.arange(max(lengths))[None] < sizes[:, None])
 
-    def to(self, device: torch.device) -> Layout:
-        return replace(self, starts=self.starts.to(device), inside=self.inside.to(device))
+    def to(self, device: torch.device) -> Packing:
+        return replace(self, cu_seqlens=self.cu_seqlens.to(device), mask=self.mask.to(device))
 
     @property
-    def asking(self) -> list[int]:
+    def starts(self) -> Tensor:
+        """The row's index of each sequence's first token, (batch,)."""
+        return self.cu_seqlens[:-1]
+
+    @property
+    def segment_ids(self) -> Tensor:
+        """The index of each token's sequence, (tokens,)."""
+        batch = torch.arange(len(self.lengths), device=self.cu_seqlens.device)
+        return batch.repeat_interleave(self.cu_seqlens.diff(), output_size=sum(self.lengths))
+
+    @property
+    def query_lengths(self) -> list[int]:
         """Queries of each sequence."""
         return [self.queries] * len(self.lengths) if self.queries else self.lengths
 
 
 def attend_each(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropout: float, scaling: float, window: int | None = None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    packing: Packing,
+    dropout: float,
+    scaling: float,
+    window: int | None = None,
 ) -> Tensor:
     """For a CPU: no padding and no copy of the inputs; the masks of all sequences are drawn at once.
 
@@ -55,34 +72,40 @@ def attend_each(
         query: (heads, queries, head width).
         key, value: (heads, tokens, head width).
         dropout: on the attention probabilities.
-        window: tokens so many places apart, or more, do not see each other (local attention).
+        window: tokens this far apart, or further, do not attend to each other (local attention).
 
     Returns:
         (heads, queries, head width).
     """
-    attended: Tensor = _Attention.apply(query, key, value, layout, dropout, scaling, window)  # type: ignore[no-untyped-call]
+    attended: Tensor = _Attention.apply(query, key, value, packing, dropout, scaling, window)  # type: ignore[no-untyped-call]
     return attended
 
 
 def attend_padded(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropout: float, scaling: float, window: int | None = None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    packing: Packing,
+    dropout: float,
+    scaling: float,
+    window: int | None = None,
 ) -> Tensor:
-    """For a GPU, which would rather pad than be called often: the same as :func:`attend_each`."""
-    batch, longest = layout.inside.shape
-    slots = layout.inside.flatten().nonzero().flatten()
+    """For a GPU, where padding costs less than many small calls: the same as :func:`attend_each`."""
+    batch, longest = packing.mask.shape
+    slots = packing.mask.flatten().nonzero().flatten()
 
     def pad(x: Tensor) -> Tensor:
         padded = x.new_zeros(len(x), batch * longest, x.shape[-1]).index_copy(1, slots, x)
         return padded.view(len(x), batch, longest, x.shape[-1]).transpose(0, 1)
 
-    q = query.unflatten(1, (batch, -1)).transpose(0, 1) if layout.queries else pad(query)
-    k, v, mask = pad(key), pad(value), layout.inside[:, None, None, :]
-    if (far := _far(longest, window, query.device)) is not None:
-        padding = ~layout.inside[:, None, :, None]  # attends to all, or its softmax would have nothing to add up
-        mask = mask & (~far | padding)
+    q = query.unflatten(1, (batch, -1)).transpose(0, 1) if packing.queries else pad(query)
+    k, v, mask = pad(key), pad(value), packing.mask[:, None, None, :]
+    if (hidden := _out_of_window(longest, window, query.device)) is not None:
+        padding = ~packing.mask[:, None, :, None]  # attends to all, or its softmax would be empty
+        mask = mask & (~hidden | padding)
     attended = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scaling)
     rows: Tensor = attended.transpose(0, 1).flatten(1, 2)
-    return rows if layout.queries else rows.index_select(1, slots)
+    return rows if packing.queries else rows.index_select(1, slots)
 
 
 class _Attention(torch.autograd.Function):
@@ -94,40 +117,45 @@ class _Attention(torch.autograd.Function):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        layout: Layout,
+        packing: Packing,
         dropout: float,
         scaling: float,
         window: int | None,
     ) -> Tensor:
         exact = torch.promote_types(query.dtype, torch.float32)
-        far = _far(max(layout.lengths), window, query.device)
-        asking, lengths = layout.asking, layout.lengths
-        keep = keep_mask(query, (len(query) * sum(map(operator.mul, asking, lengths)),), dropout)
+        hidden = _out_of_window(max(packing.lengths), window, query.device)
+        query_lengths, lengths = packing.query_lengths, packing.lengths
+        keep = keep_mask(query, (len(query) * sum(map(operator.mul, query_lengths, lengths)),), dropout)
         scaled, output = query * scaling, torch.empty_like(query)
         weights, kept = list[Tensor](), list[Tensor]()
-        rows = (scaled.split(asking, 1), key.mT.split(lengths, 2), value.split(lengths, 1), output.split(asking, 1))
+        rows = (
+            scaled.split(query_lengths, 1),
+            key.mT.split(lengths, 2),
+            value.split(lengths, 1),
+            output.split(query_lengths, 1),
+        )
         with torch.autocast(query.device.type, enabled=False):
-            for q, k, v, out, mask in zip(*rows, _cut(keep, len(query), asking, lengths), strict=True):
+            for q, k, v, out, mask in zip(*rows, _mask_of_each(keep, len(query), query_lengths, lengths), strict=True):
                 scores = torch.bmm(q, k)
-                if far is not None:
-                    scores.masked_fill_(far[: k.shape[-1], : k.shape[-1]], -torch.inf)
+                if hidden is not None:
+                    scores.masked_fill_(hidden[: k.shape[-1], : k.shape[-1]], -torch.inf)
                 weights.append(scores.softmax(-1, dtype=exact).to(q.dtype))
                 kept.append(weights[-1] if mask is None else weights[-1] * mask)
                 out.copy_(torch.bmm(kept[-1], v))
         ctx.save_for_backward(scaled, key, value, keep, *weights, *kept)
-        ctx.asking, ctx.lengths, ctx.scaling = asking, lengths, scaling
+        ctx.query_lengths, ctx.lengths, ctx.scaling = query_lengths, lengths, scaling
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         scaled, key, value, keep, *saved = ctx.saved_tensors
-        asking, lengths, count = ctx.asking, ctx.lengths, len(ctx.lengths)
+        query_lengths, lengths, count = ctx.query_lengths, ctx.lengths, len(ctx.lengths)
         gradients = [torch.empty_like(x) for x in (scaled, key, value)]
-        askers = (x.split(asking, 1) for x in (upstream, scaled, gradients[0]))
-        asked = (key.split(lengths, 1), value.mT.split(lengths, 2), *(x.split(lengths, 1) for x in gradients[1:]))
-        masks = _cut(keep, len(scaled), asking, lengths)
-        rows = zip(*askers, *asked, saved[:count], saved[count:], masks, strict=True)
+        of_queries = (x.split(query_lengths, 1) for x in (upstream, scaled, gradients[0]))
+        of_keys = (key.split(lengths, 1), value.mT.split(lengths, 2), *(x.split(lengths, 1) for x in gradients[1:]))
+        masks = _mask_of_each(keep, len(scaled), query_lengths, lengths)
+        rows = zip(*of_queries, *of_keys, saved[:count], saved[count:], masks, strict=True)
         for up, q, dq, k, v, dk, dv, weight, kept, mask in rows:
             dv.copy_(torch.bmm(kept.mT, up))
             dkept = torch.bmm(up, v)
@@ -139,17 +167,17 @@ class _Attention(torch.autograd.Function):
         return (*gradients, None, None, None, None)
 
 
-def _far(longest: int, window: int | None, device: torch.device) -> Tensor | None:
-    """(longest, longest): which pairs of tokens do not see each other; None if all do."""
+def _out_of_window(longest: int, window: int | None, device: torch.device) -> Tensor | None:
+    """(longest, longest): which pairs of tokens do not attend to each other; None if all do."""
     if window is None or longest <= window:
         return None
-    places = torch.arange(longest, device=device)
-    return (places[:, None] - places).abs() >= window
+    positions = torch.arange(longest, device=device)
+    return (positions[:, None] - positions).abs() >= window
 
 
-def _cut(keep: Tensor | None, heads: int, asking: list[int], lengths: list[int]) -> list[Tensor | None]:
+def _mask_of_each(keep: Tensor | None, heads: int, query_lengths: list[int], lengths: list[int]) -> list[Tensor | None]:
     """One flat mask as the (heads, queries, tokens) of every sequence."""
     if keep is None:
         return [None] * len(lengths)
-    pieces = keep.split([heads * queries * length for queries, length in zip(asking, lengths, strict=True)])
+    pieces = keep.split([heads * queries * length for queries, length in zip(query_lengths, lengths, strict=True)])
     return [piece.view(heads, -1, length) for piece, length in zip(pieces, lengths, strict=True)]

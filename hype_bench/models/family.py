@@ -18,7 +18,7 @@ def family_of(model: ModelConfig) -> str | None:
     if model.is_named_choice:
         _check(model.family)
         return model.family
-    from hype_bench.models.readable import read_config
+    from hype_bench.models.pretrained import read_config
 
     return str(read_config(locate(model)).model_type).replace("-", "_")
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.hidden_dropout import set_in_config
 from hype_bench.models.limits import token_types
-from hype_bench.models.readable import read_config, readable
+from hype_bench.models.pretrained import loading_errors, read_config
 from hype_bench.models.skeleton import skeleton
 from hype_bench.options import UserError
 
@@ -22,7 +22,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     Raises:
         UserError: none is there. Of a folder without its files transformers makes a tokenizer that knows no word.
     """
-    with readable(checkpoint):
+    with loading_errors(checkpoint):
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, trust_remote_code=False)
     if tokenizer.is_fast and tokenizer.get_vocab().keys() <= set(tokenizer.all_special_tokens):
         raise UserError(
@@ -55,7 +55,7 @@ def load_classifier(
         UserError: no model there, or an encoder weight is missing or has another shape.
     """
     config = read_config(checkpoint)
-    with readable(checkpoint):
+    with loading_errors(checkpoint):
         config.id2label = dict(enumerate(names or (["score"] if outputs == 1 else map(str, range(outputs)))))
         config.label2id = {name: number for number, name in config.id2label.items()}
         set_in_config(config, dropout)

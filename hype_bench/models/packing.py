@@ -5,13 +5,13 @@ behind the other in a row ``[1, tokens]`` with positions that restart. Attention
 the first token of each. Same batches, same losses.
 
 Above the attention of the top layer nothing that the head reads depends on any other token. So its queries and its
-feed-forward part are computed for first tokens only, and on a CPU these few ask the hidden states themselves, without
-keys and values: same logits, losses and gradients, nearly all of the layer's matrix products left out. Whoever looks at
-the layer's output by a forward hook on it, as LNSR does, gets all of it.
+feed-forward part are computed for first tokens only, and on a CPU these few attend to the hidden states themselves,
+without keys and values: same logits, losses and gradients, nearly all of the layer's matrix products left out. A
+forward hook on the layer, such as LNSR's, makes it compute every token.
 
 How it enters a model without a fork: an attention function of transformers' ``AttentionInterface``, a mask function
-that makes none, a forward method for the top layer's attention block, and a hook behind the encoder. The layout travels
-as the keyword ``packing`` of the forward call.
+that makes none, a forward method for the top layer's attention block, and a hook behind the encoder. A
+:class:`Packing` travels as the keyword ``packing`` of the forward call.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import sdpa_mask
 
-from hype_bench.models.attention import Layout, attend_each, attend_padded
+from hype_bench.models.attention import Packing, attend_each, attend_padded
 from hype_bench.models.layers import attention_block, encoder_layers
 
 NAME = "hype_bench_packed"
 _AS_BERT = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
-FAMILIES = (*_AS_BERT, "modernbert")  # shown equal by tests, or twins of those
+FAMILIES = (*_AS_BERT, "modernbert")  # shown to equal padding by tests, or twins of those
 
 
 def packed_attention(
@@ -43,7 +43,7 @@ def packed_attention(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    packing: Layout | None = None,
+    packing: Packing | None = None,
     sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
@@ -52,8 +52,8 @@ def packed_attention(
     Args:
         query: (1, heads, queries, head width).
         key, value: (1, heads, tokens, head width).
-        packing: the row's layout; without one the input is an ordinary batch with an ordinary mask.
-        sliding_window: how far apart tokens begin not to see each other, in layers with local attention.
+        packing: where the row's sequences lie; without it the input is an ordinary batch with an ordinary mask.
+        sliding_window: tokens this far apart, or further, do not attend to each other, in layers with local attention.
 
     Returns:
         (1, queries, heads, head width), and no attention weights.
@@ -74,14 +74,14 @@ def can_pack(model: PreTrainedModel) -> bool:
 
 def first_position(model: PreTrainedModel) -> int:
     """The position number of a sequence's first token: 0, or for RoBERTa one past the padding index."""
-    if model.config.model_type not in _AS_BERT:  # positions are turns of queries and keys
+    if model.config.model_type not in _AS_BERT:  # rotary: positions rotate queries and keys
         return 0
     table: Any = model.base_model.get_submodule("embeddings.position_embeddings")
     return 0 if table.padding_idx is None else int(table.padding_idx) + 1
 
 
 def attach_packing(model: PreTrainedModel) -> Callable[[], None]:
-    """Makes the model take packed rows (see :class:`Layout`); returns what undoes it."""
+    """Makes the model take packed rows (see :class:`Packing`); returns what undoes it."""
     before = model.config._attn_implementation
     model.set_attn_implementation(NAME)
     undo = _attach_to_bert(model) if model.config.model_type in _AS_BERT else _attach_to_modernbert(model)
@@ -98,7 +98,7 @@ def _attach_to_bert(model: PreTrainedModel) -> Callable[[], None]:
     block: Any = attention_block(top)
     block.forward = MethodType(_attention_block, block)
     handles = [
-        top.register_forward_pre_hook(_ask_for_first_tokens, with_kwargs=True),
+        top.register_forward_pre_hook(_query_first_tokens, with_kwargs=True),
         model.base_model.get_submodule("encoder").register_forward_hook(_keep_first_tokens, with_kwargs=True),
     ]
 
@@ -116,25 +116,29 @@ def _attach_to_modernbert(model: PreTrainedModel) -> Callable[[], None]:
     return model.base_model.register_forward_hook(keep, with_kwargs=True).remove
 
 
-def _ask_for_first_tokens(top: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-    """Before the top layer: tells its attention, unless somebody looks at what the layer puts out."""
+def _query_first_tokens(top: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    """Before the top layer: its attention needs first tokens only, unless a hook reads the layer's output."""
     if (packing := kwargs.get("packing")) is None or top._forward_hooks:
         return None
     return args, kwargs | {"packing": replace(packing, queries=1)}
 
 
-def _attention_block(block: Any, hidden: Tensor, *args: Any, packing: Layout | None = None, **kwargs: Any) -> Any:
+def _attention_block(block: Any, hidden: Tensor, *args: Any, packing: Packing | None = None, **kwargs: Any) -> Any:
     """The forward method of the top layer's attention block: (1, tokens, width) -> (1, tokens or batch, width)."""
     if packing is None or not packing.queries:
         return type(block).forward(block, hidden, *args, packing=packing, **kwargs)
     attention, first = block.self, hidden.index_select(1, packing.starts)
-    attend = _ask_states if hidden.device.type == "cpu" and _as_made(attention.key, attention.value) else _ask_keys
+    attend = (
+        _attend_to_states
+        if hidden.device.type == "cpu" and _are_plain(attention.key, attention.value)
+        else _attend_to_keys
+    )
     query = attention.query(first).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
     attended = attend(attention, query, hidden, packing, attention.dropout.p if block.training else 0.0)
     return block.output(attended.flatten(2), first), None
 
 
-def _ask_keys(attention: Any, query: Tensor, hidden: Tensor, packing: Layout, dropout: float) -> Tensor:
+def _attend_to_keys(attention: Any, query: Tensor, hidden: Tensor, packing: Packing, dropout: float) -> Tensor:
     """(1, heads, batch, head width), (1, tokens, width) -> (1, batch, heads, head width)."""
     key, value = (
         linear(hidden).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
@@ -143,7 +147,7 @@ def _ask_keys(attention: Any, query: Tensor, hidden: Tensor, packing: Layout, dr
     return packed_attention(attention, query, key, value, None, dropout, attention.scaling, packing)[0]
 
 
-def _ask_states(attention: Any, query: Tensor, hidden: Tensor, packing: Layout, dropout: float) -> Tensor:
+def _attend_to_states(attention: Any, query: Tensor, hidden: Tensor, packing: Packing, dropout: float) -> Tensor:
     """The same without a key and a value for every token: ``q (W x + b) = (q W) x + q b``, and values likewise.
 
     Each head's query becomes one over the whole hidden width, with a column for the bias.
@@ -153,14 +157,14 @@ def _ask_states(attention: Any, query: Tensor, hidden: Tensor, packing: Layout, 
         torch.cat([linear.weight, linear.bias[:, None]], 1).unflatten(0, (heads, width))
         for linear in (attention.key, attention.value)
     )
-    asked = torch.bmm(query.squeeze(0), key).transpose(0, 1).reshape(1, batch * heads, -1)
-    states = F.pad(hidden, (0, 1), value=1.0).to(asked.dtype)
-    attended = attend_each(asked, states, states, replace(packing, queries=heads), dropout, attention.scaling)
+    queries = torch.bmm(query.squeeze(0), key).transpose(0, 1).reshape(1, batch * heads, -1)
+    states = F.pad(hidden, (0, 1), value=1.0).to(queries.dtype)
+    attended = attend_each(queries, states, states, replace(packing, queries=heads), dropout, attention.scaling)
     return torch.bmm(attended.view(batch, heads, -1).transpose(0, 1), value.mT).transpose(0, 1)[None]
 
 
-def _as_made(*linears: nn.Module) -> bool:
-    """Whether these are linear maps that no technique has replaced, wrapped or hooked: their weights say it all."""
+def _are_plain(*linears: nn.Module) -> bool:
+    """Whether no technique has replaced, wrapped or hooked these linear maps: their weights say what they compute."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return all(
         type(linear) is nn.Linear
@@ -184,10 +188,8 @@ def _keep_means(module: nn.Module, args: Any, kwargs: dict[str, Any], output: An
     """(1, tokens, width) -> (batch, 1, width), of which the mean over tokens is that over each sequence."""
     if (packing := kwargs.get("packing")) is not None:
         states = output.last_hidden_state.squeeze(0)
-        lengths = torch.tensor(packing.lengths, device=states.device)
-        owners = torch.arange(len(lengths), device=states.device).repeat_interleave(lengths)
-        sums = states.new_zeros(len(lengths), states.shape[1]).index_add(0, owners, states)
-        output.last_hidden_state = (sums / lengths[:, None])[:, None]
+        sums = states.new_zeros(len(packing.lengths), states.shape[1]).index_add(0, packing.segment_ids, states)
+        output.last_hidden_state = (sums / packing.cu_seqlens.diff()[:, None])[:, None]
     return output
 
 

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from hype_bench.models.checkpoint import Checkpoint
-from hype_bench.models.readable import read_config, readable
+from hype_bench.models.pretrained import loading_errors, read_config
 
 
 @lru_cache(maxsize=4)
@@ -19,7 +19,7 @@ def skeleton(checkpoint: Checkpoint, outputs: int) -> PreTrainedModel:
         UserError: there is no configuration, or none of a sequence classifier.
     """
     config = read_config(checkpoint)
-    with readable(checkpoint), torch.device("meta"):
+    with loading_errors(checkpoint), torch.device("meta"):
         config.num_labels = outputs
         model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     return model

@@ -74,7 +74,7 @@ def _write(family: str, folder: Path) -> None:
     import torch
     from transformers import AutoConfig, AutoModel
 
-    from hype_bench.models.quiet import quiet
+    from hype_bench.models.silence import silence_transformers
 
     tokenizer = _tokenizer(family)
     with torch.random.fork_rng(devices=[]):
@@ -85,7 +85,7 @@ def _write(family: str, folder: Path) -> None:
             pad_token_id=tokenizer.pad_token_id,
             **_SIZES[family],
         )
-        with quiet():
+        with silence_transformers():
             AutoModel.from_config(config, dtype=torch.float32).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.models.attention import Layout
+from hype_bench.models.attention import Packing
 from hype_bench.models.packing import NAME as PACKED
 from hype_bench.models.packing import first_position
 from hype_bench.training.tokens import Tokens
@@ -76,7 +76,7 @@ class Collator:
         batch: dict[str, Any] = {
             "input_ids": _long(self._ids(tokens, rows))[None],
             "position_ids": _long(positions + self.first_position)[None],
-            "packing": Layout.of(lengths),
+            "packing": Packing.of(lengths),
         }
         if tokens.types is not None:
             batch["token_type_ids"] = _long(tokens.types[rows])[None]

@@ -15,7 +15,7 @@ from hype_bench.models.hidden_dropout import check_hidden_dropout
 from hype_bench.models.limits import positions, token_types
 from hype_bench.models.loading import load_tokenizer
 from hype_bench.models.packing import can_pack
-from hype_bench.models.quiet import quiet
+from hype_bench.models.silence import silence_transformers
 from hype_bench.models.skeleton import skeleton
 from hype_bench.options import UserError
 from hype_bench.tasks.data import Split, TaskData
@@ -65,7 +65,7 @@ def check_texts(checkpoint: Checkpoint, data: TaskData, max_length: int) -> list
     model = skeleton(checkpoint, data.outputs)
     check_length(model, max_length)
     splits = [data.train, *data.evaluation, *([data.selection] if data.selection else []), *data.test]
-    with quiet():
+    with silence_transformers():
         tokenizer = load_tokenizer(checkpoint)
         if max_length <= (added := tokenizer.num_special_tokens_to_add(pair=len(data.train.texts) == 2)):
             raise UserError(f"data.max_length={max_length} leaves no room for text beside {added} special tokens")

@@ -11,8 +11,8 @@ from transformers import AutoModelForSequenceClassification
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.loading import load_tokenizer
 from hype_bench.models.packing import attach_packing, can_pack
-from hype_bench.models.quiet import quiet
-from hype_bench.models.readable import readable
+from hype_bench.models.pretrained import loading_errors
+from hype_bench.models.silence import silence_transformers
 from hype_bench.tasks.data import Split
 from hype_bench.training.batches import collator_for
 from hype_bench.training.device import autocast_for, choose_device, describe, set_up
@@ -35,7 +35,7 @@ class Scorer:
         self.machine = describe(self.device)
         saved = Checkpoint(folder.parent.name, str(folder), identity="", is_local=True)
         self.tokenizer = load_tokenizer(saved)
-        with readable(saved):
+        with loading_errors(saved):
             model: Any = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=False)
         self.model = model.to(self.device).eval()
         self.plain = attach_packing(self.model) if can_pack(self.model) else lambda: None
@@ -53,6 +53,6 @@ class Scorer:
         """A plain ``from_pretrained`` folder with these weights."""
         self.model.load_state_dict(state)
         self.plain()
-        with quiet():
+        with silence_transformers():
             self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hype_bench.contract.context import Batch, Context, NoiseSource
 from hype_bench.contract.method import Attached, Method, compose
-from hype_bench.models.attention import Layout
+from hype_bench.models.attention import Packing
 from hype_bench.models.layers import encoder_layers
 from hype_bench.models.packing import attach_packing
 from tests.methods.tiny import still, tiny, train
@@ -89,7 +89,7 @@ def packed(batch: Batch) -> Batch:
     return {
         "input_ids": batch["input_ids"][batch["attention_mask"].bool()][None],
         "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
-        "packing": Layout.of(lengths),
+        "packing": Packing.of(lengths),
         "labels": batch["labels"],
     }
 

@@ -14,8 +14,8 @@ from hype_bench.contract.context import Batch
 from hype_bench.contract.method import Attached, Method, compose, forward_of, objective, task_loss
 from hype_bench.methods.freelb import FreeLB, ascend, first_delta
 from hype_bench.methods.hype import HyPe
-from hype_bench.models.attention import Layout
-from hype_bench.models.places import Places
+from hype_bench.models.attention import Packing
+from hype_bench.models.segments import Segments
 from tests.methods.noise_by_hand import (
     LENGTHS,
     Recorder,
@@ -111,31 +111,34 @@ def test_functions_against_loops(layout: str, most: float, norm: str) -> None:
     generator = torch.Generator().manual_seed(4)
     if layout == "packed":
         ids = torch.ones(1, sum(lengths))
-        places = Places.of({"input_ids": ids, "packing": Layout.of(list(lengths))})
+        segments = Segments.from_inputs({"input_ids": ids, "packing": Packing.of(list(lengths))})
     else:
-        places = Places.of(unequal(), length_first=layout == "xlnet")
-    shape = (*places.owners.shape, width)
+        segments = Segments.from_inputs(unequal(), length_first=layout == "xlnet")
+    shape = (*segments.ids.shape, width)
     draw, gradient = torch.rand(shape, generator=generator), torch.randn(shape, generator=generator)
-    gradient = gradient * places.real.unsqueeze(-1)  # padding reaches no output
-    gradient[places.owners == 1] = 0  # an example that has no gradient stays where it is
+    gradient = gradient * segments.mask.unsqueeze(-1)  # padding reaches no output
+    gradient[segments.ids == 1] = 0  # an example that has no gradient stays where it is
     method = FreeLB(init_magnitude=0.7, learning_rate=0.2, max_norm=most, norm=norm)
-    delta = first_delta(draw, places, method.init_magnitude, norm)
-    moved = ascend(delta, gradient, places, method.learning_rate, method.max_norm, norm)
+    delta = first_delta(draw, segments, method.init_magnitude, norm)
+    moved = ascend(delta, gradient, segments, method.learning_rate, method.max_norm, norm)
     for example, length in enumerate(lengths):
-        own = (places.owners == example) & places.real
+        own = (segments.ids == example) & segments.mask
         (first,) = begun([draw[own].tolist()], [[1] * length], method)
         torch.testing.assert_close(delta[own], torch.tensor(first), atol=1e-7, rtol=1e-6)
         (second,) = climbed([first], [gradient[own].tolist()], method)
         torch.testing.assert_close(moved[own], torch.tensor(second), atol=1e-7, rtol=1e-6)
-    assert not delta[~places.real].any()
-    assert not moved[~places.real].any()
+    assert not delta[~segments.mask].any()
+    assert not moved[~segments.mask].any()
 
 
 def test_the_largest_entry_of_an_example_is_found_without_a_warning() -> None:
-    places, gradient = Places.of({"input_ids": torch.ones(2, 1)}), torch.tensor([[[1.0, -4.0]], [[0.5, 0.0]]])
+    segments, gradient = (
+        Segments.from_inputs({"input_ids": torch.ones(2, 1)}),
+        torch.tensor([[[1.0, -4.0]], [[0.5, 0.0]]]),
+    )
     torch.set_warn_always(True)  # else torch warns once a process, whoever came first
     try:
-        moved = ascend(torch.zeros_like(gradient), gradient, places, 1.0, 0.0, "linf")
+        moved = ascend(torch.zeros_like(gradient), gradient, segments, 1.0, 0.0, "linf")
     finally:
         torch.set_warn_always(False)
     torch.testing.assert_close(moved, torch.tensor([[[0.25, -1.0]], [[1.0, 0.0]]]))

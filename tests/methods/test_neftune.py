@@ -1,4 +1,4 @@
-"""NEFTune against the published bounds, loops over places, and passes with ``inputs_embeds`` instead of hooks."""
+"""NEFTune against the published bounds, loops over tokens, and passes with ``inputs_embeds`` instead of hooks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 from hype_bench.contract.context import Batch
 from hype_bench.contract.method import forward_of, objective, task_loss
 from hype_bench.methods.neftune import NEFTune, noise_bound
-from hype_bench.models.attention import Layout
-from hype_bench.models.places import Places
+from hype_bench.models.attention import Packing
+from hype_bench.models.segments import Segments
 from tests.methods.noise_by_hand import (
     LENGTHS,
     Table,
@@ -45,8 +45,8 @@ def test_published_bounds(
     key: str, alpha: float, tokens: int, width: int, length: str, parity: Callable[[str], Any]
 ) -> None:
     """Without padding the two forms are one."""
-    places = Places.of({"input_ids": torch.ones(2, tokens)})
-    bound = noise_bound(places, torch.empty(2, tokens, width, dtype=torch.float64), alpha, length)
+    segments = Segments.from_inputs({"input_ids": torch.ones(2, tokens)})
+    bound = noise_bound(segments, torch.empty(2, tokens, width, dtype=torch.float64), alpha, length)
     assert bound.expand(2, tokens, 1).flatten().tolist() == pytest.approx(
         [parity("neftune")[key]] * 2 * tokens, abs=1e-10
     )
@@ -69,10 +69,10 @@ def by_place(batch: Batch, width: int, method: NEFTune) -> Tensor:
 def test_bound_at_every_place(family: str, length: str) -> None:
     batch, method = unequal(family=family), NEFTune(length=length)
     expected, like = by_place(batch, 16, method), torch.empty(1, 1, 16, dtype=torch.float64)
-    found = noise_bound(Places.of(batch, family == "xlnet"), like, method.alpha, length)
+    found = noise_bound(Segments.from_inputs(batch, family == "xlnet"), like, method.alpha, length)
     torch.testing.assert_close(found.transpose(0, 1) if family == "xlnet" else found, expected, atol=1e-14, rtol=0)
 
-    row = Places.of({"input_ids": torch.ones(1, sum(LENGTHS)), "packing": Layout.of(list(LENGTHS))})
+    row = Segments.from_inputs({"input_ids": torch.ones(1, sum(LENGTHS)), "packing": Packing.of(list(LENGTHS))})
     real = batch["attention_mask"].bool()
     found = noise_bound(row, like, method.alpha, length)
     torch.testing.assert_close(found[0], expected[real], atol=1e-14, rtol=0)

@@ -14,7 +14,7 @@ from torch import Tensor
 from hype_bench.contract.context import Batch, NoiseSource
 from hype_bench.contract.method import Hooks, compose, forward_of, objective
 from hype_bench.contract.registry import build, discover
-from hype_bench.models.attention import Layout
+from hype_bench.models.attention import Packing
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.packing import attach_packing
 from hype_bench.training.loop import Outcome, fine_tune
@@ -95,7 +95,7 @@ def batches() -> tuple[Batch, Batch]:
     """The same four examples in a row and padded."""
     labels = torch.tensor([0, 2, 1, 1])
     positions = torch.cat([torch.arange(length) for length in LENGTHS])
-    row = {"input_ids": IDS[None], "position_ids": positions[None], "packing": Layout.of(LENGTHS), "labels": labels}
+    row = {"input_ids": IDS[None], "position_ids": positions[None], "packing": Packing.of(LENGTHS), "labels": labels}
     padded = torch.nn.utils.rnn.pad_sequence(list(IDS.split(LENGTHS)), batch_first=True)
     mask = (torch.arange(max(LENGTHS))[None] < torch.tensor(LENGTHS)[:, None]).long()
     return row, {"input_ids": padded, "attention_mask": mask, "labels": labels}

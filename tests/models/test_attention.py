@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.models.attention import Layout, attend_each, attend_padded
+from hype_bench.models.attention import Packing, attend_each, attend_padded
 from hype_bench.models.dropout import keep_mask
 
 LENGTHS = [3, 1, 7, 2, 7]
@@ -53,7 +53,7 @@ def gradients(output: Tensor, qkv: list[Tensor]) -> list[Tensor]:
 @pytest.mark.parametrize("attend", [attend_each, attend_padded])
 def test_output_and_gradients(attend: object) -> None:
     qkv = inputs()
-    output, expected = attend(*qkv, Layout.of(LENGTHS), 0.0, SCALING), written_out(*qkv)  # type: ignore[operator]
+    output, expected = attend(*qkv, Packing.of(LENGTHS), 0.0, SCALING), written_out(*qkv)  # type: ignore[operator]
     torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
     for found, wanted in zip(gradients(output, qkv), gradients(expected, qkv), strict=True):
         torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
@@ -63,7 +63,7 @@ def test_output_and_gradients(attend: object) -> None:
 def test_dropout_on_the_probabilities(p: float) -> None:
     qkv = inputs()
     torch.manual_seed(7)
-    output = attend_each(*qkv, Layout.of(LENGTHS), p, SCALING)
+    output = attend_each(*qkv, Packing.of(LENGTHS), p, SCALING)
     torch.manual_seed(7)
     keep = keep_mask(qkv[0], (HEADS * sum(n * n for n in LENGTHS),), p)
     expected = written_out(*qkv, keep)
@@ -75,9 +75,9 @@ def test_dropout_on_the_probabilities(p: float) -> None:
 def test_bfloat16_under_autocast() -> None:
     """As in a run with ``training.precision=bf16``: finite, of that type, and close to the exact result."""
     exact, rough = inputs(torch.float32), inputs(torch.float32)
-    expected = attend_each(*exact, Layout.of(LENGTHS), 0.0, SCALING)
+    expected = attend_each(*exact, Packing.of(LENGTHS), 0.0, SCALING)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = attend_each(*(x.bfloat16() for x in rough), Layout.of(LENGTHS), 0.0, SCALING)
+        output = attend_each(*(x.bfloat16() for x in rough), Packing.of(LENGTHS), 0.0, SCALING)
     assert output.dtype == torch.bfloat16
     torch.testing.assert_close(output.float(), expected, atol=0.03, rtol=0.03)
     for found, wanted in zip(gradients(output, rough), gradients(expected, exact), strict=True):
@@ -88,9 +88,9 @@ def test_bfloat16_under_autocast() -> None:
 def test_where_only_first_tokens_ask(attend: Any) -> None:
     """The rows of first tokens, and the gradients that they alone send back."""
     q, k, v = inputs()
-    layout = replace(Layout.of(LENGTHS), queries=1)
-    output = attend(q[:, layout.starts], k, v, layout, 0.0, SCALING)
-    expected = written_out(q, k, v)[:, layout.starts]
+    packing = replace(Packing.of(LENGTHS), queries=1)
+    output = attend(q[:, packing.starts], k, v, packing, 0.0, SCALING)
+    expected = written_out(q, k, v)[:, packing.starts]
     torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
     for found, wanted in zip(gradients(output, [q, k, v]), gradients(expected, [q, k, v]), strict=True):
         torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
@@ -99,17 +99,17 @@ def test_where_only_first_tokens_ask(attend: Any) -> None:
 def test_dropout_where_only_first_tokens_ask() -> None:
     """Every mask gives another output; their mean is the output without dropout."""
     q, k, v = inputs()
-    layout = replace(Layout.of(LENGTHS), queries=1)
+    packing = replace(Packing.of(LENGTHS), queries=1)
     torch.manual_seed(7)
-    draws = torch.stack([attend_each(q[:, layout.starts], k, v, layout, 0.25, SCALING).detach() for _ in range(4000)])
-    exact = attend_each(q[:, layout.starts], k, v, layout, 0.0, SCALING)
+    draws = torch.stack([attend_each(q[:, packing.starts], k, v, packing, 0.25, SCALING).detach() for _ in range(4000)])
+    exact = attend_each(q[:, packing.starts], k, v, packing, 0.0, SCALING)
     assert (draws.std(0) > 0.01).all()
     torch.testing.assert_close(draws.mean(0), exact, atol=5 * float(draws.std(0).max()) / 4000**0.5, rtol=0)
 
 
-def test_layout_of_a_row() -> None:
-    layout = Layout.of([3, 1, 2])
-    assert layout.starts.tolist() == [0, 3, 4]
-    assert layout.asking == layout.lengths == [3, 1, 2]
-    assert replace(layout, queries=1).to(torch.device("cpu")).asking == [1, 1, 1]
-    assert layout.inside.tolist() == [[True] * 3, [True, False, False], [True, True, False]]
+def test_packing_of_a_row() -> None:
+    packing = Packing.of([3, 1, 2])
+    assert packing.starts.tolist() == [0, 3, 4]
+    assert packing.query_lengths == packing.lengths == [3, 1, 2]
+    assert replace(packing, queries=1).to(torch.device("cpu")).query_lengths == [1, 1, 1]
+    assert packing.mask.tolist() == [[True] * 3, [True, False, False], [True, True, False]]

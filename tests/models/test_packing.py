@@ -13,7 +13,7 @@ import torch
 from hype_bench.config import ModelConfig
 from hype_bench.contract.method import task_loss
 from hype_bench.models import packing
-from hype_bench.models.attention import Layout, attend_each, attend_padded
+from hype_bench.models.attention import Packing, attend_each, attend_padded
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.layers import attention_block, encoder_layers
 from hype_bench.models.loading import load_classifier, load_tokenizer
@@ -131,22 +131,22 @@ def test_the_top_layer_works_for_first_tokens_only(family: str) -> None:
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_first_tokens_may_ask_states_instead_of_keys(dropout: float) -> None:
+def test_first_tokens_may_attend_to_states_instead_of_keys(dropout: float) -> None:
     """The same attention, gradients and masks, whether or not keys and values are computed."""
     attention = attention_block(encoder_layers(classifier("bert").double())[-1]).self
-    layout = replace(Layout.of([3, 1, 5]), queries=1)
+    row = replace(Packing.of([3, 1, 5]), queries=1)
     generator = torch.Generator().manual_seed(0)
     heads, size = attention.num_attention_heads, attention.attention_head_size
     shapes = (1, heads, 3, size), (1, 9, heads * size), (1, 3, heads, size)
     query, hidden, upstream = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
     learned = [query.requires_grad_(), hidden.requires_grad_()]
     learned += [*attention.key.parameters(), *attention.value.parameters()]
-    found = []
-    for ask in (packing._ask_keys, packing._ask_states):
+    results = []
+    for attend in (packing._attend_to_keys, packing._attend_to_states):
         torch.manual_seed(7)
-        attended = ask(attention, query, hidden, layout, dropout)
-        found.append((attended, *torch.autograd.grad(attended, learned, upstream)))
-    for by_keys, by_states in zip(*found, strict=True):
+        attended = attend(attention, query, hidden, row, dropout)
+        results.append((attended, *torch.autograd.grad(attended, learned, upstream)))
+    for by_keys, by_states in zip(*results, strict=True):
         torch.testing.assert_close(by_states, by_keys, atol=1e-12, rtol=0)
 
 
@@ -173,7 +173,7 @@ def test_what_a_technique_changed_is_called(name: str, how: str, monkeypatch: py
     expected, *_ = run(model, dict(batch))
     attention = attention_block(encoder_layers(model)[-1]).self
     setattr(attention, name, changed(getattr(attention, name), how))
-    monkeypatch.setattr(packing, "_ask_states", lambda *_: pytest.fail("asked without the module"))
+    monkeypatch.setattr(packing, "_attend_to_states", lambda *_: pytest.fail("asked without the module"))
     logits, *_ = run(model, dict(batch))
     torch.testing.assert_close(logits, expected, atol=1e-6, rtol=0)
 

@@ -10,7 +10,7 @@ import torch
 
 from hype_bench.contract.method import Batch, task_loss
 from hype_bench.models import packing
-from hype_bench.models.attention import Layout, attend_each, attend_padded
+from hype_bench.models.attention import Packing, attend_each, attend_padded
 from hype_bench.models.packing import attach_packing, can_pack, first_position
 from hype_bench.training.batches import Collator
 from hype_bench.training.tokens import Tokens
@@ -83,5 +83,5 @@ def test_local_attention_equals_the_formula(window: int) -> None:
                 weights = torch.softmax(0.5 * (key[head, near] @ query[head, i]), 0)
                 expected[head, i] = weights @ value[head, near]
     for attend in (attend_each, attend_padded):
-        attended = attend(query, key, value, Layout.of(lengths), 0.0, 0.5, window)
+        attended = attend(query, key, value, Packing.of(lengths), 0.0, 0.5, window)
         torch.testing.assert_close(attended, expected, atol=1e-12, rtol=0)

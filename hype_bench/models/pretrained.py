@@ -1,7 +1,7 @@
-"""Reads a checkpoint's configuration, or says in one sentence why a checkpoint cannot be read.
+"""Reads a checkpoint's configuration, or says in one sentence why a checkpoint cannot be loaded.
 
-Whatever is read with ``from_pretrained`` anywhere in the package is read with ``trust_remote_code=False``: left open,
-transformers asks on standard input whether to run the code of a checkpoint, and a sweep would wait, or be answered.
+Every ``from_pretrained`` of the package passes ``trust_remote_code=False``: otherwise transformers asks on standard
+input whether to run the code of a checkpoint, and a sweep would wait, or be answered.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hype_bench.models.checkpoint import Checkpoint
-from hype_bench.models.quiet import quiet
+from hype_bench.models.silence import silence_transformers
 from hype_bench.options import UserError
 
 
@@ -21,17 +21,17 @@ def read_config(checkpoint: Checkpoint) -> Any:
     Raises:
         UserError: there is none, or it asks for code of its own.
     """
-    from transformers import AutoConfig  # seconds: only where a checkpoint has to be asked
+    from transformers import AutoConfig  # takes seconds: only where a checkpoint is read
 
-    with readable(checkpoint):
+    with loading_errors(checkpoint):
         return AutoConfig.from_pretrained(checkpoint.location, trust_remote_code=False)
 
 
 @contextlib.contextmanager
-def readable(checkpoint: Checkpoint) -> Iterator[None]:
+def loading_errors(checkpoint: Checkpoint) -> Iterator[None]:
     """Turns the many ways in which loading fails into one sentence."""
     try:
-        with quiet():
+        with silence_transformers():
             yield
     except UserError:
         raise

@@ -1,4 +1,4 @@
-"""Keeps transformers' load reports off the terminal."""
+"""Keeps transformers' load reports and progress bars off the terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transformers.utils import logging
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,0 +1,92 @@
+"""Which example each position of a hidden tensor belongs to, whether the batch is packed into a row or padded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from hype_bench.options import UserError
+
+
+def check_every_token(model: PreTrainedModel) -> None:
+    """Raises:
+    UserError: the layers see fewer hidden states than there are tokens (CANINE pools characters).
+    """
+    if getattr(model.config, "downsampling_rate", 1) > 1:
+        raise UserError(f"{model.config.model_type} has no hidden state for every token: its layers see them pooled")
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The first two dimensions of hidden states: (batch, length), packed (1, tokens), or XLNet's (length, batch).
+
+    ids: the index of the example at each position.
+    mask: True at tokens, False at padding.
+    examples: how many there are.
+    padded_length: tokens of the longest example, or of the padded batch.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    examples: int
+    padded_length: int
+
+    @classmethod
+    def from_inputs(cls, inputs: Mapping[str, Any], length_first: bool = False) -> Segments:
+        """From the keyword arguments of a forward call; ``length_first`` for hidden states as XLNet has them."""
+        ids = inputs["input_ids"]
+        if (packing := inputs.get("packing")) is not None:
+            return cls(packing.segment_ids[None], torch.ones_like(ids, dtype=torch.bool), *packing.mask.shape)
+        mask = inputs.get("attention_mask")
+        mask = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
+        segment_ids = torch.arange(len(ids), device=ids.device)[:, None].expand_as(ids)
+        if length_first:
+            segment_ids, mask = segment_ids.t(), mask.t()
+        return cls(segment_ids, mask, *ids.shape)
+
+    def for_hidden(self, hidden: Tensor) -> Segments:
+        """Those of ``hidden``: Longformer pads a batch once more, on the right, to a multiple of its window."""
+        extra = hidden.shape[1] - self.mask.shape[1]
+        if extra == 0:
+            return self
+        ids = torch.cat([self.ids, self.ids[:, -1:].expand(-1, extra)], 1)
+        return replace(self, ids=ids, mask=F.pad(self.mask, (0, extra)))
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of every example without padding, (examples,), integers."""
+        return self._sum(self.mask.long())
+
+    def norms(self, x: Tensor) -> Tensor:
+        """The Frobenius norm of every example's part of ``x``, (examples,)."""
+        return self._sum(x.square().sum(-1, dtype=torch.promote_types(x.dtype, torch.float32))).sqrt()
+
+    def broadcast(self, values: Tensor) -> Tensor:
+        """(examples,) -> one value a position, with a last dimension of 1."""
+        return values[self.ids].unsqueeze(-1)
+
+    def _sum(self, values: Tensor) -> Tensor:
+        return values.new_zeros(self.examples).index_add(0, self.ids.flatten(), values.flatten())
+
+
+class CurrentSegments:
+    """The :class:`Segments` of the current forward pass; :meth:`watch` is a forward pre-hook of the model."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.length_first = model.config.model_type == "xlnet"
+        self.current: Segments | None = None
+
+    def watch(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        inputs = {"input_ids": args[0], **kwargs} if args else kwargs
+        self.current = Segments.from_inputs(inputs, self.length_first)
+
+    def __call__(self, hidden: Tensor) -> Segments:
+        """Those of these hidden states."""
+        assert self.current is not None, "called outside of a forward pass"
+        return self.current.for_hidden(hidden)
