@@ -98,7 +98,7 @@ FORMATS: dict[str, Callable[..., str]] = {
 
 def _ends(cell: Cell) -> list[float]:
     """Of the interval of the mean; none where there is no such interval."""
-    from hype_bench.stats.statistics import interval_of_mean  # numpy and scipy: only who asks for it waits for them
+    from hype_bench.stats.means import interval_of_mean  # numpy and scipy: only who asks for it waits for them
 
     if cell.n < 2 or cell.nans or cell.missing:
         return []

@@ -11,7 +11,7 @@ from hype_bench.options import UserError
 from hype_bench.paper.published import Published
 from hype_bench.paper.published import table as published_table
 from hype_bench.paper.setting import contradictions
-from hype_bench.stats.statistics import difference_of_means
+from hype_bench.stats.means import difference_of_means
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.experiment import Place, Result

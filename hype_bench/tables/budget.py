@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hype_bench.stats.statistics import expected_best, expected_best_std
+from hype_bench.stats.search import expected_best, expected_best_std
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.sheet import Pieces, Sheet
 

@@ -10,18 +10,11 @@ import numpy as np
 
 from hype_bench.options import UserError
 from hype_bench.runs.status import RunStatus
-from hype_bench.stats.paired import (
-    Paired,
-    bootstrap_examples,
-    bootstrap_p,
-    least_p,
-    paired_difference,
-    permutation_examples,
-    permutation_p,
-    probability_of_improvement,
-    seed_differences,
-)
-from hype_bench.stats.statistics import Floats, holm, stars
+from hype_bench.stats.bootstrap import bootstrap_examples, bootstrap_p
+from hype_bench.stats.means import Floats
+from hype_bench.stats.multiple import holm, stars
+from hype_bench.stats.paired import Paired, paired_difference, probability_of_improvement, seed_differences
+from hype_bench.stats.permutation import least_p, permutation_examples, permutation_p
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.cells import Cell
 from hype_bench.tables.experiment import Place, Result

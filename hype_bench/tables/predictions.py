@@ -10,7 +10,7 @@ import numpy as np
 
 from hype_bench.options import UserError
 from hype_bench.runs.reading import read_text
-from hype_bench.stats.statistics import Floats
+from hype_bench.stats.means import Floats
 from hype_bench.tasks.metrics import score
 
 _CLOSE = 1e-6  # of a score; the file holds predictions in full

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hype_bench.stats.statistics import TWO_CLASS_METRICS as TWO_CLASS_METRICS
+from hype_bench.stats.resampled import TWO_CLASS_METRICS as TWO_CLASS_METRICS
 
 Scores = dict[str, float]
 
