@@ -1,13 +1,11 @@
-"""Writes ``docs/methods/`` and the README's table of techniques from the cards in ``hype_bench/methods``.
+"""Writes ``docs/methods/`` and the README's table of techniques from the docstrings in ``hype_bench/methods``.
 
-make docs      after a card, an option or a measured cost has changed; a test holds the pages to the cards
+make docs      after a docstring, an option or a measured cost has changed; a test compares
 """
 
 from __future__ import annotations
 
 import csv
-import inspect
-import re
 from collections import defaultdict
 from dataclasses import fields
 from pathlib import Path
@@ -35,59 +33,52 @@ def main() -> None:
 
 
 def pages() -> dict[str, str]:
-    """File name -> Markdown: one page a class, and an overview."""
-    named: dict[type[Method], list[str]] = defaultdict(list)
-    for name, (cls, _) in discover().items():
-        named[cls].append(name)
-    found = {f"{names[0]}.md": page(names, cls.card, cls) for cls, names in named.items()}
-    found |= {f"{name}.md": page([name], card) for name, card in cards().items() if name not in discover()}
-    overview = "# Techniques\n\nMade from the cards in `hype_bench/methods` by `make docs`.\n\n" + table("") + "\n"
-    return {"README.md": overview, **dict(sorted(found.items()))}
+    """File name -> Markdown: one page per class, and an overview."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name in cards():
+        names[page_of(name)].append(name)
+    intro = "# Techniques\n\nMade from the docstrings in `hype_bench/methods` by `make docs`.\n\n"
+    return {"README.md": intro + table("") + "\n", **{file: page(group) for file, group in sorted(names.items())}}
 
 
 def page_of(name: str) -> str:
-    """The page on which a name stands; names of one class share the first one's."""
+    """The page of a technique; the names of one class share the first one's."""
     cls = discover()[name][0] if name in discover() else None
     return next((other for other, (c, _) in discover().items() if c is cls), name) + ".md"
 
 
-def page(names: list[str], card: Card, cls: type[Method] | None = None) -> str:
-    parts = [f"# {card.title}", f"{card.summary[0].upper()}{card.summary[1:]}.", f"$$\n{card.equation}\n$$"]
+def page(names: list[str]) -> str:
+    """The page of the techniques of one class, or of a soup."""
+    card = cards()[names[0]]
+    cls = discover()[names[0]][0] if names[0] in discover() else None
+    cost = " ".join([card.cost, *measured(names)])
+    parts = [f"# {card.title}", f"{sentence(card.summary)}.", card.text, f"$$\n{card.equation}\n$$"]
     if cls is not None:
-        parts += ["    " + "\n    ".join(f"python run.py method={name}" for name in names), options(cls)]
-    parts += [f"**Published as.** {card.citation}", f"**Code and paper.** {card.differences}"]
-    parts += [f"**Cost.** {card.cost[0].upper()}{card.cost[1:]}.{measured(names)}", f"**When it helps.** {card.helps}"]
-    return "\n\n".join([*parts, *(together(cls) if cls else [])]) + "\n"
+        parts += [
+            "    " + "\n    ".join(f"python run.py method={name}" for name in names),
+            "## Options",
+            options(cls, card),
+        ]
+    parts += ["## Reference", card.reference, "## Paper, released code and this one", card.differences]
+    parts += ["## Cost", cost, "## When it helps", card.helps, *(together(cls) if cls else [])]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def options(cls: type[Method]) -> str:
-    """A table of the options of a class, explained as its docstring explains them."""
+def sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def options(cls: type[Method], card: Card) -> str:
+    """A table of the options of a class."""
     fixed = {key for other, values in discover().values() if other is cls for key in values}
     free = [f for f in fields(cls) if f.name not in fixed]  # type: ignore[arg-type]
     if not free:
-        return "It has no options."
-    meaning = explained(cls)
-    rows = [f"| `{f.name}` | `{written(f.default)}` | {limits(f.metadata)} | {meaning[f.name]} |" for f in free]
-    return "\n".join(["| option | default | may be | |", "|---|---|---|---|", *rows])
-
-
-def explained(cls: type[Any]) -> dict[str, str]:
-    """Option -> what the docstring's ``Args`` say of it."""
-    lines = inspect.cleandoc(cls.__doc__ or "").partition("Args:\n")[2].splitlines()
-    entries: list[tuple[str, list[str]]] = []
-    for line in lines:
-        if start := re.match(r"    (\w+(?:, \w+)*): (.*)", line):
-            entries.append((start[1], [start[2]]))
-        elif line.startswith("     ") and entries:
-            entries[-1][1].append(line.strip())
-        elif line.strip():
-            break
-    return {name: markdown(" ".join(text)) for names, text in entries for name in names.split(", ")}
-
-
-def markdown(text: str) -> str:
-    """reStructuredText of a docstring as Markdown for a cell."""
-    return re.sub(r":\w+:`([^`]+)`", r"`\1`", text.replace("``", "`")).replace("|", r"\|")
+        return "None."
+    lines = ["| option | type | default | range | meaning |", "|---|---|---|---|---|"]
+    for f in free:
+        cells = [f"`{f.name}`", str(f.type), f"`{written(f.default)}`", limits(f.metadata), card.options[f.name]]
+        lines.append("| " + " | ".join(text.replace("|", r"\|") for text in cells) + " |")
+    return "\n".join(lines)
 
 
 def written(value: object) -> str:
@@ -104,22 +95,20 @@ def limits(metadata: Any) -> str:
 
 
 def together(cls: type[Method]) -> list[str]:
-    found = []
+    """What keeps it from being combined, and the options with which it does nothing."""
+    parts = []
     if decided := sorted(cls().decides):
-        found.append(
-            f"**Together with others.** It decides on {' and '.join(decided)}: whatever decides on that too is refused."
-        )
+        parts.append(f"It decides on {' and '.join(decided)}; a second technique that does so is refused.")
     if cls.neutral:
         off = ", ".join(f"`{key}={written(value)}`" for key, value in cls.neutral.items())
-        found.append(f"With {off} it is vanilla, bit for bit.")
-    return found
+        parts.append(f"With {off} it is vanilla, bit for bit.")
+    return ["## With other techniques", *parts] if parts else []
 
 
-def measured(names: list[str]) -> str:
-    """Update time and memory relative to vanilla, as ``make bench-methods`` last found them."""
-    rows = costs()
-    said = [f"`{name}` {rows[name]['time']} x the time of vanilla" for name in names if name in rows]
-    return f" Measured: {', '.join(said)} (MiniLM, CPU; results/bench/methods.md)." if said else ""
+def measured(names: list[str]) -> list[str]:
+    """Update time relative to vanilla, as ``make bench-methods`` last measured it."""
+    times = [f"{costs()[name]['time']} x the time of vanilla (`{name}`)" for name in names if name in costs()]
+    return [f"Measured: {', '.join(times)}, MiniLM on a CPU (results/bench/methods.md)."] if times else []
 
 
 def costs() -> dict[str, dict[str, str]]:
@@ -131,10 +120,10 @@ def costs() -> dict[str, dict[str, str]]:
 
 def table(folder: str) -> str:
     """Every technique with a link to its page and its measured update time."""
-    found = costs()
+    times = costs()
     lines = ["| technique | what it does | time |", "|---|---|---|"]
     for name, card in cards().items():
-        time = f"{found[name]['time']} x" if name in found else ""
+        time = f"{times[name]['time']} x" if name in times else ""
         lines.append(f"| [`{name}`]({folder}{page_of(name)}) | {card.summary} | {time} |")
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""The pages are those of the cards; the worked example of a technique works."""
+"""The pages are made from the docstrings; the worked example of a technique works."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_every_technique_has_a_page_with_its_options(docs: Any) -> None:
         page = pages[docs.page_of(name)]
         if name in discover():
             assert f"python run.py method={name}" in page
-        for heading in ("Published as", "Code and paper", "Cost", "When it helps"):
-            assert f"**{heading}.**" in page
+        for heading in ("Reference", "Paper, released code and this one", "Cost", "When it helps"):
+            assert f"\n## {heading}\n\n" in page
 
 
 def block(path: str) -> str:

@@ -1,33 +1,82 @@
-"""What a technique says of itself; ``docs/methods`` and ``hype-bench methods`` are made from it."""
+"""What a technique says of itself: its docstring, read by section. ``help()``, ``docs/methods`` and ``hype-bench
+methods`` all show this one text."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import inspect
+import re
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from hype_bench.options import UserError
+
+_HEADING = re.compile(r"^([A-Z][\w ]*):\n(?=    )", re.MULTILINE)
+_OPTION = re.compile(r"^(\w+(?:, \w+)*): ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Card:
-    """A technique in a few sentences of Markdown; how lines are broken does not count.
+    """The parts of a technique's docstring, in Markdown; each paragraph is one line.
 
     Attributes:
         title: as the field calls it.
         summary: one line, without a full stop.
+        text: what it does, where the summary is not enough; may be empty.
+        options: each option and what it means.
         equation: LaTeX.
-        citation: authors, year, title, venue, address; and the released code with its commit, if there is any.
+        reference: authors, year, title, venue, address; and the released code with its commit, if there is any.
         differences: where the released code and the paper differ, what follows from it, which option is which; what
             neither gives and is therefore chosen here.
-        cost: passes an update and memory, in words; measured figures stand beside it.
-        helps: when it helps, by whose account.
+        cost: passes per update and memory, in words; measured figures stand beside it.
+        helps: when it helps, and who says so.
     """
 
     title: str
     summary: str
+    text: str
+    options: dict[str, str]
     equation: str
-    citation: str
+    reference: str
     differences: str
     cost: str
     helps: str
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            object.__setattr__(self, field.name, " ".join(getattr(self, field.name).split()))
+
+def card_of(technique: Any) -> Card:
+    """Reads the docstring of a technique's class (or of the function that makes a soup).
+
+    It begins with a line ``Title: summary.`` and has the sections ``Args`` (if there are options), ``Equation``,
+    ``Reference``, ``Differences``, ``Cost`` and ``When it helps``, each indented below its heading.
+
+    Raises:
+        UserError: the first line, a section or an option is missing; it says which.
+    """
+    head, *rest = _HEADING.split(inspect.cleandoc(technique.__doc__ or ""))
+    sections = {name: inspect.cleandoc(body) for name, body in zip(rest[::2], rest[1::2], strict=True)}
+    first, _, text = head.strip().partition("\n\n")
+    title, _, summary = first.partition(": ")
+    _, *entries = _OPTION.split(sections.get("Args", ""))
+    meanings = zip(entries[::2], map(_paragraphs, entries[1::2]), strict=True)
+    options = {name: meaning for names, meaning in meanings for name in names.split(", ")}
+    missing = [] if summary else ["a first line 'Title: summary.'"]
+    missing += [f"a section {name!r}" for name in _SECTIONS if not sections.get(name)]
+    if is_dataclass(technique):
+        missing += [f"{field.name} under 'Args'" for field in fields(technique) if field.name not in options]
+    if missing:
+        raise UserError(f"the docstring of {technique.__name__} needs {', '.join(missing)}")
+    parts = {part: _paragraphs(sections[name]) for name, part in _SECTIONS.items()}
+    return Card(title, _paragraphs(summary).removesuffix("."), _paragraphs(text), options, **parts)
+
+
+_SECTIONS = {
+    "Equation": "equation",
+    "Reference": "reference",
+    "Differences": "differences",
+    "Cost": "cost",
+    "When it helps": "helps",
+}
+
+
+def _paragraphs(text: str) -> str:
+    """Each paragraph on one line."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))

@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context
 from hype_bench.options import UserError, check_fields
 
@@ -96,8 +95,9 @@ class Hooks:
 class Method:
     """Base of every technique. Subclasses are frozen dataclasses whose fields are the hyper-parameters.
 
+    Their docstring is what the documentation says of them, see :func:`~hype_bench.contract.card.card_of`.
+
     Attributes:
-        card: what the documentation says of it.
         neutral: options with which it does nothing: the run then equals vanilla bit for bit. None if there are none,
             empty if it does nothing with any.
         moves_weights: whether ``prepare`` changes weights, so that what is named after it meets the changed ones.
@@ -105,7 +105,6 @@ class Method:
         wraps_weights: whether it puts other modules in their place, so that nothing may move weights after it.
     """
 
-    card: ClassVar[Card]
     neutral: ClassVar[Mapping[str, Any] | None] = None
     moves_weights: ClassVar[bool] = False
     keeps_weights: ClassVar[bool] = False

@@ -12,7 +12,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, TypeVar
 
-from hype_bench.contract.card import Card
+from hype_bench.contract.card import Card, card_of
 from hype_bench.contract.method import Method, check_together
 from hype_bench.options import UserError
 
@@ -42,11 +42,11 @@ def discover() -> dict[str, tuple[type[Method], dict[str, Any]]]:
 
 @cache
 def cards() -> dict[str, Card]:
-    """What each technique says of itself, by name; those made of finished runs (soups) too."""
-    found = {name: cls.card for name, (cls, _) in discover().items() if hasattr(cls, "card")}
+    """The card of each technique, by name; those made of finished runs (soups) too."""
+    techniques: dict[str, Any] = {name: cls for name, (cls, _) in discover().items()}
     for module in _modules():
-        found |= getattr(module, "CARDS", {})
-    return dict(sorted(found.items()))
+        techniques |= getattr(module, "SOUPS", {})
+    return {name: card_of(technique) for name, technique in sorted(techniques.items())}
 
 
 def _modules() -> Iterator[types.ModuleType]:

@@ -12,18 +12,12 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
 from hype_bench.options import number
 
 Fold = Callable[[list[Tensor], list[Tensor], int], None]  # averages, weights, how many went in -> averages, in place
-
-_SHARED = (
-    "torch's own functions on the trained parameters. Encoders of this kind have no batch statistics to be computed "
-    "again. A curve of `training.evaluate_every` shows the weights that train, not their mean."
-)
 
 
 class Average:
@@ -54,27 +48,31 @@ class Average:
 @register("ema")
 @dataclass(frozen=True)
 class EMA(Method):
-    """An exponential moving average of the weights, over all updates, is what is scored and kept.
+    r"""EMA: an exponential moving average of the weights is scored instead of the last ones.
+
+    An exponential moving average of the weights, over all updates, is what is scored and kept.
 
     Args:
         decay: the weight of the old average at each update; 0.999 in torch.
+
+    Equation:
+        \bar\theta \leftarrow d \, \bar\theta + (1 - d) \, \theta
+
+    Reference:
+        Polyak and Juditsky 1992, *Acceleration of Stochastic Approximation by Averaging*; through torch.optim.swa_utils
+
+    Differences:
+        With 0.999 the average looks back over about 1000 updates: too far for a run of 500. torch's own functions on
+        the trained parameters. Encoders of this kind have no batch statistics to be computed again. A curve of
+        `training.evaluate_every` shows the weights that train, not their mean.
+
+    Cost:
+        One pass an update, one copy of the weights.
+
+    When it helps:
+        Folklore of training from scratch; for short fine-tuning it needs a smaller decay.
     """
 
-    card = Card(
-        title="EMA",
-        summary="an exponential moving average of the weights is scored instead of the last ones",
-        equation=r"\bar\theta \leftarrow d \, \bar\theta + (1 - d) \, \theta",
-        citation="""
-            Polyak and Juditsky 1992, *Acceleration of Stochastic Approximation by Averaging*; through
-            torch.optim.swa_utils
-            """,
-        differences="""
-            With 0.999 the average looks back over about 1000 updates: too far for a run of 500.
-            """
-        + _SHARED,
-        cost="one pass an update, one copy of the weights",
-        helps="Folklore of training from scratch; for short fine-tuning it needs a smaller decay.",
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"decay": 0.0}
     decay: float = number(0.999, least=0, most=1)
 
@@ -94,29 +92,34 @@ class EMA(Method):
 @register("swa")
 @dataclass(frozen=True)
 class SWA(Method):
-    """The plain mean of the weights after some of the last updates is what is scored and kept.
+    r"""SWA: the mean of the weights over the end of training is scored instead of the last ones.
+
+    The plain mean of the weights after some of the last updates is what is scored and kept.
 
     Args:
         start: the part of the updates after which the mean begins.
         every: updates from one member of the mean to the next.
+
+    Equation:
+        \bar\theta \leftarrow \frac{n \, \bar\theta + \theta}{n + 1}
+
+    Reference:
+        Izmailov, Podoprikhin, Garipov, Vetrov and Wilson 2018, *Averaging Weights Leads to Wider Optima and Better
+        Generalization*, UAI 2018, https://arxiv.org/abs/1803.05407; through torch.optim.swa_utils
+
+    Differences:
+        The paper averages the ends of epochs under a constant or cyclical learning rate after 75 % of the budget. Here
+        the recipe's schedule goes on, its linear decay too; the members are single updates from 75 % on. torch's own
+        functions on the trained parameters. Encoders of this kind have no batch statistics to be computed again. A
+        curve of `training.evaluate_every` shows the weights that train, not their mean.
+
+    Cost:
+        One pass an update, one copy of the weights.
+
+    When it helps:
+        The paper reports wider optima and better accuracy for vision models.
     """
 
-    card = Card(
-        title="SWA",
-        summary="the mean of the weights over the end of training is scored instead of the last ones",
-        equation=r"\bar\theta \leftarrow \frac{n \, \bar\theta + \theta}{n + 1}",
-        citation="""
-            Izmailov, Podoprikhin, Garipov, Vetrov and Wilson 2018, *Averaging Weights Leads to Wider Optima and Better
-            Generalization*, UAI 2018, https://arxiv.org/abs/1803.05407; through torch.optim.swa_utils
-            """,
-        differences="""
-            The paper averages the ends of epochs under a constant or cyclical learning rate after 75 % of the budget.
-            Here the recipe's schedule goes on, its linear decay too; the members are single updates from 75 % on.
-            """
-        + _SHARED,
-        cost="one pass an update, one copy of the weights",
-        helps="The paper reports wider optima and better accuracy for vision models.",
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"start": 1.0}
     start: float = number(0.75, least=0, most=1)
     every: int = number(1, least=1)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.freeze import DECIDES, train_only
 from hype_bench.contract.method import Hooks, Method
@@ -29,30 +28,34 @@ SUBSETS = {
 @register("bitfit")
 @dataclass(frozen=True)
 class BitFit(Method):
-    """Everything whose name has "bias" in it is trained, LayerNorm's and the pooler's too, and the head; no more.
+    r"""BitFit: only biases and the head are trained.
+
+    Everything whose name has "bias" in it is trained, LayerNorm's and the pooler's too, and the head; no more.
 
     Args:
-        biases: ``all``, or some of intermediate, key, query, value, output, output_layernorm, attention_layernorm; the
+        biases: `all`, or some of intermediate, key, query, value, output, output_layernorm, attention_layernorm; the
             pooler's bias is trained with every choice.
+
+    Equation:
+        \theta_{\text{weights}} \text{ fixed}, \quad \theta_{\text{biases}} \text{ trained}
+
+    Reference:
+        Ben Zaken, Goldberg and Ravfogel 2022, *BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based
+        Masked Language-models*, ACL 2022, https://aclanthology.org/2022.acl-short.1; code: benzakenelad/BitFit, commit
+        7ead19a
+
+    Differences:
+        In the released code the key `output` also takes the attention's output bias and `output_layernorm` the
+        attention's LayerNorm; so here. Its learning rate is about 1e-3 where full fine-tuning takes 1e-5, for 16
+        epochs: the recipe does not know that, set `training.learning_rate` and `training.epochs`.
+
+    Cost:
+        One pass an update; about 0.1 % of the parameters have gradients and optimizer state.
+
+    When it helps:
+        The paper reports scores near full fine-tuning on small and medium GLUE tasks.
     """
 
-    card = Card(
-        title="BitFit",
-        summary="only biases and the head are trained",
-        equation=r"\theta_{\text{weights}} \text{ fixed}, \quad \theta_{\text{biases}} \text{ trained}",
-        citation="""
-            Ben Zaken, Goldberg and Ravfogel 2022, *BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based
-            Masked Language-models*, ACL 2022, https://aclanthology.org/2022.acl-short.1; code: benzakenelad/BitFit,
-            commit 7ead19a
-            """,
-        differences="""
-            In the released code the key `output` also takes the attention's output bias and `output_layernorm` the
-            attention's LayerNorm; so here. Its learning rate is about 1e-3 where full fine-tuning takes 1e-5, for 16
-            epochs: the recipe does not know that, set `training.learning_rate` and `training.epochs`.
-            """,
-        cost="one pass an update; about 0.1 % of the parameters have gradients and optimizer state",
-        helps="The paper reports scores near full fine-tuning on small and medium GLUE tasks.",
-    )
     biases: str | list[str] = "all"
 
     @property

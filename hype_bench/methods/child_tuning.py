@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context
 from hype_bench.contract.method import Groups, Hooks, Method, forward_of, objective
 from hype_bench.contract.registry import register
@@ -22,36 +21,38 @@ from hype_bench.options import UserError, choice, number
 
 CLIP = 1.0  # the largest norm of one tensor's gradient in the released Fisher pass
 
-_CITATION = (
-    "Xu, Luo, Zhang, Tan, Chang, Huang and Huang 2021, *Raise a Child in Large Language Model: Towards Effective and "
-    "Generalizable Fine-tuning*, EMNLP 2021, https://aclanthology.org/2021.emnlp-main.749; code: "
-    "alibaba/AliceMind, commit a6d5afe, ChildTuning/"
-)
-_SHARED = (
-    "The mask acts on the clipped gradient, whose norm was taken before masking, as in the released optimizer. "
-    "The released trainer ignores `warmup_ratio`, so that its own runs had no warm-up at all; here the recipe's holds. "
-    "Weight decay acts on masked entries too."
-)
-
 
 @register("child_tuning_f")
 @dataclass(frozen=True)
 class ChildTuningF(Method):
-    """Task-free: every update keeps each gradient entry with a fixed probability and scales it by its inverse.
+    r"""Child-Tuning-F: every update trains a fresh random part of all weights.
+
+    Task-free: every update keeps each gradient entry with a fixed probability and scales it by its inverse.
 
     Args:
         reserve_p: the probability of keeping an entry; HyPe's Table 15 searches {0.2, 0.3, 0.4}.
+
+    Equation:
+        g \leftarrow g \odot M / p, \quad M \sim \mathrm{Bernoulli}(p)
+
+    Reference:
+        Xu, Luo, Zhang, Tan, Chang, Huang and Huang 2021, *Raise a Child in Large Language Model: Towards Effective and
+        Generalizable Fine-tuning*, EMNLP 2021, https://aclanthology.org/2021.emnlp-main.749; code: alibaba/AliceMind,
+        commit a6d5afe, ChildTuning/
+
+    Differences:
+        `reserve_p` is the probability of keeping, which HyPe's Table 15 calls the mask's.The mask acts on the clipped
+        gradient, whose norm was taken before masking, as in the released optimizer. The released trainer ignores
+        `warmup_ratio`, so that its own runs had no warm-up at all; here the recipe's holds. Weight decay acts on masked
+        entries too.
+
+    Cost:
+        One pass an update and one random mask over the parameters.
+
+    When it helps:
+        The paper reports it slightly above vanilla on small tasks, and below Child-Tuning-D.
     """
 
-    card = Card(
-        title="Child-Tuning-F",
-        summary="every update trains a fresh random part of all weights",
-        equation=r"g \leftarrow g \odot M / p, \quad M \sim \mathrm{Bernoulli}(p)",
-        citation=_CITATION,
-        differences="`reserve_p` is the probability of keeping, which HyPe's Table 15 calls the mask's." + _SHARED,
-        cost="one pass an update and one random mask over the parameters",
-        helps="The paper reports it slightly above vanilla on small tasks, and below Child-Tuning-D.",
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"reserve_p": 1.0}
     reserve_p: float = number(0.3, above=0, most=1)
 
@@ -120,38 +121,41 @@ def child_network(fisher: list[Tensor], reserve_p: float) -> list[Tensor]:
 @register("child_tuning_d")
 @dataclass(frozen=True)
 class ChildTuningD(Method):
-    """Task-driven: before training, the entries of the encoder's layers with the largest Fisher information are
+    r"""Child-Tuning-D: only the entries of the layers with the largest Fisher information are trained.
+
+    Task-driven: before training, the entries of the encoder's layers with the largest Fisher information are
     chosen; the others are never trained. Embeddings, pooler and head always are.
 
     Args:
         reserve_p: which part of the entries is trained; 0.3 in the released command, {0.1, 0.2, 0.3} in HyPe's Table
             15.
-        fisher: ``paper``: squared gradients of single samples; ``official``: of whole batches, each tensor's gradient
+        fisher: `paper`: squared gradients of single samples; `official`: of whole batches, each tensor's gradient
             clipped to norm 1 first, as the released code does.
+
+    Equation:
+        g \leftarrow g \odot \mathbb{1}[F \ge F_{(1-p)}], \quad F = \frac{1}{N} \sum_i \left( \nabla_\theta \log p(y_i
+        \mid x_i) \right)^2
+
+    Reference:
+        Xu, Luo, Zhang, Tan, Chang, Huang and Huang 2021, *Raise a Child in Large Language Model: Towards Effective and
+        Generalizable Fine-tuning*, EMNLP 2021, https://aclanthology.org/2021.emnlp-main.749; code: alibaba/AliceMind,
+        commit a6d5afe, ChildTuning/
+
+    Differences:
+        The paper's Fisher information squares the gradients of single samples. The released code squares those of whole
+        batches after clipping every tensor's to norm 1 (`fisher=official`): it depends on the batch size and on the
+        clip. Dropout is on in that pass, in both forms, as released. The mask acts on the clipped gradient, whose norm
+        was taken before masking, as in the released optimizer. The released trainer ignores `warmup_ratio`, so that its
+        own runs had no warm-up at all; here the recipe's holds. Weight decay acts on masked entries too.
+
+    Cost:
+        Before training one pass over the data, sample by sample (`official`: batch by batch), shown as progress and
+        recorded as `fisher_seconds`; then one pass an update and a fixed mask.
+
+    When it helps:
+        The paper reports gains of about 1.5 points over vanilla on CoLA, RTE, MRPC and STS-B with BERT-large.
     """
 
-    card = Card(
-        title="Child-Tuning-D",
-        summary="only the entries of the layers with the largest Fisher information are trained",
-        equation=r"""
-            g \leftarrow g \odot \mathbb{1}[F \ge F_{(1-p)}], \quad F = \frac{1}{N} \sum_i \left( \nabla_\theta \log
-            p(y_i \mid x_i) \right)^2
-            """,
-        citation=_CITATION,
-        differences="""
-            The paper's Fisher information squares the gradients of single samples. The released code squares those of
-            whole batches after clipping every tensor's to norm 1 (`fisher=official`): it depends on the batch size and
-            on the clip. Dropout is on in that pass, in both forms, as released.
-            """
-        + _SHARED,
-        cost="""
-            before training one pass over the data, sample by sample (`official`: batch by batch), shown as progress and
-            recorded as `fisher_seconds`; then one pass an update and a fixed mask
-            """,
-        helps="""
-            The paper reports gains of about 1.5 points over vanilla on CoLA, RTE, MRPC and STS-B with BERT-large.
-            """,
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"reserve_p": 1.0}
     reserve_p: float = number(0.3, above=0, most=1)
     fisher: str = choice("paper", "paper", "official")

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context, NoiseSource
 from hype_bench.contract.method import Gradients, Hooks, Method
 from hype_bench.contract.registry import register
@@ -49,41 +48,39 @@ def frequency_penalised(score: Tensor, counts: Tensor, stage: int) -> Tensor:
 @register("dps")
 @dataclass(frozen=True)
 class DPS(Method):
-    """Dynamic Parameter Selection on the weight of every linear map, pooler and head too. Hidden and attention dropout
+    r"""DPS: stages in which everything trains alternate with stages for the entries with the largest gradients.
+
+    Dynamic Parameter Selection on the weight of every linear map, pooler and head too. Hidden and attention dropout
     are 0, except in dense runs of 2000 updates and more.
 
     Args:
         p: 1 - p of each weight's entries are trained in the second stages; 0.3 in the released command, which calls it
-            ``reserve_p`` although it is what is not reserved.
+            `reserve_p` although it is what is not reserved.
         stage_ratio: the length of a stage as a part of all updates; 0.05 in the released command.
-        variant: ``dense``; or ``mix``, where the first stages read the weights through Mixout with p.
+        variant: `dense`; or `mix`, where the first stages read the weights through Mixout with p.
+
+    Equation:
+        g \leftarrow g \odot \mathbb{1}[s \ge s_{(\lceil n (1 - p) \rceil)}], \quad s = \sum_{t \in \text{stage I}}
+        g_t^2
+
+    Reference:
+        Zhang, Li, Li, Zhang, Zhu and Jin 2022, *Fine-Tuning Pre-Trained Language Models Effectively by Optimizing
+        Subnetworks Adaptively*, NeurIPS 2022, https://arxiv.org/abs/2211.01642; code: ZhangHaojie077/DPS, commit
+        b8e41a8
+
+    Differences:
+        As the released code; the paper's text was not at hand. `reserve_p` there keeps 1 - p of the entries. Its state
+        lives in a class and is ordered by calls, so that a second model or gradient checkpointing breaks it; here every
+        weight has its own. Gradients are squared once an update, where the released code squares those of every
+        backward pass: the same without gradient accumulation. Masks act before clipping.
+
+    Cost:
+        One pass an update; a score for every linear weight, in `mix` also counts and fixed copies.
+
+    When it helps:
+        The paper reports gains over vanilla, Child-Tuning and Mixout on small GLUE tasks and out of domain.
     """
 
-    card = Card(
-        title="DPS",
-        summary="""
-            stages in which everything trains alternate with stages for the entries with the largest gradients
-            """,
-        equation=r"""
-            g \leftarrow g \odot \mathbb{1}[s \ge s_{(\lceil n (1 - p) \rceil)}], \quad s = \sum_{t \in \text{stage I}}
-            g_t^2
-            """,
-        citation="""
-            Zhang, Li, Li, Zhang, Zhu and Jin 2022, *Fine-Tuning Pre-Trained Language Models Effectively by Optimizing
-            Subnetworks Adaptively*, NeurIPS 2022, https://arxiv.org/abs/2211.01642; code: ZhangHaojie077/DPS, commit
-            b8e41a8
-            """,
-        differences="""
-            As the released code; the paper's text was not at hand. `reserve_p` there keeps 1 - p of the entries. Its
-            state lives in a class and is ordered by calls, so that a second model or gradient checkpointing breaks it;
-            here every weight has its own. Gradients are squared once an update, where the released code squares those
-            of every backward pass: the same without gradient accumulation. Masks act before clipping.
-            """,
-        cost="one pass an update; a score for every linear weight, in `mix` also counts and fixed copies",
-        helps="""
-            The paper reports gains over vanilla, Child-Tuning and Mixout on small GLUE tasks and out of domain.
-            """,
-    )
     keeps_weights = True
     p: float = number(0.3, least=0, below=1)
     stage_ratio: float = number(0.05, above=0, most=1)

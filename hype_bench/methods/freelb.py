@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context, NoiseSource
 from hype_bench.contract.method import Forward, Gradients, Hooks, Loss, Method, full
 from hype_bench.contract.registry import register
@@ -55,7 +54,9 @@ def ascend(
 @register("freelb")
 @dataclass(frozen=True)
 class FreeLB(Method):
-    """K passes an update with a perturbation that climbs the loss in between; the mean of their gradients is taken.
+    r"""FreeLB: several passes an update with adversarial noise on the word embeddings, all their gradients used.
+
+    K passes an update with a perturbation that climbs the loss in between; the mean of their gradients is taken.
 
     All passes of an update have the same dropout masks. The loss of the update is the mean over its passes.
 
@@ -65,28 +66,28 @@ class FreeLB(Method):
         init_magnitude: of the first perturbation; 0 for RTE and MRPC, 5e-2 for CoLA, 0.2 for STS-B, 0.6 for SST-2.
         max_norm: the ball's radius; 0, the released value for most tasks, means none.
         norm: of ball and ascent.
-        passes: ``paper``: K, as in the released Hugging Face code; ``fairseq``: one more, as in the released fairseq.
+        passes: `paper`: K, as in the released Hugging Face code; `fairseq`: one more, as in the released fairseq.
+
+    Equation:
+        g = \frac{1}{K} \sum_{t=0}^{K-1} \nabla_\theta \ell(f(e + \delta_t)), \quad \delta_{t+1} = \Pi_{\|\delta\| \le
+        \epsilon} \left( \delta_t + \alpha \frac{\nabla_\delta \ell}{\| \nabla_\delta \ell \|_F} \right)
+
+    Reference:
+        Zhu, Cheng, Gan, Sun, Goldstein and Liu 2020, *FreeLB: Enhanced Adversarial Training for Natural Language
+        Understanding*, ICLR 2020, https://arxiv.org/abs/1909.11764; code: zhuchen03/FreeLB, commit eb23701
+
+    Differences:
+        The released Hugging Face code makes K passes, as the paper does; the released fairseq code makes K + 1
+        (`passes=fairseq`). Both reuse one dropout mask, and so does this. The defaults are the released ones for RTE
+        with ALBERT; other tasks have others, given with the options.
+
+    Cost:
+        K passes an update.
+
+    When it helps:
+        The paper reports gains on GLUE, ARC and CommonsenseQA with RoBERTa and ALBERT.
     """
 
-    card = Card(
-        title="FreeLB",
-        summary="several passes an update with adversarial noise on the word embeddings, all their gradients used",
-        equation=r"""
-            g = \frac{1}{K} \sum_{t=0}^{K-1} \nabla_\theta \ell(f(e + \delta_t)), \quad \delta_{t+1} = \Pi_{\|\delta\|
-            \le \epsilon} \left( \delta_t + \alpha \frac{\nabla_\delta \ell}{\| \nabla_\delta \ell \|_F} \right)
-            """,
-        citation="""
-            Zhu, Cheng, Gan, Sun, Goldstein and Liu 2020, *FreeLB: Enhanced Adversarial Training for Natural Language
-            Understanding*, ICLR 2020, https://arxiv.org/abs/1909.11764; code: zhuchen03/FreeLB, commit eb23701
-            """,
-        differences="""
-            The released Hugging Face code makes K passes, as the paper does; the released fairseq code makes K + 1
-            (`passes=fairseq`). Both reuse one dropout mask, and so does this. The defaults are the released ones for
-            RTE with ALBERT; other tasks have others, given with the options.
-            """,
-        cost="K passes an update",
-        helps="The paper reports gains on GLUE, ARC and CommonsenseQA with RoBERTa and ALBERT.",
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"steps": 1, "init_magnitude": 0.0}
     steps: int = number(3, least=1, most=1_000)
     learning_rate: float = number(0.1, least=0)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context, seed_of
 from hype_bench.contract.freeze import DECIDES, train_only
 from hype_bench.contract.method import Hooks, Method
@@ -53,27 +52,30 @@ def frozen_units(layers: list[nn.Module], draw: random.Random) -> list[Unit]:
 @register("hft")
 @dataclass(frozen=True)
 class HFT(Method):
-    """Half Fine-Tuning: a random half of the matrices and LayerNorms of the layers is frozen for the run; embeddings,
-    pooler and head are trained. The choice follows the run's seed."""
+    r"""HFT: a random half of the matrices of every layer stays as it was pre-trained.
 
-    card = Card(
-        title="HFT",
-        summary="a random half of the matrices of every layer stays as it was pre-trained",
-        equation=r"\theta_{\text{chosen half}} \text{ fixed}",
-        citation="""
-            Hui, Zhang, Wang, Xu, Sun and Wu 2025, *HFT: Half Fine-Tuning for Large Language Models*, ACL 2025,
-            https://arxiv.org/abs/2404.18466; no official code found
-            """,
-        differences="""
-            Stated for language models with four attention and three feed-forward matrices a layer: two of four train,
-            and two of three in a random half of the layers, one in the others. Encoders like BERT have two
-            feed-forward matrices, for which the paper says nothing: one of them trains. A bias that belongs to a linear
-            map goes with it; others train. The paper draws a new half for every round of continual training; a run is
-            one round.
-            """,
-        cost="one pass an update; frozen weights have neither gradient nor optimizer state",
-        helps="The paper reports less forgetting and scores like full fine-tuning, at any share from 40 to 60 %.",
-    )
+    Half Fine-Tuning: a random half of the matrices and LayerNorms of the layers is frozen for the run; embeddings,
+    pooler and head are trained. The choice follows the run's seed.
+
+    Equation:
+        \theta_{\text{chosen half}} \text{ fixed}
+
+    Reference:
+        Hui, Zhang, Wang, Xu, Sun and Wu 2025, *HFT: Half Fine-Tuning for Large Language Models*, ACL 2025,
+        https://arxiv.org/abs/2404.18466; no official code found
+
+    Differences:
+        Stated for language models with four attention and three feed-forward matrices a layer: two of four train, and
+        two of three in a random half of the layers, one in the others. Encoders like BERT have two feed-forward
+        matrices, for which the paper says nothing: one of them trains. A bias that belongs to a linear map goes with
+        it; others train. The paper draws a new half for every round of continual training; a run is one round.
+
+    Cost:
+        One pass an update; frozen weights have neither gradient nor optimizer state.
+
+    When it helps:
+        The paper reports less forgetting and scores like full fine-tuning, at any share from 40 to 60 %.
+    """
 
     @property
     def decides(self) -> frozenset[str]:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context, NoiseSource
 from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
@@ -85,42 +84,41 @@ def selected_layers(layers: str | list[int], depth: int) -> list[int]:
 @register("hype_u", distribution="uniform")
 @dataclass(frozen=True)
 class HyPe(Method):
-    """HyPe-N (``distribution="normal"``) and HyPe-U (``"uniform"``).
+    r"""HyPe-N, HyPe-U: normal (hype_n) or uniform (hype_u) noise on the hidden states between the layers, in training.
 
     Args:
+        distribution: of the noise: `normal` in hype_n, `uniform` in hype_u.
         scale: sigma; the paper searches 1e-5 and 1e-4.
-        support: of the uniform law: ``symmetric`` is U(-scale, scale), ``official_code`` is scale * U[0, 1).
-        layers: at whose inputs (or within which) noise is added: ``all``, ``lowest:k``, ``highest:k`` or a list of
+        support: of the uniform law: `symmetric` is U(-scale, scale), `official_code` is scale * U[0, 1).
+        layers: at whose inputs (or within which) noise is added: `all`, `lowest:k`, `highest:k` or a list of
             numbers, 0 for the lowest (Table 18).
-        position: ``between`` the layers, ``within`` them (on the attention block's output after its LayerNorm, so
-            also on the residual around the feed-forward part), or ``both`` (Table 17).
+        position: `between` the layers, `within` them (on the attention block's output after its LayerNorm, so
+            also on the residual around the feed-forward part), or `both` (Table 17).
         dropout: hidden dropout; 0 as in the paper (section 4.2), 0.1 for Table 9, null keeps the model's.
+
+    Equation:
+        h^{i+1} = g_i(h^i + \varepsilon), \; \varepsilon \sim N(0, \sigma^2) \text{ or } U(-\sigma, \sigma)
+
+    Reference:
+        Yuan, Yuan, Tan, Huang and Huang 2023, *HyPe: Better Pre-trained Language Model Fine-tuning with Hidden
+        Representation Perturbation*, ACL 2023, https://aclanthology.org/2023.acl-long.182; code: Yuanhy1997/HyPe,
+        commit 196efd5
+
+    Differences:
+        The paper's uniform law is U(-sigma, sigma); the released code adds sigma * U[0, 1), which has mean sigma / 2
+        and half the spread (`support=official_code`). The released code keeps noise and dropout apart: without its flag
+        `--dropout_rate 0.0` dropout stays on (`dropout=null`). Its layer subsets and its noise within the layers exist
+        for BERT (and RoBERTa) only; here for every family. Noise of 1e-5 survives in float32 only: a run in bf16, fp16
+        or tf32 warns with the fraction of entries that still change.
+
+    Cost:
+        One pass an update; one noise tensor a layer.
+
+    When it helps:
+        The paper reports gains over vanilla on small GLUE tasks and in low-resource settings. Every such number but one
+        compares no dropout with dropout 0.1: run `no_dropout` beside it.
     """
 
-    card = Card(
-        title="HyPe-N, HyPe-U",
-        summary="normal (hype_n) or uniform (hype_u) noise on the hidden states between the layers, in training",
-        equation=r"""
-            h^{i+1} = g_i(h^i + \varepsilon), \; \varepsilon \sim N(0, \sigma^2) \text{ or } U(-\sigma, \sigma)
-            """,
-        citation="""
-            Yuan, Yuan, Tan, Huang and Huang 2023, *HyPe: Better Pre-trained Language Model Fine-tuning with Hidden
-            Representation Perturbation*, ACL 2023, https://aclanthology.org/2023.acl-long.182; code: Yuanhy1997/HyPe,
-            commit 196efd5
-            """,
-        differences="""
-            The paper's uniform law is U(-sigma, sigma); the released code adds sigma * U[0, 1), which has mean sigma /
-            2 and half the spread (`support=official_code`). The released code keeps noise and dropout apart: without
-            its flag `--dropout_rate 0.0` dropout stays on (`dropout=null`). Its layer subsets and its noise within the
-            layers exist for BERT (and RoBERTa) only; here for every family. Noise of 1e-5 survives in float32 only: a
-            run in bf16, fp16 or tf32 warns with the fraction of entries that still change.
-            """,
-        cost="one pass an update; one noise tensor a layer",
-        helps="""
-            The paper reports gains over vanilla on small GLUE tasks and in low-resource settings. Every such number but
-            one compares no dropout with dropout 0.1: run `no_dropout` beside it.
-            """,
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"scale": 0.0, "dropout": None}
     distribution: str = choice("normal", "normal", "uniform")
     scale: float = number(1e-5, least=0)

@@ -8,7 +8,6 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Groups, Hooks, Method
 from hype_bench.contract.registry import register
@@ -30,31 +29,35 @@ def layer_learning_rate(learning_rate: float, decay: float, depth: int, layers: 
 @register("llrd")
 @dataclass(frozen=True)
 class LLRD(Method):
-    """Layer-wise learning rate decay: each layer learns ``decay`` times as fast as the one above it.
+    r"""LLRD: learning rates that fall layer by layer from the head to the embeddings.
+
+    Layer-wise learning rate decay: each layer learns `decay` times as fast as the one above it.
 
     Pooler and head have the full rate and no weight decay; embeddings are one step below the lowest layer.
 
     Args:
         decay: 0.95 in the released code.
+
+    Equation:
+        \eta_l = \eta \cdot d^{\,L + 1 - l}
+
+    Reference:
+        Howard and Ruder 2018, *Universal Language Model Fine-tuning for Text Classification*, ACL 2018; as in Zhang,
+        Wu, Katiyar, Weinberger and Artzi 2021, *Revisiting Few-sample BERT Fine-tuning*, ICLR 2021,
+        https://arxiv.org/abs/2006.05987; code: asappresearch/revisit-bert-finetuning, commit 0aa4f4e
+
+    Differences:
+        The released code knows BERT, RoBERTa and ELECTRA; here every family, with what a stack shares between its
+        layers (DeBERTa's relative positions) counted as embeddings. As released, pooler and head get no weight decay,
+        so that decay 1 is not quite vanilla.
+
+    Cost:
+        One pass an update; more parameter groups.
+
+    When it helps:
+        The paper reports a little more stability on small tasks.
     """
 
-    card = Card(
-        title="LLRD",
-        summary="learning rates that fall layer by layer from the head to the embeddings",
-        equation=r"\eta_l = \eta \cdot d^{\,L + 1 - l}",
-        citation="""
-            Howard and Ruder 2018, *Universal Language Model Fine-tuning for Text Classification*, ACL 2018; as in
-            Zhang, Wu, Katiyar, Weinberger and Artzi 2021, *Revisiting Few-sample BERT Fine-tuning*, ICLR 2021,
-            https://arxiv.org/abs/2006.05987; code: asappresearch/revisit-bert-finetuning, commit 0aa4f4e
-            """,
-        differences="""
-            The released code knows BERT, RoBERTa and ELECTRA; here every family, with what a stack shares between its
-            layers (DeBERTa's relative positions) counted as embeddings. As released, pooler and head get no weight
-            decay, so that decay 1 is not quite vanilla.
-            """,
-        cost="one pass an update; more parameter groups",
-        helps="The paper reports a little more stability on small tasks.",
-    )
     decay: float = number(0.95, above=0, most=1)
 
     @property

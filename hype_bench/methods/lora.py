@@ -7,7 +7,6 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.freeze import DECIDES, train_only
 from hype_bench.contract.method import Hooks, Method
@@ -22,7 +21,9 @@ _QUERY_VALUE = ("query", "value", "query_proj", "value_proj", "q", "v", "q_proj"
 @register("lora")
 @dataclass(frozen=True)
 class LoRA(Method):
-    """Linear maps of the encoder's layers get ``B A x * alpha / rank``; they and the head train, the rest is frozen.
+    r"""LoRA: low-rank additions to frozen linear maps.
+
+    Linear maps of the encoder's layers get `B A x * alpha / rank`; they and the head train, the rest is frozen.
 
     At the end the products are merged into the weights: a plain model is left.
 
@@ -30,29 +31,31 @@ class LoRA(Method):
         rank: r; 8 in peft.
         alpha: the scale's numerator; 8 in peft.
         dropout: on what A reads.
-        target: ``query_value``, the paper's choice for most experiments, or ``all`` linear maps of the layers.
-        rank_stabilized: the scale is ``alpha / sqrt(rank)`` (rsLoRA).
+        target: `query_value`, the paper's choice for most experiments, or `all` linear maps of the layers.
+        rank_stabilized: the scale is `alpha / sqrt(rank)` (rsLoRA).
+
+    Equation:
+        h = W_0 x + \frac{\alpha}{r} B A x, \quad B_0 = 0
+
+    Reference:
+        Hu, Shen, Wallis, Allen-Zhu, Li, Wang, Wang and Chen 2022, *LoRA: Low-Rank Adaptation of Large Language Models*,
+        ICLR 2022, https://arxiv.org/abs/2106.09685; through the peft library; rsLoRA: Kalajdzievski 2023,
+        https://arxiv.org/abs/2312.03732
+
+    Differences:
+        The library's layers as they are, with its defaults. `all` means the linear maps of the layers; the name `dense`
+        alone would take the pooler too. XLNet keeps its attention matrices outside linear modules: `target=query_value`
+        refuses it, `target=all` takes its feed-forward part. DeBERTa and ModernBERT have query, key and value in one
+        map, so that the key is adapted too. Learning rates are around 1e-4 to 1e-3 where full fine-tuning takes 1e-5:
+        set `training.learning_rate`.
+
+    Cost:
+        One pass an update; gradients and optimizer state for about 1 % of the parameters.
+
+    When it helps:
+        The paper reports full fine-tuning's scores on GLUE with RoBERTa and DeBERTa.
     """
 
-    card = Card(
-        title="LoRA",
-        summary="low-rank additions to frozen linear maps",
-        equation=r"h = W_0 x + \frac{\alpha}{r} B A x, \quad B_0 = 0",
-        citation="""
-            Hu, Shen, Wallis, Allen-Zhu, Li, Wang, Wang and Chen 2022, *LoRA: Low-Rank Adaptation of Large Language
-            Models*, ICLR 2022, https://arxiv.org/abs/2106.09685; through the peft library; rsLoRA: Kalajdzievski 2023,
-            https://arxiv.org/abs/2312.03732
-            """,
-        differences="""
-            The library's layers as they are, with its defaults. `all` means the linear maps of the layers; the name
-            `dense` alone would take the pooler too. XLNet keeps its attention matrices outside linear modules:
-            `target=query_value` refuses it, `target=all` takes its feed-forward part. DeBERTa and ModernBERT have
-            query, key and value in one map, so that the key is adapted too. Learning rates are around 1e-4 to 1e-3
-            where full fine-tuning takes 1e-5: set `training.learning_rate`.
-            """,
-        cost="one pass an update; gradients and optimizer state for about 1 % of the parameters",
-        helps="The paper reports full fine-tuning's scores on GLUE with RoBERTa and DeBERTa.",
-    )
     wraps_weights = True
     rank: int = number(8, least=1)
     alpha: float = number(8.0, above=0)

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
@@ -31,32 +30,36 @@ def match(features: Tensor, temperature: float) -> Tensor:
 @register("match_tuning")
 @dataclass(frozen=True)
 class MatchTuning(Method):
-    """In training, what the output projection reads is mixed within the batch, see :func:`match`.
+    r"""Match-Tuning: in training, the features of a batch are mixed by their similarity before they are classified.
+
+    In training, what the output projection reads is mixed within the batch, see :func:`match`.
 
     In evaluation every example is matched with itself alone, M is the identity: a prediction must not depend on what
     else stands in its batch.
 
     Args:
         temperature: of the softmax; the paper's is not known here.
+
+    Equation:
+        r' = M r, \quad M = \mathrm{softmax}(r r^\top / T)
+
+    Reference:
+        Tong, Dong, Dai, Song, Liu, Chang and Sui 2022, *Robust Fine-tuning via Perturbation and Interpolation from
+        In-batch Instances*, IJCAI 2022, https://arxiv.org/abs/2205.00633; code: tongshoujie/MATCH-TUNING, commit
+        e844163 (20 lines)
+
+    Differences:
+        The released lines fix neither temperature, nor schedule, nor what happens at inference. Temperature 1 and the
+        identity at inference are this project's. r is what the head's output projection reads, dropout included. With
+        gradient accumulation a batch is a piece.
+
+    Cost:
+        One pass an update; one matrix of batch x batch.
+
+    When it helps:
+        The paper reports gains on GLUE and robustness to label noise and adversarial text.
     """
 
-    card = Card(
-        title="Match-Tuning",
-        summary="in training, the features of a batch are mixed by their similarity before they are classified",
-        equation=r"r' = M r, \quad M = \mathrm{softmax}(r r^\top / T)",
-        citation="""
-            Tong, Dong, Dai, Song, Liu, Chang and Sui 2022, *Robust Fine-tuning via Perturbation and Interpolation from
-            In-batch Instances*, IJCAI 2022, https://arxiv.org/abs/2205.00633; code: tongshoujie/MATCH-TUNING, commit
-            e844163 (20 lines)
-            """,
-        differences="""
-            The released lines fix neither temperature, nor schedule, nor what happens at inference. Temperature 1 and
-            the identity at inference are this project's. r is what the head's output projection reads, dropout
-            included. With gradient accumulation a batch is a piece.
-            """,
-        cost="one pass an update; one matrix of batch x batch",
-        helps="The paper reports gains on GLUE and robustness to label noise and adversarial text.",
-    )
     temperature: float = number(1.0, above=0)
 
     def check(self, model: PreTrainedModel) -> None:

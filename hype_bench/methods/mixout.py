@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
@@ -58,40 +57,40 @@ class _Mix(torch.autograd.Function):
 @register("mixout")
 @dataclass(frozen=True)
 class Mixout(Method):
-    """In training, an input neuron of a linear map is read with its pre-trained weights with probability p.
+    r"""Mixout: in training, linear maps read part of their inputs with the pre-trained weights.
+
+    In training, an input neuron of a linear map is read with its pre-trained weights with probability p.
 
     One mask a map and pass, over input neurons, as in the released code; biases are not mixed. Every dropout is 0.
 
     Args:
         p: the probability of taking the pre-trained weights; 0.9 in the released example.
-        gradient: ``true``: the derivative; ``official``: as released, without 1 / (1 - p).
-        where: ``after_dropout``: linear maps whose input dropout acted on, as in the released example; ``every``: all
+        gradient: `true`: the derivative; `official`: as released, without 1 / (1 - p).
+        where: `after_dropout`: linear maps whose input dropout acted on, as in the released example; `every`: all
             of them, as in the released Hugging Face example. The first leaves out the second map of the feed-forward
             part, where no dropout stands before it.
+
+    Equation:
+        W_{\text{eff}} = \frac{(1 - M) \odot W_0 + M \odot W - p W_0}{1 - p}, \quad M \sim \mathrm{Bernoulli}(1 - p)
+
+    Reference:
+        Lee, Cho and Kang 2020, *Mixout: Effective Regularization to Finetune Large-scale Pretrained Language Models*,
+        ICLR 2020, https://arxiv.org/abs/1909.11299; code: bloodwass/mixout, commit 18f377d
+
+    Differences:
+        The released backward pass leaves out the factor 1 / (1 - p): with p = 0.9 gradients are ten times too small
+        (`gradient=official`). Adam hides most of that, but clipping and weight decay do not. Masks are per input
+        neuron, as released, not per weight. The released example mixes the linear maps behind a dropout; its Hugging
+        Face example mixes every one, the head too (`where=every`). p: 0.9 in the example, 0.1 in
+        asappresearch/revisit-bert-finetuning.
+
+    Cost:
+        One pass an update, one mixed copy of every weight, one fixed copy of the pre-trained weights.
+
+    When it helps:
+        The paper reports fewer collapsed runs and better means on RTE, MRPC, CoLA and STS-B with BERT-large.
     """
 
-    card = Card(
-        title="Mixout",
-        summary="in training, linear maps read part of their inputs with the pre-trained weights",
-        equation=r"""
-            W_{\text{eff}} = \frac{(1 - M) \odot W_0 + M \odot W - p W_0}{1 - p}, \quad M \sim \mathrm{Bernoulli}(1 - p)
-            """,
-        citation="""
-            Lee, Cho and Kang 2020, *Mixout: Effective Regularization to Finetune Large-scale Pretrained Language
-            Models*, ICLR 2020, https://arxiv.org/abs/1909.11299; code: bloodwass/mixout, commit 18f377d
-            """,
-        differences="""
-            The released backward pass leaves out the factor 1 / (1 - p): with p = 0.9 gradients are ten times too small
-            (`gradient=official`). Adam hides most of that, but clipping and weight decay do not. Masks are per input
-            neuron, as released, not per weight. The released example mixes the linear maps behind a dropout; its
-            Hugging Face example mixes every one, the head too (`where=every`). p: 0.9 in the example, 0.1 in
-            asappresearch/revisit-bert-finetuning.
-            """,
-        cost="one pass an update, one mixed copy of every weight, one fixed copy of the pre-trained weights",
-        helps="""
-            The paper reports fewer collapsed runs and better means on RTE, MRPC, CoLA and STS-B with BERT-large.
-            """,
-    )
     keeps_weights = True
     p: float = number(0.9, least=0, most=1)
     gradient: str = choice("true", "true", "official")

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
@@ -36,32 +35,34 @@ def noise_bound(segments: Segments, like: Tensor, alpha: float, length: str) -> 
 @register("neftune")
 @dataclass(frozen=True)
 class NEFTune(Method):
-    """In training, ``embedding + U(-1, 1) alpha / sqrt(L d)`` on the looked-up word embeddings.
+    r"""NEFTune: uniform noise on the word embeddings, in training.
+
+    In training, `embedding + U(-1, 1) alpha / sqrt(L d)` on the looked-up word embeddings.
 
     Args:
         alpha: 5 in the paper's main runs, also 10 and 15.
-        length: which L: ``padded``, the batch's, padding is noised too; ``own``, each example's.
+        length: which L: `padded`, the batch's, padding is noised too; `own`, each example's.
+
+    Equation:
+        e \leftarrow e + U(-1, 1) \cdot \frac{\alpha}{\sqrt{L d}}
+
+    Reference:
+        Jain, Chiang, Wen, Kirchenbauer, Chu, Somepalli, Bartoldson, Kailkhura, Schwarzschild, Saha, Goldblum, Geiping
+        and Goldstein 2024, *NEFTune: Noisy Embeddings Improve Instruction Finetuning*, ICLR 2024,
+        https://arxiv.org/abs/2310.05914; code: neelsjain/NEFTune, commit 09d4909
+
+    Differences:
+        Two released forms: the README's takes the padded length and noises padding (`length=padded`, the default, which
+        is also what the Hugging Face libraries do); the experiments' takes each example's own length and leaves padding
+        alone (`length=own`). In a packed row the padded length is the longest example's.
+
+    Cost:
+        One pass an update; one noise tensor.
+
+    When it helps:
+        Reported for instruction tuning of language models; for encoders on GLUE no published figure is known here.
     """
 
-    card = Card(
-        title="NEFTune",
-        summary="uniform noise on the word embeddings, in training",
-        equation=r"e \leftarrow e + U(-1, 1) \cdot \frac{\alpha}{\sqrt{L d}}",
-        citation="""
-            Jain, Chiang, Wen, Kirchenbauer, Chu, Somepalli, Bartoldson, Kailkhura, Schwarzschild, Saha, Goldblum,
-            Geiping and Goldstein 2024, *NEFTune: Noisy Embeddings Improve Instruction Finetuning*, ICLR 2024,
-            https://arxiv.org/abs/2310.05914; code: neelsjain/NEFTune, commit 09d4909
-            """,
-        differences="""
-            Two released forms: the README's takes the padded length and noises padding (`length=padded`, the default,
-            which is also what the Hugging Face libraries do); the experiments' takes each example's own length and
-            leaves padding alone (`length=own`). In a packed row the padded length is the longest example's.
-            """,
-        cost="one pass an update; one noise tensor",
-        helps="""
-            Reported for instruction tuning of language models; for encoders on GLUE no published figure is known here.
-            """,
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"alpha": 0.0}
     alpha: float = number(5.0, least=0)
     length: str = choice("padded", "padded", "own")

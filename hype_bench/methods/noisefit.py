@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context, NoiseSource
 from hype_bench.contract.method import Forward, Hooks, Loss, Method, full, with_logits
 from hype_bench.contract.passes import Divergence, dropout_masks
@@ -73,44 +72,46 @@ def consistency(
 @register("noisefit")
 @dataclass(frozen=True)
 class NoiseFiT(Method):
-    """A clean pass and two with adaptive noise on the outputs of some layers; adapted from language modelling.
+    r"""NoiseFiT: two noised passes drawn to a clean one, noise in proportion to each layer's own spread.
+
+    A clean pass and two with adaptive noise on the outputs of some layers; adapted from language modelling.
 
     The layers are chosen on the first batch, in evaluation mode, by the ratio of signal to noise.
 
     Args:
         noise_std: of the base noise, in units of the hidden states' spread; 0.1 in the released code.
         layers: how many layers are noised; 3 in the released code.
-        selection: ``largest`` or ``lowest`` ratio.
+        selection: `largest` or `lowest` ratio.
         weight: of the cross-entropy on the clean pass; 0.5. The rest goes to the noised passes' divergence from it.
         between: of the divergence between the two noised passes; 0.1 in the first release, 0.05 in the second.
         temperature: of the clean target.
-        base: ``paper``: the base noise is ``noise_std`` times the spread; ``official``: times ``noise_std`` again, as
+        base: `paper`: the base noise is `noise_std` times the spread; `official`: times `noise_std` again, as
             the released training hook does.
-        dropout_masks: ``own``: every pass draws its own, as released; ``shared``: all have those of the clean one.
+        dropout_masks: `own`: every pass draws its own, as released; `shared`: all have those of the clean one.
+
+    Equation:
+        \alpha \, \ell(p) + \frac{1 - \alpha}{2} \sum_{i=1}^{2} \mathrm{KL}(p \,\|\, q_i) + \lambda_c \, \mathrm{KL}(q_2
+        \,\|\, q_1)
+
+    Reference:
+        Khadangi, Sartipi, Tchappi and Bahmani 2025, *Noise Augmented Fine Tuning for Mitigating Hallucinations in Large
+        Language Models*, https://arxiv.org/abs/2504.03302; code: akhadangi/NoiseFiT, commit 48c61c8
+
+    Differences:
+        Made for language models with LoRA; here the divergences are between classes instead of tokens, and a regression
+        takes squared differences. In the released hook the base noise is multiplied by `noise_std` a second time
+        (`base=official`). The clean target is detached, as in its second version. As released, every pass draws its own
+        dropout masks; there LoRA's of 0.05 are all there are. With `noise_std=0` the divergences are then those of
+        dropout, and with one mask for all passes (`dropout_masks=shared`) 0.
+
+    Cost:
+        Three passes an update, with the top layer for every token where vanilla's packed row has it for the first; some
+        passes once to choose the layers.
+
+    When it helps:
+        Reported against hallucination in language models; for classification nothing is published.
     """
 
-    card = Card(
-        title="NoiseFiT",
-        summary="two noised passes drawn to a clean one, noise in proportion to each layer's own spread",
-        equation=r"""
-            \alpha \, \ell(p) + \frac{1 - \alpha}{2} \sum_{i=1}^{2} \mathrm{KL}(p \,\|\, q_i) + \lambda_c \,
-            \mathrm{KL}(q_2 \,\|\, q_1)
-            """,
-        citation="""
-            Khadangi, Sartipi, Tchappi and Bahmani 2025, *Noise Augmented Fine Tuning for Mitigating Hallucinations in
-            Large Language Models*, https://arxiv.org/abs/2504.03302; code: akhadangi/NoiseFiT, commit 48c61c8
-            """,
-        differences="""
-            Made for language models with LoRA; here the divergences are between classes instead of tokens, and a
-            regression takes squared differences. In the released hook the base noise is multiplied by `noise_std` a
-            second time (`base=official`). The clean target is detached, as in its second version. As released, every
-            pass draws its own dropout masks; there LoRA's of 0.05 are all there are. With `noise_std=0` the divergences
-            are then those of dropout, and with one mask for all passes (`dropout_masks=shared`) 0.
-            """,
-        cost="three passes an update, with the top layer for every token where vanilla's packed row has it for the "
-        "first; some passes once to choose the layers",
-        helps="Reported against hallucination in language models; for classification nothing is published.",
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"weight": 1.0, "between": 0.0}
     noise_std: float = number(0.1, least=0)
     layers: int = number(3, least=1)

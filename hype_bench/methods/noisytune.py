@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
@@ -33,30 +32,34 @@ def perturb_weight(weight: Tensor, draw: Tensor, strength: float) -> Tensor:
 @register("noisytune")
 @dataclass(frozen=True)
 class NoisyTune(Method):
-    """Perturbs every tensor in proportion to its own spread: embeddings, biases and LayerNorm too.
+    r"""NoisyTune: uniform noise on the pre-trained weights, once, before fine-tuning.
+
+    Perturbs every tensor in proportion to its own spread: embeddings, biases and LayerNorm too.
 
     Args:
         strength: lambda; 0.15 in the paper, {0.1, 0.15, 0.2} in HyPe's Table 15.
-        scope: ``backbone``, the pre-trained parameters as in the paper; ``all``, as in HyPe's code, the fresh head too.
+        scope: `backbone`, the pre-trained parameters as in the paper; `all`, as in HyPe's code, the fresh head too.
             Tensors of one entry are left alone, as in HyPe's code: their std is NaN.
+
+    Equation:
+        W \leftarrow W + U(-\tfrac{\lambda}{2}, \tfrac{\lambda}{2}) \cdot \mathrm{std}(W)
+
+    Reference:
+        Wu, Wu, Qi, Huang and Xie 2022, *NoisyTune: A Little Noise Can Help You Finetune Pretrained Language Models
+        Better*, ACL 2022, https://aclanthology.org/2022.acl-short.76; no official repository
+
+    Differences:
+        The paper perturbs the pre-trained parameters; HyPe's code perturbs the fresh head too (`scope=all`). The std is
+        torch's unbiased one over the whole tensor, as in every copy of the published snippet. The snippet turns a
+        tensor of one entry into NaN (its std is undefined); HyPe's code, and this one, leave it alone.
+
+    Cost:
+        Nothing in training.
+
+    When it helps:
+        The paper reports small gains on GLUE; HyPe's Table 15 searches lambda over {0.1, 0.15, 0.2}.
     """
 
-    card = Card(
-        title="NoisyTune",
-        summary="uniform noise on the pre-trained weights, once, before fine-tuning",
-        equation=r"W \leftarrow W + U(-\tfrac{\lambda}{2}, \tfrac{\lambda}{2}) \cdot \mathrm{std}(W)",
-        citation="""
-            Wu, Wu, Qi, Huang and Xie 2022, *NoisyTune: A Little Noise Can Help You Finetune Pretrained Language Models
-            Better*, ACL 2022, https://aclanthology.org/2022.acl-short.76; no official repository
-            """,
-        differences="""
-            The paper perturbs the pre-trained parameters; HyPe's code perturbs the fresh head too (`scope=all`). The
-            std is torch's unbiased one over the whole tensor, as in every copy of the published snippet. The snippet
-            turns a tensor of one entry into NaN (its std is undefined); HyPe's code, and this one, leave it alone.
-            """,
-        cost="nothing in training",
-        helps="The paper reports small gains on GLUE; HyPe's Table 15 searches lambda over {0.1, 0.15, 0.2}.",
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"strength": 0.0}
     moves_weights = True
     strength: float = number(0.15, least=0)

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Groups, Hooks, Method
 from hype_bench.contract.registry import register
@@ -27,27 +26,31 @@ def decay_towards(weights: list[Tensor], prior: list[Tensor], rate: float) -> No
 @register("prior_weight_decay")
 @dataclass(frozen=True)
 class PriorWeightDecay(Method):
-    """Before every step the weights decay towards where fine-tuning began, as fast as the recipe's weight decay says.
+    r"""Prior weight decay: weight decay towards the pre-trained weights instead of zero.
+
+    Before every step the weights decay towards where fine-tuning began, as fast as the recipe's weight decay says.
 
     Biases and LayerNorm, which have no decay, have none here. The head decays towards its first weights.
+
+    Equation:
+        \theta \leftarrow \theta - \eta \, \lambda_{wd} \, (\theta - \theta_0)
+
+    Reference:
+        Zhang, Wu, Katiyar, Weinberger and Artzi 2021, *Revisiting Few-sample BERT Fine-tuning*, ICLR 2021,
+        https://arxiv.org/abs/2006.05987 (after Wiese, Weissenborn and Neves 2017); code:
+        asappresearch/revisit-bert-finetuning, commit 0aa4f4e
+
+    Differences:
+        The released code means to leave the head out, but its comparison is off by one and never does so: the head
+        decays towards its own first weights. The same here.
+
+    Cost:
+        One pass an update, a fixed copy of the weights, one pass over them before the step.
+
+    When it helps:
+        A baseline of the paper, not above its other remedies there.
     """
 
-    card = Card(
-        title="Prior weight decay",
-        summary="weight decay towards the pre-trained weights instead of zero",
-        equation=r"\theta \leftarrow \theta - \eta \, \lambda_{wd} \, (\theta - \theta_0)",
-        citation="""
-            Zhang, Wu, Katiyar, Weinberger and Artzi 2021, *Revisiting Few-sample BERT Fine-tuning*, ICLR 2021,
-            https://arxiv.org/abs/2006.05987 (after Wiese, Weissenborn and Neves 2017); code:
-            asappresearch/revisit-bert-finetuning, commit 0aa4f4e
-            """,
-        differences="""
-            The released code means to leave the head out, but its comparison is off by one and never does so: the head
-            decays towards its own first weights. The same here.
-            """,
-        cost="one pass an update, a fixed copy of the weights, one pass over them before the step",
-        helps="A baseline of the paper, not above its other remedies there.",
-    )
     keeps_weights = True
 
     @property

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context, NoiseSource
 from hype_bench.contract.method import Forward, Hooks, Loss, Method, with_logits
 from hype_bench.contract.passes import Divergence, dropout_masks
@@ -37,7 +36,9 @@ def embedding_noise(embedded: Tensor, draw: Tensor, scale: float, distribution: 
 @register("r3f")
 @dataclass(frozen=True)
 class R3F(Method):
-    """``loss(clean) + weight * (KL(clean || noised) + KL(noised || clean))``, per sample, without a factor 1/2.
+    r"""R3F: a clean pass and one with noise on the word embeddings, drawn together.
+
+    `loss(clean) + weight * (KL(clean || noised) + KL(noised || clean))`, per sample, without a factor 1/2.
 
     A regression takes the mean squared difference of the two outputs instead, as HyPe does for STS-B (Appendix D.1);
     the released R3F leaves the regulariser out there. Hidden noise of other techniques (HyPe) acts in the noised pass
@@ -45,38 +46,34 @@ class R3F(Method):
 
     Args:
         scale: standard deviation or half-width; 1e-5 in the released code.
-        distribution: ``uniform`` is the released code's default; HyPe's Table 15 uses ``normal``.
+        distribution: `uniform` is the released code's default; HyPe's Table 15 uses `normal`.
         weight: lambda; 1.0 in the released code, {0.1, 0.5, 1.0} in HyPe's Table 15.
-        dropout_masks: ``own``: each pass draws its own, as released; ``shared``: both have the same.
+        dropout_masks: `own`: each pass draws its own, as released; `shared`: both have the same.
+
+    Equation:
+        \ell(p) + \lambda \left[ \mathrm{KL}(p \,\|\, q) + \mathrm{KL}(q \,\|\, p) \right], \quad p = f(e), \; q = f(e +
+        z), \; z \sim N(0, \sigma^2) \text{ or } U(-\sigma, \sigma)
+
+    Reference:
+        Aghajanyan, Shrivastava, Gupta, Goyal, Zettlemoyer and Gupta 2021, *Better Fine-Tuning by Reducing
+        Representational Collapse*, ICLR 2021, https://arxiv.org/abs/2008.03156; code: facebookresearch/fairseq, commit
+        3d262bb, examples/rxf
+
+    Differences:
+        As the released classification criterion: noise on the looked-up embeddings, which the noised pass does not
+        train; one cross-entropy, on the clean pass. The released code has no regulariser for a regression; HyPe, and
+        this one, take the mean squared difference. The paper's own grids were not found. As released, each pass draws
+        its own dropout masks, so that with `scale=0` and dropout on the term is that of dropout alone; with one mask
+        for both (`dropout_masks=shared`) it is 0.
+
+    Cost:
+        Two passes an update.
+
+    When it helps:
+        Reported on GLUE and summarisation. At its published scale of 1e-5 it is R-Drop without the second loss: the two
+        passes differ by dropout far more than by the noise.
     """
 
-    card = Card(
-        title="R3F",
-        summary="""
-            a clean pass and one with noise on the word embeddings, drawn together
-            """,
-        equation=r"""
-            \ell(p) + \lambda \left[ \mathrm{KL}(p \,\|\, q) + \mathrm{KL}(q \,\|\, p) \right], \quad p = f(e), \; q =
-            f(e + z), \; z \sim N(0, \sigma^2) \text{ or } U(-\sigma, \sigma)
-            """,
-        citation="""
-            Aghajanyan, Shrivastava, Gupta, Goyal, Zettlemoyer and Gupta 2021, *Better Fine-Tuning by Reducing
-            Representational Collapse*, ICLR 2021, https://arxiv.org/abs/2008.03156; code: facebookresearch/fairseq,
-            commit 3d262bb, examples/rxf
-            """,
-        differences="""
-            As the released classification criterion: noise on the looked-up embeddings, which the noised pass does not
-            train; one cross-entropy, on the clean pass. The released code has no regulariser for a regression; HyPe,
-            and this one, take the mean squared difference. The paper's own grids were not found. As released, each
-            pass draws its own dropout masks, so that with `scale=0` and dropout on the term is that of dropout alone;
-            with one mask for both (`dropout_masks=shared`) it is 0.
-            """,
-        cost="two passes an update",
-        helps="""
-            Reported on GLUE and summarisation. At its published scale of 1e-5 it is R-Drop without the second loss: the
-            two passes differ by dropout far more than by the noise.
-            """,
-    )
     neutral: ClassVar[Mapping[str, Any] | None] = {"weight": 0.0}
     scale: float = number(1e-5, least=0)
     distribution: str = choice("uniform", "normal", "uniform")
@@ -124,28 +121,38 @@ class R3F(Method):
 @register("r4f")
 @dataclass(frozen=True)
 class R4F(R3F):
-    """R3F, and the head's output projection is divided by its largest singular value in every pass.
+    r"""R4F: R3F with a spectral norm on the head's output projection.
+
+    R3F, and the head's output projection is divided by its largest singular value in every pass.
 
     That value is estimated by one power iteration a training pass. At the end a plain weight is left, already divided.
 
     Args:
         scale, distribution, weight, dropout_masks: as in R3F.
+
+    Equation:
+        \ell(p) + \lambda \left[ \mathrm{KL}(p \,\|\, q) + \mathrm{KL}(q \,\|\, p) \right], \quad p = f(e), \; q = f(e +
+        z), \; z \sim N(0, \sigma^2) \text{ or } U(-\sigma, \sigma), \quad W_{\text{head}} \leftarrow W_{\text{head}} /
+        \sigma_{\max}(W_{\text{head}})
+
+    Reference:
+        Aghajanyan, Shrivastava, Gupta, Goyal, Zettlemoyer and Gupta 2021, *Better Fine-Tuning by Reducing
+        Representational Collapse*, ICLR 2021, https://arxiv.org/abs/2008.03156; code: facebookresearch/fairseq, commit
+        3d262bb, examples/rxf
+
+    Differences:
+        As R3F. The spectral norm is on the output projection alone, as the released flag
+        `--spectral-norm-classification-head` has it; torch's present implementation begins with 15 power iterations,
+        where the released one began with a random vector. With `scale=0` and one mask for both passes what is left of
+        the term is the difference between two estimates of the largest singular value.
+
+    Cost:
+        Two passes an update.
+
+    When it helps:
+        The paper reports it close to R3F, better on some tasks.
     """
 
-    card = replace(
-        R3F.card,
-        title="R4F",
-        summary="R3F with a spectral norm on the head's output projection",
-        equation=R3F.card.equation
-        + r", \quad W_{\text{head}} \leftarrow W_{\text{head}} / \sigma_{\max}(W_{\text{head}})",
-        differences="""
-            As R3F. The spectral norm is on the output projection alone, as the released flag
-            `--spectral-norm-classification-head` has it; torch's present implementation begins with 15 power
-            iterations, where the released one began with a random vector. With `scale=0` and one mask for both passes
-            what is left of the term is the difference between two estimates of the largest singular value.
-            """,
-        helps="The paper reports it close to R3F, better on some tasks.",
-    )
     neutral = None
 
     @property

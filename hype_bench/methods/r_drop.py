@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context
 from hype_bench.contract.method import Forward, Hooks, Loss, Method, full, with_logits
 from hype_bench.contract.passes import Divergence
@@ -44,36 +43,36 @@ def consistency(first: Tensor, second: Tensor, variant: str, is_regression: bool
 @register("r_drop")
 @dataclass(frozen=True)
 class RDrop(Method):
-    """``loss1 + loss2 + alpha * consistency``; two forward passes an update.
+    r"""R-Drop: two passes with their own dropout, drawn towards one another.
+
+    `loss1 + loss2 + alpha * consistency`; two forward passes an update.
 
     Args:
         alpha: {0.1, 0.5, 1.0} in HyPe's Table 15; 1.0 is the fairseq default, the Hugging Face code has 0.5 for BERT.
-        variant: how the consistency is scaled: ``paper`` per sample, ``official_hf`` summed over the batch.
+        variant: how the consistency is scaled: `paper` per sample, `official_hf` summed over the batch.
+
+    Equation:
+        \ell_1 + \ell_2 + \frac{\alpha}{2} \left[ \mathrm{KL}(p_1 \,\|\, p_2) + \mathrm{KL}(p_2 \,\|\, p_1) \right]
+
+    Reference:
+        Liang, Wu, Li, Wang, Meng, Qin, Chen, Zhang and Liu 2021, *R-Drop: Regularized Dropout for Neural Networks*,
+        NeurIPS 2021, https://arxiv.org/abs/2106.14448; code: dropreg/R-Drop, commit 9dcc830
+
+    Differences:
+        The paper's objective is per sample, and so is the released fairseq criterion. The released Hugging Face code
+        sums the KL over the batch while the cross-entropy is a mean: its weight grows with the batch size
+        (`variant=official_hf`; alpha is 0.5 there for BERT, times 1/2). Its RoBERTa class drops the second
+        cross-entropy by mistake and is not offered. Regression: mean squared difference with weight alpha (Appendix
+        A.4).
+
+    Cost:
+        Two passes an update.
+
+    When it helps:
+        Reported on GLUE, translation and more. Without dropout or another randomness its passes are equal: it does
+        nothing, and the run says so.
     """
 
-    card = Card(
-        title="R-Drop",
-        summary="two passes with their own dropout, drawn towards one another",
-        equation=r"""
-            \ell_1 + \ell_2 + \frac{\alpha}{2} \left[ \mathrm{KL}(p_1 \,\|\, p_2) + \mathrm{KL}(p_2 \,\|\, p_1) \right]
-            """,
-        citation="""
-            Liang, Wu, Li, Wang, Meng, Qin, Chen, Zhang and Liu 2021, *R-Drop: Regularized Dropout for Neural Networks*,
-            NeurIPS 2021, https://arxiv.org/abs/2106.14448; code: dropreg/R-Drop, commit 9dcc830
-            """,
-        differences="""
-            The paper's objective is per sample, and so is the released fairseq criterion. The released Hugging Face
-            code sums the KL over the batch while the cross-entropy is a mean: its weight grows with the batch size
-            (`variant=official_hf`; alpha is 0.5 there for BERT, times 1/2). Its RoBERTa class drops the second
-            cross-entropy by mistake and is not offered. Regression: mean squared difference with weight alpha (Appendix
-            A.4).
-            """,
-        cost="two passes an update",
-        helps="""
-            Reported on GLUE, translation and more. Without dropout or another randomness its passes are equal: it does
-            nothing, and the run says so.
-            """,
-    )
     alpha: float = number(1.0, least=0)
     variant: str = choice("paper", "paper", "official_hf")
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Groups, Hooks, Method
 from hype_bench.contract.registry import register
@@ -49,42 +48,40 @@ def recall(weight: Tensor, adam: Tensor, pretrained: Tensor, share: float, w: fl
 @register("recadam")
 @dataclass(frozen=True)
 class RecAdam(Method):
-    """Adam's step is scaled by lambda(t), and the weights are pulled towards the pre-trained ones by 1 - lambda(t).
+    r"""RecAdam: Adam with a pull towards the pre-trained weights that fades as the task takes over.
+
+    Adam's step is scaled by lambda(t), and the weights are pulled towards the pre-trained ones by 1 - lambda(t).
 
     The pull is not seen by Adam's moments nor by clipping. It acts on the encoder (and its pooler); the head takes
     plain Adam steps. Weight decay follows on the weight so moved.
 
     Args:
-        schedule: of lambda: ``sigmoid`` w / (1 + exp(-k (t - t0))), ``linear`` w min(1, t / t0), ``constant`` w.
+        schedule: of lambda: `sigmoid` w / (1 + exp(-k (t - t0))), `linear` w min(1, t / t0), `constant` w.
         k, t0: its slope and its middle, in updates; the released code searches k in {0.05, 0.1, 0.2, 0.5, 1} and t0 in
             {100, 250, 500} for small tasks, {250, 500, 1000} for larger ones.
-        pull: the strength, ``pretrain_cof``; 5000 in the paper. Stable below 2 / learning rate.
-        w: the upper end of lambda, ``anneal_w``.
+        pull: the strength, `pretrain_cof`; 5000 in the paper. Stable below 2 / learning rate.
+        w: the upper end of lambda, `anneal_w`.
+
+    Equation:
+        \theta \leftarrow \theta - \eta \left[ \lambda(t) \frac{\hat m}{\sqrt{\hat v} + \epsilon} + (1 - \lambda(t))
+        \gamma (\theta - \theta_0) \right], \quad \lambda(t) = \frac{1}{1 + e^{-k (t - t_0)}}
+
+    Reference:
+        Chen, Hou, Cui, Che, Liu and Yu 2020, *Recall and Learn: Fine-tuning Deep Pretrained Language Models with Less
+        Forgetting*, EMNLP 2020, https://arxiv.org/abs/2004.12651; code: Sanyuan-Chen/RecAdam, commit 505ba3c
+
+    Differences:
+        As the released code: the pull takes the scheduled learning rate and meets the weight that Adam has already
+        moved, and decay comes last. The released Adam adds epsilon before the bias correction:
+        `training.optimizer=adamw_hf` gives its steps to the digit; `adamw` is the paper's Adam.
+
+    Cost:
+        One pass an update, a fixed copy of the pre-trained weights and a copy of the weights during the step.
+
+    When it helps:
+        The paper reports gains on GLUE. At its defaults (t0 250, pull 5000) training hardly moves before t0.
     """
 
-    card = Card(
-        title="RecAdam",
-        summary="Adam with a pull towards the pre-trained weights that fades as the task takes over",
-        equation=r"""
-            \theta \leftarrow \theta - \eta \left[ \lambda(t) \frac{\hat m}{\sqrt{\hat v} + \epsilon} + (1 - \lambda(t))
-            \gamma (\theta - \theta_0) \right], \quad \lambda(t) = \frac{1}{1 + e^{-k (t - t_0)}}
-            """,
-        citation="""
-            Chen, Hou, Cui, Che, Liu and Yu 2020, *Recall and Learn: Fine-tuning Deep Pretrained Language Models with
-            Less Forgetting*, EMNLP 2020, https://arxiv.org/abs/2004.12651; code: Sanyuan-Chen/RecAdam, commit 505ba3c
-            """,
-        differences="""
-            As the released code: the pull takes the scheduled learning rate and meets the weight that Adam has already
-            moved, and decay comes last. The released Adam adds epsilon before the bias correction:
-            `training.optimizer=adamw_hf` gives its steps to the digit; `adamw` is the paper's Adam.
-            """,
-        cost="""
-            one pass an update, a fixed copy of the pre-trained weights and a copy of the weights during the step
-            """,
-        helps="""
-            The paper reports gains on GLUE. At its defaults (t0 250, pull 5000) training hardly moves before t0.
-            """,
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"w": 0.0}
     keeps_weights = True
     schedule: str = choice("sigmoid", "sigmoid", "linear", "constant")

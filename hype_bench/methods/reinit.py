@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
@@ -37,28 +36,32 @@ def reinitialise(block: nn.Module, std: float, generator: torch.Generator) -> No
 @register("reinit")
 @dataclass(frozen=True)
 class Reinit(Method):
-    """The pooler and the highest layers start anew, with the standard deviation that the architecture begins with.
+    r"""Re-initialisation: the pooler and the highest layers start from scratch.
+
+    The pooler and the highest layers start anew, with the standard deviation that the architecture begins with.
 
     Args:
         layers: how many; the paper searches 1 to 6 and a released sample for BERT-large on RTE has 5.
         pooler: whether the pooler starts anew too; always so in the paper, for encoders that have one.
+
+    Equation:
+        \theta_{L-n+1}, \dots, \theta_L \sim N(0, 0.02^2)
+
+    Reference:
+        Zhang, Wu, Katiyar, Weinberger and Artzi 2021, *Revisiting Few-sample BERT Fine-tuning*, ICLR 2021,
+        https://arxiv.org/abs/2006.05987; code: asappresearch/revisit-bert-finetuning, commit 0aa4f4e
+
+    Differences:
+        As released, for every family: RoBERTa and ELECTRA have no pre-trained pooler, their head is fresh anyway; of
+        XLNet all attention tensors are drawn anew too. Draws come from a generator of their own.
+
+    Cost:
+        Nothing in training.
+
+    When it helps:
+        The paper reports faster convergence and fewer failed runs on small tasks with BERT-large.
     """
 
-    card = Card(
-        title="Re-initialisation",
-        summary="the pooler and the highest layers start from scratch",
-        equation=r"\theta_{L-n+1}, \dots, \theta_L \sim N(0, 0.02^2)",
-        citation="""
-            Zhang, Wu, Katiyar, Weinberger and Artzi 2021, *Revisiting Few-sample BERT Fine-tuning*, ICLR 2021,
-            https://arxiv.org/abs/2006.05987; code: asappresearch/revisit-bert-finetuning, commit 0aa4f4e
-            """,
-        differences="""
-            As released, for every family: RoBERTa and ELECTRA have no pre-trained pooler, their head is fresh anyway;
-            of XLNet all attention tensors are drawn anew too. Draws come from a generator of their own.
-            """,
-        cost="nothing in training",
-        helps="The paper reports faster convergence and fewer failed runs on small tasks with BERT-large.",
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"layers": 0, "pooler": False}
     moves_weights = True
     layers: int = number(5, least=0)

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context
 from hype_bench.contract.method import Forward, Gradients, Groups, Hooks, Loss, Method
 from hype_bench.contract.passes import Divergence
@@ -44,42 +43,42 @@ def second_order_saliency(gradient_norms: Tensor, moment_norms: Tensor) -> Tenso
 @register("rose")
 @dataclass(frozen=True)
 class ROSE(Method):
-    """Every update, one number a weight tensor of the layers says how much of its step is made: 0, 1 or, in the
+    r"""ROSE: weight tensors whose update would make the output fragile are left out of it.
+
+    Every update, one number a weight tensor of the layers says how much of its step is made: 0, 1 or, in the
     ensemble, in between. It begins when warm-up ends.
 
-    A masked gradient is ``mask g + (1 - mask) m``, Adam's moments take it, and step and weight decay are multiplied
+    A masked gradient is `mask g + (1 - mask) m`, Adam's moments take it, and step and weight decay are multiplied
     by the mask.
 
     Args:
-        variant: ``first``: by the gradient of the divergence between two dropout passes; ``second``: by how far the
-            gradient is from Adam's first moment; ``ensemble``: both.
+        variant: `first`: by the gradient of the divergence between two dropout passes; `second`: by how far the
+            gradient is from Adam's first moment; `ensemble`: both.
         lower, upper: the quantiles of saliency between which a tensor is trained; 0 and, by task, 0.3 to 0.9.
         gamma: the first-order mask's share in the ensemble.
         kl_dropout: hidden dropout of the two passes of the first-order saliency.
+
+    Equation:
+        \theta \leftarrow \theta - \eta \, M \odot \frac{\hat m}{\sqrt{\hat v} + \epsilon}, \quad M = (1 - \gamma) M_2 +
+        \gamma M_1
+
+    Reference:
+        Jiang, Zhou, Lin, Li, Zhou and Jiang 2022, *ROSE: Robust Selective Fine-tuning for Pre-trained Language Models*,
+        EMNLP 2022, https://aclanthology.org/2022.emnlp-main.186; code: jiangllan/ROSE, commit ae28d74
+
+    Differences:
+        As the released code: one number a tensor, although the text speaks of parameters; tensors of the layers with
+        `weight` in their name. Its runs have beta2 0.98, weight decay 0.01, 10 epochs and batch 32, which are the
+        recipe's business here. The released order of Adam's epsilon is `training.optimizer=adamw_hf`. A regression
+        takes the squared difference of the two passes, which the release does not have.
+
+    Cost:
+        `first` and `ensemble`: one more backward pass through two forward passes an update; a copy of the weights.
+
+    When it helps:
+        The paper reports robustness on AdvGLUE with RoBERTa at little cost on GLUE.
     """
 
-    card = Card(
-        title="ROSE",
-        summary="weight tensors whose update would make the output fragile are left out of it",
-        equation=r"""
-            \theta \leftarrow \theta - \eta \, M \odot \frac{\hat m}{\sqrt{\hat v} + \epsilon}, \quad M = (1 - \gamma)
-            M_2 + \gamma M_1
-            """,
-        citation="""
-            Jiang, Zhou, Lin, Li, Zhou and Jiang 2022, *ROSE: Robust Selective Fine-tuning for Pre-trained Language
-            Models*, EMNLP 2022, https://aclanthology.org/2022.emnlp-main.186; code: jiangllan/ROSE, commit ae28d74
-            """,
-        differences="""
-            As the released code: one number a tensor, although the text speaks of parameters; tensors of the layers
-            with `weight` in their name. Its runs have beta2 0.98, weight decay 0.01, 10 epochs and batch 32, which are
-            the recipe's business here. The released order of Adam's epsilon is `training.optimizer=adamw_hf`. A
-            regression takes the squared difference of the two passes, which the release does not have.
-            """,
-        cost="""
-            `first` and `ensemble`: one more backward pass through two forward passes an update; a copy of the weights
-            """,
-        helps="The paper reports robustness on AdvGLUE with RoBERTa at little cost on GLUE.",
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"lower": 0.0, "upper": 1.0}
     variant: str = choice("ensemble", "first", "second", "ensemble")
     lower: float = number(0.0, least=0, most=1)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Groups, Hooks, Method
 from hype_bench.contract.registry import register
@@ -40,37 +39,39 @@ def learning_rate_factor(now: Tensor, average: Tensor, step: int, beta3: float, 
 @register("sage")
 @dataclass(frozen=True)
 class SAGE(Method):
-    """The step of each weight of the encoder's linear maps is multiplied by how unsettled its sensitivity is.
+    r"""SAGE: weights to which the loss is little sensitive learn faster.
+
+    The step of each weight of the encoder's linear maps is multiplied by how unsettled its sensitivity is.
 
     Weight decay, of all weights, is apart from the step: it follows it, with the learning rate before the schedule.
 
     Args:
         beta3: of the running mean of sensitivities; 0.75 in the released code, useful from 0.6 to 0.9.
+
+    Equation:
+        \theta \leftarrow \theta - \eta \, \frac{|I - \hat I|}{\hat I + \epsilon^2} \odot \frac{\hat m}{\sqrt{\hat v} +
+        \epsilon}, \quad I = |\theta \odot g|, \quad \bar I \leftarrow \beta_3 \bar I + (1 - \beta_3) I
+
+    Reference:
+        Liang, Jiang, Zuo, He, Liu, Gao, Chen and Zhao 2022, *No Parameters Left Behind: Sensitivity Guided Adaptive
+        Learning Rate for Training Large Transformer Models*, ICLR 2022, https://arxiv.org/abs/2202.02664; code:
+        cliang1453/SAGE, commit 87cefb1
+
+    Differences:
+        As the released AdamW, whose running mean is bias-corrected: at the first update the factor is 0 and only decay
+        moves these weights. As released, the decay of all weights, guided or not, takes the learning rate before the
+        schedule: over a linear schedule about twice that of vanilla's. (The release's own baseline does so too.) The
+        release clips the gradient of every tensor by itself as well; here clipping is the recipe's. The released Adamax
+        form, without the bias correction, is not offered. Its learning rates are 2 to 5 times the usual: set
+        `training.learning_rate`.
+
+    Cost:
+        One pass an update; one running mean and one copy of the encoder's linear weights.
+
+    When it helps:
+        The paper reports gains on GLUE with BERT and RoBERTa, and in translation.
     """
 
-    card = Card(
-        title="SAGE",
-        summary="weights to which the loss is little sensitive learn faster",
-        equation=r"""
-            \theta \leftarrow \theta - \eta \, \frac{|I - \hat I|}{\hat I + \epsilon^2} \odot \frac{\hat m}{\sqrt{\hat
-            v} + \epsilon}, \quad I = |\theta \odot g|, \quad \bar I \leftarrow \beta_3 \bar I + (1 - \beta_3) I
-            """,
-        citation="""
-            Liang, Jiang, Zuo, He, Liu, Gao, Chen and Zhao 2022, *No Parameters Left Behind: Sensitivity Guided Adaptive
-            Learning Rate for Training Large Transformer Models*, ICLR 2022, https://arxiv.org/abs/2202.02664; code:
-            cliang1453/SAGE, commit 87cefb1
-            """,
-        differences="""
-            As the released AdamW, whose running mean is bias-corrected: at the first update the factor is 0 and only
-            decay moves these weights. As released, the decay of all weights, guided or not, takes the learning rate
-            before the schedule: over a linear schedule about twice that of vanilla's. (The release's own baseline does
-            so too.) The release clips the gradient of every tensor by itself as well; here clipping is the recipe's.
-            The released Adamax form, without the bias correction, is not offered. Its learning rates are 2 to 5 times
-            the usual: set `training.learning_rate`.
-            """,
-        cost="one pass an update; one running mean and one copy of the encoder's linear weights",
-        helps="The paper reports gains on GLUE with BERT and RoBERTa, and in translation.",
-    )
     beta3: float = number(0.75, least=0, below=1)
 
     @property

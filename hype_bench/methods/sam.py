@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context
 from hype_bench.contract.method import Gradients, Hooks, Method
 from hype_bench.contract.registry import register
@@ -37,33 +36,35 @@ def ascent(weights: list[Tensor], gradients: list[Tensor], rho: float, adaptive:
 @register("sam")
 @dataclass(frozen=True)
 class SAM(Method):
-    """Two passes an update: up to the highest loss nearby, and from there the gradient with which the weights move.
+    r"""SAM, ASAM: the gradient is taken where the loss around the weights is highest.
+
+    Two passes an update: up to the highest loss nearby, and from there the gradient with which the weights move.
 
     Both passes have the same dropout masks and the same noise of other techniques.
 
     Args:
         rho: how far; 0.05 in the released code. ASAM wants about ten times as much.
-        adaptive: ASAM: ``rho * w^2 g / || |w| g ||``.
+        adaptive: ASAM: `rho * w^2 g / || |w| g ||`.
+
+    Equation:
+        g = \nabla_\theta \ell \left( \theta + \rho \frac{\nabla_\theta \ell}{\|\nabla_\theta \ell\|} \right)
+
+    Reference:
+        Foret, Kleiner, Mobahi and Neyshabur 2021, *Sharpness-Aware Minimization for Efficiently Improving
+        Generalization*, ICLR 2021, https://arxiv.org/abs/2010.01412; Kwon, Kim, Park and Choi 2021, *ASAM*, ICML 2021,
+        https://arxiv.org/abs/2102.11600; code followed: davda54/sam, commit 3c3afdb
+
+    Differences:
+        Whether the two passes share their dropout masks is said nowhere; here they do, as in FreeLB, so that the second
+        gradient is that of the same function. Clipping acts on the second gradient.
+
+    Cost:
+        Two passes an update and one copy of the weights between them.
+
+    When it helps:
+        Reported for vision models above all; for language models in later work.
     """
 
-    card = Card(
-        title="SAM, ASAM",
-        summary="the gradient is taken where the loss around the weights is highest",
-        equation=r"""
-            g = \nabla_\theta \ell \left( \theta + \rho \frac{\nabla_\theta \ell}{\|\nabla_\theta \ell\|} \right)
-            """,
-        citation="""
-            Foret, Kleiner, Mobahi and Neyshabur 2021, *Sharpness-Aware Minimization for Efficiently Improving
-            Generalization*, ICLR 2021, https://arxiv.org/abs/2010.01412; Kwon, Kim, Park and Choi 2021, *ASAM*, ICML
-            2021, https://arxiv.org/abs/2102.11600; code followed: davda54/sam, commit 3c3afdb
-            """,
-        differences="""
-            Whether the two passes share their dropout masks is said nowhere; here they do, as in FreeLB, so that the
-            second gradient is that of the same function. Clipping acts on the second gradient.
-            """,
-        cost="two passes an update and one copy of the weights between them",
-        helps="Reported for vision models above all; for language models in later work.",
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"rho": 0.0}
     rho: float = number(0.05, least=0)
     adaptive: bool = False

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Batch, Context
 from hype_bench.contract.method import Forward, Hooks, Loss, Method, full, with_logits
 from hype_bench.contract.passes import Divergence, dropout_masks
@@ -77,7 +76,9 @@ def _log_odds(p: Tensor) -> Tensor:
 @register("smart")
 @dataclass(frozen=True)
 class SMART(Method):
-    """Task loss plus ``weight`` times the divergence under an adversarial perturbation of the embedding output.
+    r"""SMART: the output may not change under the worst small perturbation of the embeddings.
+
+    Task loss plus `weight` times the divergence under an adversarial perturbation of the embedding output.
 
     The perturbation acts on what enters the lowest layer. Its smoothness term alone: the Bregman proximal part of the
     paper is not in the release and not here.
@@ -89,37 +90,36 @@ class SMART(Method):
         steps: of the ascent.
         step_size: of the ascent; 1e-5 in the released command, 1e-3 in its class.
         init_std: of the normal noise to begin with.
-        variant: ``paper``: projected ascent, gradients through both outputs; ``official``: as released, see below.
-        dropout_masks: ``own``: every pass draws its own, as released; ``shared``: all have those of the clean one.
+        variant: `paper`: projected ascent, gradients through both outputs; `official`: as released, see below.
+        dropout_masks: `own`: every pass draws its own, as released; `shared`: all have those of the clean one.
+
+    Equation:
+        \ell(f(e), y) + \alpha \max_{\|\delta\|_\infty \le \epsilon} \left[ \mathrm{KL}(p_\delta \,\|\, p) +
+        \mathrm{KL}(p \,\|\, p_\delta) \right]
+
+    Reference:
+        Jiang, He, Chen, Liu, Gao and Zhao 2020, *SMART: Robust and Efficient Fine-Tuning for Pre-trained Natural
+        Language Models through Principled Regularized Optimization*, ACL 2020, https://arxiv.org/abs/1911.03437; code:
+        namisan/mt-dnn, commit 3228e7c
+
+    Differences:
+        In the release no radius multiplies the normalised direction, so that every token's perturbation has a largest
+        entry near 1, five orders of magnitude beyond the paper's ball (`variant=official`); its ascent climbs a summed
+        difference of log-odds, which are detached, and each KL target of the final term is detached. Default: the
+        paper's ball with an explicit radius; its step rule is given from memory of the paper, not from code. Norms
+        other than the largest entry crash in the release and are not offered; the Bregman proximal term is in neither.
+        As released, every pass draws its own dropout masks. At the paper's radius of 1e-5 the term is then that of
+        dropout alone, R-Drop without the second loss: without dropout, or with one mask for all passes
+        (`dropout_masks=shared`), about a millionth is left (2e-10 with MiniLM), which float32 often rounds to 0. With
+        `radius=0` and one mask it is exactly 0.
+
+    Cost:
+        Two passes and one ascent pass a step.
+
+    When it helps:
+        The paper reports gains on GLUE with BERT and RoBERTa.
     """
 
-    card = Card(
-        title="SMART",
-        summary="the output may not change under the worst small perturbation of the embeddings",
-        equation=r"""
-            \ell(f(e), y) + \alpha \max_{\|\delta\|_\infty \le \epsilon} \left[ \mathrm{KL}(p_\delta \,\|\, p) +
-            \mathrm{KL}(p \,\|\, p_\delta) \right]
-            """,
-        citation="""
-            Jiang, He, Chen, Liu, Gao and Zhao 2020, *SMART: Robust and Efficient Fine-Tuning for Pre-trained Natural
-            Language Models through Principled Regularized Optimization*, ACL 2020, https://arxiv.org/abs/1911.03437;
-            code: namisan/mt-dnn, commit 3228e7c
-            """,
-        differences="""
-            In the release no radius multiplies the normalised direction, so that every token's perturbation has a
-            largest entry near 1, five orders of magnitude beyond the paper's ball (`variant=official`); its ascent
-            climbs a summed difference of log-odds, which are detached, and each KL target of the final term is
-            detached. Default: the paper's ball with
-            an explicit radius; its step rule is given from memory of the paper, not from code. Norms other than the
-            largest entry crash in the release and are not offered; the Bregman proximal term is in neither. As
-            released, every pass draws its own dropout masks. At the paper's radius of 1e-5 the term is then that of
-            dropout alone, R-Drop without the second loss: without dropout, or with one mask for all passes
-            (`dropout_masks=shared`), about a millionth is left (2e-10 with MiniLM), which float32 often rounds to 0.
-            With `radius=0` and one mask it is exactly 0.
-            """,
-        cost="two passes and one ascent pass a step",
-        helps="The paper reports gains on GLUE with BERT and RoBERTa.",
-    )
     neutral: ClassVar[Mapping[str, Any]] = {"weight": 0.0}
     weight: float = number(1.0, least=0)
     radius: float = number(1e-5, least=0)

@@ -9,45 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor
 
-from hype_bench.contract.card import Card
-
 State = dict[str, Tensor]  # a state dict
-
-_CITATION = """
-    Wortsman, Ilharco, Gadre, Roelofs, Gontijo-Lopes, Morcos, Namkoong, Farhadi, Carmon, Kornblith and Schmidt 2022,
-    *Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing inference time*,
-    ICML 2022, https://arxiv.org/abs/2203.05482; code: mlfoundations/model-soups, commit d5398f1
-    """
-CARDS = {
-    "soup_uniform": Card(
-        title="Uniform soup",
-        summary="the mean of the weights of several finished runs (hype-bench soup uniform)",
-        equation=r"\bar\theta = \frac{1}{k} \sum_{i=1}^{k} \theta_i",
-        citation=_CITATION,
-        differences="""
-            The paper's members share the head they start from. Here runs of several seeds have heads of their own,
-            unless the members differ in their settings alone. Integer buffers are not averaged.
-            """,
-        cost="no training of its own; needs runs made with `training.save=last`",
-        helps="The paper reports it for image models; for text on GLUE its gains are small.",
-    ),
-    "soup_greedy": Card(
-        title="Greedy soup",
-        summary="members join the mean of the weights one by one if a held-out score rises (hype-bench soup greedy)",
-        equation=r"""
-            \bar\theta \leftarrow \frac{k \bar\theta + \theta_i}{k + 1} \text{ if } s(\cdot) \text{ rises},
-            \quad \theta_1, \theta_2, \dots \text{ by falling } s
-            """,
-        citation=_CITATION,
-        differences="""
-            As released: of two members of equal score the later comes first, and a member joins only if the score of
-            the mean strictly rises. The score is taken on training examples that were set aside
-            (`data.selection_examples`) and never on the split that is reported.
-            """,
-        cost="no training of its own; one scoring of the held-out examples for each member and for each mean tried",
-        helps="The paper reports it at or above the best single member.",
-    ),
-}
 
 
 def stirred(mean: State, count: int, state: State) -> State:
@@ -62,12 +24,30 @@ def stirred(mean: State, count: int, state: State) -> State:
 
 
 def uniform_soup(states: Iterable[State]) -> State:
-    """The mean of all states, one in memory at a time beside the mean.
+    r"""Uniform soup: the mean of the weights of several finished runs (hype-bench soup uniform).
 
-    Reference: Wortsman et al. 2022, "Model soups", arXiv:2203.05482
+    Only one state is in memory at a time beside the mean.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no state.
+
+    Equation:
+        \bar\theta = \frac{1}{k} \sum_{i=1}^{k} \theta_i
+
+    Reference:
+        Wortsman, Ilharco, Gadre, Roelofs, Gontijo-Lopes, Morcos, Namkoong, Farhadi, Carmon, Kornblith and Schmidt 2022,
+        *Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing inference
+        time*, ICML 2022, https://arxiv.org/abs/2203.05482; code: mlfoundations/model-soups, commit d5398f1
+
+    Differences:
+        The paper's members share the head they start from. Here the heads of runs with different seeds start apart;
+        members that differ only in their settings share it. Integer buffers are not averaged.
+
+    Cost:
+        No training of its own; it needs runs made with `training.save=last`.
+
+    When it helps:
+        The paper reports gains for image models; for text, on GLUE, they are small.
     """
     mean: State | None = None
     for count, state in enumerate(states):
@@ -80,7 +60,9 @@ def uniform_soup(states: Iterable[State]) -> State:
 def greedy_soup(
     names: Sequence[str], load: Callable[[str], State], score: Callable[[State], float]
 ) -> tuple[State, list[str], float]:
-    """Goes through the members by falling score and keeps those with which the score of the mean strictly rises.
+    r"""Greedy soup: runs join the mean of the weights if its score on held-out examples rises (hype-bench soup greedy).
+
+    The members are tried from the best to the worst.
 
     Args:
         names: of the members; ``load`` gives the state of one.
@@ -89,7 +71,25 @@ def greedy_soup(
     Returns:
         The soup, the members in it in the order in which they joined, and its score.
 
-    Reference: Wortsman et al. 2022, "Model soups", Recipe 1; ties as in the released code.
+    Equation:
+        \bar\theta \leftarrow \frac{k \bar\theta + \theta_i}{k + 1} \text{ if } s(\cdot) \text{ rises},
+        \quad \theta_1, \theta_2, \dots \text{ by falling } s
+
+    Reference:
+        Wortsman, Ilharco, Gadre, Roelofs, Gontijo-Lopes, Morcos, Namkoong, Farhadi, Carmon, Kornblith and Schmidt 2022,
+        *Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing inference
+        time*, ICML 2022, https://arxiv.org/abs/2203.05482; code: mlfoundations/model-soups, commit d5398f1
+
+    Differences:
+        As released (Recipe 1 of the paper): of two members with equal scores the later comes first, and a member joins
+        only if the score of the mean strictly rises. The score is taken on training examples that were set aside
+        (`data.selection_examples`), never on the split that is reported.
+
+    Cost:
+        No training of its own; one scoring of the held-out examples for each member and for each mean tried.
+
+    When it helps:
+        The paper reports it at or above the best single member.
     """
     scores = {name: score(load(name)) for name in names}
     order = sorted(scores, key=scores.__getitem__)[::-1]  # of equals the later comes first
@@ -100,3 +100,6 @@ def greedy_soup(
             soup, best = tried, found
             members.append(name)
     return soup, members, best
+
+
+SOUPS = {"soup_uniform": uniform_soup, "soup_greedy": greedy_soup}

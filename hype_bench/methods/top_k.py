@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract.card import Card
 from hype_bench.contract.context import Context
 from hype_bench.contract.freeze import DECIDES, train_only
 from hype_bench.contract.method import Hooks, Method
@@ -18,27 +17,31 @@ from hype_bench.options import UserError, number
 @register("top_k")
 @dataclass(frozen=True)
 class TopK(Method):
-    """Embeddings and the lower layers stay as they were pre-trained.
+    r"""Top-K tuning: only the k highest layers, the pooler and the head are trained.
+
+    Embeddings and the lower layers stay as they were pre-trained.
 
     Args:
         k: how many of the highest layers are trained; null takes the upper half. 0 trains pooler and head alone.
+
+    Equation:
+        \theta_{\text{embeddings}}, \theta_1, \dots, \theta_{L-k} \text{ fixed}
+
+    Reference:
+        Houlsby, Giurgiu, Jastrzebski, Morrone, de Laroussilhe, Gesmundo, Attariyan and Gelly 2019, *Parameter-Efficient
+        Transfer Learning for NLP*, ICML 2019, https://arxiv.org/abs/1902.00751 (as a baseline); HyPe, section 2. No
+        official code
+
+    Differences:
+        The grid of k behind HyPe's row was not found; the upper half is this project's default.
+
+    Cost:
+        One pass an update; the backward pass ends at the lowest trained layer, and frozen weights have no state.
+
+    When it helps:
+        As a baseline: what is there to gain from the lower layers.
     """
 
-    card = Card(
-        title="Top-K tuning",
-        summary="only the k highest layers, the pooler and the head are trained",
-        equation=r"\theta_{\text{embeddings}}, \theta_1, \dots, \theta_{L-k} \text{ fixed}",
-        citation="""
-            Houlsby, Giurgiu, Jastrzebski, Morrone, de Laroussilhe, Gesmundo, Attariyan and Gelly 2019,
-            *Parameter-Efficient Transfer Learning for NLP*, ICML 2019, https://arxiv.org/abs/1902.00751 (as a
-            baseline); HyPe, section 2. No official code
-            """,
-        differences="The grid of k behind HyPe's row was not found; the upper half is this project's default.",
-        cost="""
-            one pass an update; the backward pass ends at the lowest trained layer, and frozen weights have no state
-            """,
-        helps="As a baseline: what is there to gain from the lower layers.",
-    )
     k: int | None = number(None, least=0)
 
     @property
