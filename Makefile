@@ -42,6 +42,7 @@ bench-methods: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python scripts/docs.py
+	$(BIN)/python scripts/stub.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -58,7 +58,8 @@ def test_both_distributions_hold_what_can_be_chosen(built: Path) -> None:
     choices = {path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml")}
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert {f"hype_bench/{choice}" for choice in choices} | {"hype_bench/py.typed"} <= names
+    assert {f"hype_bench/{choice}" for choice in choices} <= names
+    assert {"hype_bench/py.typed", "hype_bench/methods/__init__.pyi"} <= names
     assert not [name for name in names if name.startswith(("tests", "conf"))]
     with tarfile.open(source) as archive:
         assert choices <= {name.partition("/")[2] for name in archive.getnames()}
