@@ -1,4 +1,4 @@
-"""100,000 records: status and tables within seconds and within a GiB, once there is an index."""
+"""100,000 records: status and tables within seconds and within a GiB, once there is a cache."""
 
 from __future__ import annotations
 
@@ -126,14 +126,14 @@ VERBS = {"status": ("status",), "table": ("table",), "table of an experiment": (
 
 @pytest.mark.slow
 def test_a_hundred_thousand_records(results: Path) -> None:
-    used = {"status, making the index": hype_bench("status", "--results-dir", results)}
+    used = {"status, making the cache": hype_bench("status", "--results-dir", results)}
     used |= {name: hype_bench(*words, "--results-dir", results) for name, words in VERBS.items()}
-    (results / "index.sqlite").unlink()
-    (results / "index.sqlite").mkdir()  # so that none can be made
+    (results / "records.cache").unlink()
+    (results / "records.cache").mkdir()  # so that none can be made
     without = {name: hype_bench(*words, "--results-dir", results) for name, words in VERBS.items()}
-    for name, one in (used | {f"{name} without an index": one for name, one in without.items()}).items():
+    for name, one in (used | {f"{name} without a cache": one for name, one in without.items()}).items():
         print(f"{name}: {one.wall:.2f} s, {one.processor:.2f} s of processor, {one.memory / 2**20:.0f} MiB")
-    assert used["status, making the index"].output == used["status"].output
+    assert used["status, making the cache"].output == used["status"].output
     assert used["status"].output.startswith(f"{results}: {RUNS} runs, {RUNS} done\n")
     assert {name: one.output for name, one in without.items()} == {name: used[name].output for name in VERBS}
     assert max(used[name].processor for name in VERBS) < 5

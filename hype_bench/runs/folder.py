@@ -260,12 +260,12 @@ def file_name(words: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "_+.=-" else "_" for letter in words)
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file in one move, readable for whom the umask says. A link in its place is replaced, not followed."""
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with scratch.open("x", encoding="utf-8") as stream:
-            stream.write(text)
+        with scratch.open("xb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
         scratch.replace(path)

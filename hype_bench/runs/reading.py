@@ -35,9 +35,15 @@ def read_text(path: Path, most: int = MOST, errors: str = "strict") -> str:
         UnreadableError: every other error of the system.
     """
     try:
-        return _bytes(path, most).decode(errors=errors)
+        return read_bytes(path, most).decode(errors=errors)
     except UnicodeDecodeError as error:
         raise broken(path, "it is not UTF-8") from error
+
+
+def read_bytes(path: Path, most: int = MOST) -> bytes:
+    """The content of a regular file. Raises as :func:`read_text` does."""
+    try:
+        return _bytes(path, most)
     except FileNotFoundError:
         raise
     except NotADirectoryError as error:  # a file stands where its folder would be

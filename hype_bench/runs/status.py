@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hype_bench.options import UserError
+from hype_bench.runs.cache import RecordCache, stamp_of
 from hype_bench.runs.check import DIVERGED as DIVERGED
 from hype_bench.runs.check import DONE as DONE
 from hype_bench.runs.folder import RunFolder
-from hype_bench.runs.index import CHUNK, Index, stamp_of
 from hype_bench.runs.reading import BrokenError, UnreadableError
 
 RUNNING, FAILED, INTERRUPTED, BROKEN, UNREADABLE = "running", "failed", "interrupted", "broken", "unreadable"
@@ -63,25 +63,22 @@ def read_runs(results_dir: str | Path) -> Iterator[RunStatus]:
 
 
 def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunStatus]:
-    """Those of these runs that have begun, in this order; many at once are read from an index.
+    """Those of these runs that have begun, in this order; many at once are read from a cache.
 
-    Of records there is what :func:`hype_bench.runs.index.kept` leaves, and they share what they agree in: they are to
+    Of records there is what :func:`hype_bench.runs.cache.kept` leaves, and they share what they agree in: they are to
     be read, not changed. ``read_run`` gives a whole one.
     """
     runs, names = Path(results_dir) / "runs", list(names)
-    with Index(results_dir) as index:
-        for start in range(0, len(names), CHUNK):
-            some = names[start : start + CHUNK]
-            stamps = {name: stamp for name in some if (stamp := stamp_of(f"{runs}/{name}/result.json"))}
-            known = index.find(stamps)
-            for name in some:
-                if record := known.get(name):
-                    yield _with_record(name, runs, record)
-                elif name in stamps or RunFolder(runs / name).has_begun():
-                    status = read_run(RunFolder(runs / name))
-                    if status.record is not None:
-                        status = replace(status, record=index.keep(name, stamps.get(name), status.record))
-                    yield status
+    with RecordCache(results_dir, len(names)) as cache:
+        for name in names:
+            stamp = stamp_of(f"{runs}/{name}/result.json")
+            if record := cache.find(name, stamp):
+                yield _with_record(name, runs, record)
+            elif stamp or RunFolder(runs / name).has_begun():
+                status = read_run(RunFolder(runs / name))
+                if status.record is not None:
+                    status = replace(status, record=cache.keep(name, stamp, status.record))
+                yield status
 
 
 def read_run(folder: RunFolder) -> RunStatus:

@@ -1,11 +1,11 @@
-"""The index of records: never another answer than the records themselves, and hardly a file opened."""
+"""The cache of records: never another answer than the records themselves, and hardly a file opened."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
@@ -13,11 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from hype_bench.runs import index
+from hype_bench.runs import cache
+from hype_bench.runs.cache import KEPT
 from hype_bench.runs.folder import RunFolder
-from hype_bench.runs.index import KEPT
 from hype_bench.runs.status import RunStatus, read_named, read_runs
 
 OLD = 60.0  # seconds: what is that old has settled
@@ -56,15 +57,15 @@ def answer(results: Path) -> list[RunStatus]:
     return list(read_runs(results))
 
 
-def without_index(results: Path) -> list[RunStatus]:
-    """What the records say, read from a copy that never had an index."""
+def without_cache(results: Path) -> list[RunStatus]:
+    """What the records say, read from a copy that never had a cache."""
     copy = results.parent / f"copy of {results.name}"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(results / "runs", copy / "runs", symlinks=True)
     shutil.rmtree(results.parent / "aside", ignore_errors=True)
     results.rename(results.parent / "aside")
     copy.rename(results)
-    (results / "index.sqlite").mkdir()  # so that none can be made either
+    (results / "records.cache").mkdir()  # so that none can be made either
     found = answer(results)
     shutil.rmtree(results)
     (results.parent / "aside").rename(results)
@@ -72,17 +73,14 @@ def without_index(results: Path) -> list[RunStatus]:
 
 
 def stored(results: Path) -> set[str]:
-    with sqlite3.connect(f"file:{results / 'index.sqlite'}?mode=ro", uri=True) as connection:
-        names = {name for (name,) in connection.execute("SELECT name FROM runs")}
-    connection.close()
-    return names
+    content = (results / "records.cache").read_bytes()[16:]  # behind the digest
+    return set(pq.read_table(io.BytesIO(content)).column("name").to_pylist())
 
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Twenty records and an index that is made of any number."""
-    monkeypatch.setattr(index, "_WORTH", 1)
-    monkeypatch.setattr(index, "_PATIENCE", 0.05)
+    """Twenty records and a cache that is made of any number."""
+    monkeypatch.setattr(cache, "_WORTHWHILE", 1)
     for seed in range(20):
         write(tmp_path / "results", f"{seed:02}", record_of(seed, scores=SCORES[seed % 3]))
     return tmp_path / "results"
@@ -105,7 +103,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 # --- the same answer --------------------------------------------------------------------------------------------------
 
 
-def test_the_answer_is_the_same_with_and_without_an_index(results: Path) -> None:
+def test_the_answer_is_the_same_with_and_without_a_cache(results: Path) -> None:
     write(results, "diverged", record_of(1, status="diverged", reason="no number"))
     write(results, "a soup", {key: value for key, value in record_of(0).items() if key not in ("machine", "updates")})
     needed = ("status", "label", "parts", "config", "scores")
@@ -125,7 +123,7 @@ def test_the_answer_is_the_same_with_and_without_an_index(results: Path) -> None
     (results / "runs" / "hardly began" / "lock").touch()
     (results / "runs" / "a file").write_text("")
     (results / "runs" / "elsewhere").symlink_to(results / "runs" / "03")
-    expected = without_index(results)
+    expected = without_cache(results)
     assert [run.identity for run in expected] == sorted(run.identity for run in expected)
     assert len(expected) == 31
     first, second = answer(results), answer(results)
@@ -161,7 +159,7 @@ def test_names_are_answered_in_their_order_and_only_if_they_have_begun(results: 
     assert stored(results) == {"03", "05", "07"}
 
 
-def test_whoever_stops_half_way_leaves_a_whole_index(results: Path) -> None:
+def test_whoever_stops_half_way_leaves_a_whole_cache(results: Path) -> None:
     runs = read_runs(results)
     next(runs)
     runs.close()  # type: ignore[attr-defined]
@@ -171,13 +169,13 @@ def test_whoever_stops_half_way_leaves_a_whole_index(results: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
-def test_an_index_is_as_private_as_records(results: Path, umask: int) -> None:
+def test_a_cache_is_as_private_as_records(results: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         answer(results)
     finally:
         os.umask(before)
-    assert (results / "index.sqlite").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert (results / "records.cache").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_a_name_that_is_no_text_is_read_and_not_stored(results: Path) -> None:
@@ -200,7 +198,7 @@ def test_two_thousand_records_are_opened_once(tmp_path: Path, opened: list[str])
     assert opened == []
 
 
-def test_a_few_records_are_not_worth_an_index(tmp_path: Path) -> None:
+def test_a_few_records_are_not_worth_a_cache(tmp_path: Path) -> None:
     for seed in range(20):
         write(tmp_path, f"{seed:02}", record_of(seed))
     answer(tmp_path)
@@ -247,11 +245,11 @@ def test_what_is_too_young_is_not_stored(results: Path) -> None:
     assert found.record["scores"] == {"accuracy": 0.75}
 
 
-# --- what may be wrong with an index ----------------------------------------------------------------------------------
+# --- what may be wrong with the file ----------------------------------------------------------------------------------
 
 
 def garbage(path: Path) -> None:
-    path.write_bytes(b"no database at all " * 500)
+    path.write_bytes(b"no table at all " * 500)
 
 
 def nothing(path: Path) -> None:
@@ -259,114 +257,68 @@ def nothing(path: Path) -> None:
 
 
 def cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size - 4096)
+    os.truncate(path, path.stat().st_size // 2)
 
 
 def scribbled(path: Path) -> None:
-    """Every page but the first is overwritten."""
-    path.write_bytes(path.read_bytes()[:4096] + b"\x55" * (path.stat().st_size - 4096))
+    """Every page is overwritten; what says where they are is not."""
+    content = path.read_bytes()
+    path.write_bytes(content[:64] + b"\x55" * 1000 + content[1064:])
 
 
-def said(*statements: str) -> Callable[[Path], None]:
-    def say(path: Path) -> None:
-        with sqlite3.connect(path) as connection:
-            for statement in statements:
-                connection.execute(statement)
-        connection.close()
-
-    return say
-
-
-DAMAGES = {
-    "garbage": garbage,
-    "nothing": nothing,
-    "cut": cut,
-    "scribbled": scribbled,
-    "an older layout": said("PRAGMA user_version = 0", "ALTER TABLE runs RENAME COLUMN own TO rest"),
-    "other tables": said("DROP TABLE runs", "CREATE TABLE runs (name TEXT)"),
-    "no texts": said("DELETE FROM texts"),
-    "no table of texts": said("DROP TABLE texts"),
-    "half a text": said("UPDATE texts SET text = substr(text, 1, 20)"),
-    "other words": said("UPDATE texts SET text = replace(text, 'method', 'Method')"),
-    "half a record": said("UPDATE runs SET own = substr(own, 1, 20)"),
-    "too little": said("UPDATE runs SET own = '[1, 2, 3]'"),
-    "too much": said("UPDATE runs SET own = '[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]'"),
-    "something else": said("UPDATE runs SET own = '{}'", "UPDATE texts SET text = '[]'"),
-    "bytes": said("UPDATE runs SET own = x'ff00ff'"),
-    "nulls": said("UPDATE runs SET own = NULL, about = NULL"),
-    "another score": said("UPDATE runs SET own = replace(own, '0.5', '0.9')"),
-    "the values of another run": said("UPDATE runs SET own = (SELECT own FROM runs WHERE name = '03')"),
-    "the settings of another run": said("UPDATE runs SET about = (SELECT about FROM runs WHERE name = '04')"),
-    "no digests": said("UPDATE runs SET digest = NULL"),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_index_is_made_anew(results: Path, damage: str, opened: list[str]) -> None:
+@pytest.mark.parametrize("damage", [garbage, nothing, cut, scribbled])
+def test_a_damaged_file_is_replaced(results: Path, damage: Callable[[Path], None], opened: list[str]) -> None:
     expected = answer(results)
-    DAMAGES[damage](results / "index.sqlite")
+    damage(results / "records.cache")
+    opened.clear()
     assert answer(results) == expected
-    answer(results)  # what has no tables yet is filled now
+    assert len(opened) == 20
     opened.clear()
     assert answer(results) == expected
     assert opened == []
-    assert {path.name for path in results.iterdir()} <= {"runs", "index.sqlite", "index.sqlite.lock"}
+    assert {path.name for path in results.iterdir()} == {"runs", "records.cache"}
 
 
-@pytest.mark.parametrize("name", ["index.sqlite", "index.sqlite.lock", "index.sqlite-journal"])
-def test_an_index_that_cannot_be_made_is_done_without(results: Path, name: str, opened: list[str]) -> None:
-    (results / name).mkdir()
+def test_a_file_of_another_version_is_replaced(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "KEPT", (*KEPT, "another field"))
+    answer(results)
+    monkeypatch.undo()
+    monkeypatch.setattr(cache, "_WORTHWHILE", 1)
+    expected = answer(results)
+    assert answer(results) == expected
+    assert stored(results) == {run.identity for run in expected}
+
+
+def test_no_byte_of_the_file_can_change_an_answer(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = answer(results)
+    monkeypatch.setattr(cache, "_write", lambda *_: None)
+    whole = (results / "records.cache").read_bytes()
+    for place in range(0, len(whole), 61):
+        changed = bytes([whole[place] ^ 0x55])
+        (results / "records.cache").write_bytes(whole[:place] + changed + whole[place + 1 :])
+        assert answer(results) == expected, place
+
+
+def test_a_folder_in_its_place_is_done_without(results: Path, opened: list[str]) -> None:
+    (results / "records.cache").mkdir()
     first = answer(results)
     opened.clear()
     assert answer(results) == first
     assert len(first) == len(opened) == 20
 
 
-@pytest.mark.parametrize("name", ["index.sqlite", "index.sqlite.lock", "index.sqlite-journal", "index.sqlite-wal"])
-def test_a_fifo_in_the_place_of_an_index_is_not_waited_for(results: Path, name: str) -> None:
+def test_a_fifo_in_its_place_is_not_waited_for(results: Path) -> None:
     expected = answer(results)
-    (results / name).unlink(missing_ok=True)
-    os.mkfifo(results / name)
+    (results / "records.cache").unlink()
+    os.mkfifo(results / "records.cache")
     assert answer(results) == expected
 
 
-def test_a_link_in_the_place_of_an_index_is_not_written_through(results: Path, tmp_path: Path) -> None:
+def test_a_link_in_its_place_is_not_written_through(results: Path, tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("precious")
-    (results / "index.sqlite").symlink_to(tmp_path / "precious")
+    (results / "records.cache").symlink_to(tmp_path / "precious")
     assert len(answer(results)) == 20
     assert (tmp_path / "precious").read_text() == "precious"
-
-
-def test_a_locked_index_is_left_alone(results: Path, opened: list[str]) -> None:
-    expected = answer(results)
-    before = (results / "index.sqlite").read_bytes()
-    other = sqlite3.connect(results / "index.sqlite", isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    assert answer(results) == expected
-    other.execute("ROLLBACK")
-    other.close()
-    assert (results / "index.sqlite").read_bytes() == before
-    opened.clear()
-    assert answer(results) == expected
-    assert opened == []
-
-
-def test_what_a_killed_writer_left_half_done_is_undone(results: Path, opened: list[str]) -> None:
-    expected = answer(results)
-    script = f"""
-import os, signal, sqlite3
-writer = sqlite3.connect({str(results / "index.sqlite")!r}, isolation_level=None)
-writer.execute("PRAGMA cache_size = 1")  # so that the half-done work reaches the file
-writer.execute("BEGIN EXCLUSIVE")
-writer.execute("UPDATE runs SET own = printf('[]%8000s', '')")
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-    assert subprocess.run([sys.executable, "-c", script]).returncode == -9
-    assert (results / "index.sqlite-journal").stat().st_size
-    assert answer(results) == expected
-    opened.clear()
-    assert answer(results) == expected
-    assert opened == []
 
 
 @pytest.fixture
@@ -374,23 +326,23 @@ def disk(disk_of: Callable[[str], Path]) -> Path:
     return disk_of("256k")
 
 
-@pytest.mark.parametrize("indexed", [False, True])
-def test_a_read_only_folder(disk: Path, indexed: bool, monkeypatch: pytest.MonkeyPatch, opened: list[str]) -> None:
-    monkeypatch.setattr(index, "_WORTH", 1)
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_read_only_folder(disk: Path, cached: bool, monkeypatch: pytest.MonkeyPatch, opened: list[str]) -> None:
+    monkeypatch.setattr(cache, "_WORTHWHILE", 1)
     for seed in range(9):
         write(disk, str(seed), record_of(seed))
-    if indexed:
+    if cached:
         answer(disk)
         write(disk, "3", record_of(3, score=0.25), age=OLD / 2)
     opened.clear()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     scores = [(run.record or {})["scores"]["accuracy"] for run in answer(disk)]
-    assert scores == ([0.5] * 3 + [0.25] + [0.5] * 5 if indexed else [0.5] * 9)
-    assert len(opened) == (1 if indexed else 9)
+    assert scores == ([0.5] * 3 + [0.25] + [0.5] * 5 if cached else [0.5] * 9)
+    assert len(opened) == (1 if cached else 9)
 
 
 def test_a_full_disk(disk: Path, monkeypatch: pytest.MonkeyPatch, opened: list[str]) -> None:
-    monkeypatch.setattr(index, "_WORTH", 1)
+    monkeypatch.setattr(cache, "_WORTHWHILE", 1)
     for seed in range(9):
         write(disk, str(seed), record_of(seed))
     filler = disk / "filler"
@@ -407,13 +359,13 @@ def test_a_full_disk(disk: Path, monkeypatch: pytest.MonkeyPatch, opened: list[s
 
 def test_two_processes_at_once(results: Path) -> None:
     """Both fill and read it, while a third hand deletes it, as anyone may."""
-    expected = {run.identity: run.record for run in without_index(results)}
+    expected = {run.identity: run.record for run in without_cache(results)}
     script = f"""
 import json
 from pathlib import Path
-from hype_bench.runs import index
+from hype_bench.runs import cache
 from hype_bench.runs.status import read_runs
-index._WORTH, index._BATCH = 1, 3
+cache._WORTHWHILE = 1
 expected = json.loads(Path({str(results.parent / "expected.json")!r}).read_text())
 for _ in range(40):
     assert {{run.identity: run.record for run in read_runs({str(results)!r})}} == expected
@@ -422,9 +374,6 @@ for _ in range(40):
     processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(2)]
     while any(process.poll() is None for process in processes):
         time.sleep(0.02)
-        (results / "index.sqlite").unlink(missing_ok=True)
+        (results / "records.cache").unlink(missing_ok=True)
     assert [process.returncode for process in processes] == [0, 0]
     assert {run.identity: run.record for run in answer(results)} == expected
-    with sqlite3.connect(results / "index.sqlite") as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    connection.close()

@@ -1,0 +1,173 @@
+"""The records of a results folder in one file, so that a table of 100,000 runs need not open 100,000 files.
+
+``<results>/records.cache`` is a cache and nothing else: it may be deleted at any time, and whatever is wrong with it
+(read-only or full folder; broken, changed or missing file) makes an answer slower and never different. It is a Parquet
+file behind its own digest, replaced in one move; a record is taken from it only while its ``result.json`` has the time
+and the size with which it was stored.
+
+Of a record it has what tables and estimates read (:func:`kept`), which leaves out what is long. Records share the
+dictionaries in which they agree, since most of them differ in seed and scores alone: read them, and change nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hype_bench.options import UserError
+from hype_bench.runs.folder import write_atomically
+from hype_bench.runs.reading import read_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Record = dict[str, Any]
+Stamp = tuple[int, int]  # of result.json: time of the last change in ns, size in bytes
+
+FILE = "records.cache"
+
+_CELL = ("label", "parts", "config")  # the same for all runs of a cell, but for the seed
+_SETUP = ("status", "reason", "predictions", "machine", "dropped", "warnings", "versions", "git")  # the same for most
+_OWN = ("scores", "seconds", "updates", "tokens", "peak_memory_bytes")
+KEPT = (*_CELL, *_SETUP, *_OWN)  # of a record; RunFolder.result has it whole
+
+_COLUMNS = ("name", "mtime", "size", "cell", "setup", "own")
+_SHARED = ("cell", "setup")
+_DIGEST = 16  # bytes
+_SETTLED = 3 * 10**9  # ns: what is younger may change again within the resolution of its time, and is not stored
+_WORTHWHILE = 100  # records: reading fewer takes less time than importing pyarrow
+
+
+def stamp_of(result: str) -> Stamp | None:
+    """What tells one version of a ``result.json`` from another; None if it cannot be looked at."""
+    try:
+        status = os.stat(result)  # noqa: PTH116  # a Path for each of 100,000 takes as long again
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def kept(record: Record) -> Record:
+    """What the cache has of a record: ``KEPT``, and the seed in the label alone, lest all be different."""
+    record = {key: record[key] for key in KEPT if key in record}
+    return record | {key: _without_seed(record[key]) for key in ("parts", "config")}
+
+
+class RecordCache:
+    """For the time of one answer: ``find`` what is stored, ``keep`` what had to be read. Neither ever raises.
+
+    Args:
+        reads: number of records that will be asked for; for a few the file is neither read nor written.
+    """
+
+    def __init__(self, results_dir: str | Path, reads: int) -> None:
+        self._path = Path(results_dir) / FILE
+        self._stored = _read(self._path) if reads >= _WORTHWHILE else None
+        self._rows: dict[str, tuple[Stamp, Record, Record, Record]] = {}
+        if self._stored is not None:
+            self._rows = _rows_of(self._stored)
+        self._new: list[tuple[Any, ...]] = []
+        self._texts: dict[str, tuple[str, Any]] = {}
+
+    def __enter__(self) -> RecordCache:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if len(self._new) >= _WORTHWHILE:
+            _write(self._path, self._stored, self._new)
+
+    def find(self, name: str, stamp: Stamp | None) -> Record | None:
+        """The record of a run, if it is stored as it is now."""
+        row = self._rows.get(name)
+        return _joined(*row[1:]) if row is not None and row[0] == stamp else None
+
+    def keep(self, name: str, stamp: Stamp | None, record: Record) -> Record:
+        """Stores a record for the next time, and returns it in the form that ``find`` has.
+
+        Args:
+            name: of the run; one that is not ASCII is none of ours and perhaps no text, and is not stored.
+            stamp: taken before the record was read; None if it could not be.
+        """
+        (cell, shared_cell), (setup, shared_setup) = map(self._shared, _common(record))
+        own = {"seed": record["label"]["seed"]} | {key: record[key] for key in _OWN if key in record}
+        if stamp and name.isascii() and time.time_ns() - stamp[0] > _SETTLED:
+            self._new.append((name, *stamp, cell, setup, json.dumps(own)))
+        return _joined(shared_cell, shared_setup, own)
+
+    def _shared(self, part: Record) -> tuple[str, Record]:
+        """A part as text, and the first part of that text: records that agree in it share it."""
+        text = json.dumps(part)
+        return self._texts.setdefault(text, (text, part))
+
+
+def _common(record: Record) -> tuple[Record, Record]:
+    cell = {key: _without_seed(record[key]) for key in _CELL}
+    return cell, {key: record[key] for key in _SETUP if key in record}
+
+
+def _joined(cell: Record, setup: Record, own: Record) -> Record:
+    record = cell | setup | own
+    record["label"] = cell["label"] | {"seed": record.pop("seed")}
+    return record
+
+
+def _without_seed(part: Record) -> Record:
+    return {key: value for key, value in part.items() if key != "seed"}
+
+
+def _read(path: Path) -> pa.Table | None:
+    """The file's columns; None if there is none or it is not whole."""
+    try:
+        content = read_bytes(path)
+    except (OSError, UserError):
+        return None
+    digest, body = content[:_DIGEST], content[_DIGEST:]
+    if digest != _digest(body):
+        return None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.read_table(pa.BufferReader(body), read_dictionary=list(_SHARED))
+
+
+def _digest(body: bytes) -> bytes:
+    """Another one where other fields are kept, so that a file of another version is not read."""
+    return hashlib.blake2b(",".join(KEPT).encode() + body, digest_size=_DIGEST).digest()
+
+
+def _rows_of(table: pa.Table) -> dict[str, tuple[Stamp, Record, Record, Record]]:
+    names, *stamp = (table.column(name).to_pylist() for name in ("name", "mtime", "size"))
+    parts = []
+    for name in _SHARED:
+        column = table.column(name).combine_chunks()
+        shared = list(map(json.loads, column.dictionary.to_pylist()))
+        parts.append([shared[index] for index in column.indices.to_pylist()])
+    own = json.loads(f"[{','.join(table.column('own').to_pylist())}]")  # at once: equal keys become one string
+    return dict(zip(names, zip(zip(*stamp, strict=True), *parts, own, strict=True), strict=True))
+
+
+def _write(path: Path, stored: pa.Table | None, new: Sequence[tuple[Any, ...]]) -> None:
+    """Replaces the file by one that has the new rows as well, if that can be done; else the next answer does it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pa.table(dict(zip(_COLUMNS, map(list, zip(*new, strict=True)), strict=True)))
+    for name in _SHARED:
+        table = table.set_column(_COLUMNS.index(name), name, table.column(name).dictionary_encode())
+    if stored is not None:
+        others = stored.filter(pc.invert(pc.is_in(stored.column("name"), value_set=table.column("name"))))
+        table = pa.concat_tables([others, table]).unify_dictionaries()
+    sink = pa.BufferOutputStream()
+    whole = {"dictionary_pagesize_limit": 2**30, "row_group_size": len(table)}  # one dictionary for all rows
+    pq.write_table(table, sink, use_dictionary=_SHARED, compression="zstd", **whole)
+    body = sink.getvalue().to_pybytes()
+    try:
+        write_atomically(path, _digest(body) + body)
+    except OSError:
+        return
