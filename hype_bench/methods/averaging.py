@@ -48,29 +48,30 @@ class Average:
 @register("ema")
 @dataclass(frozen=True)
 class EMA(Method):
-    r"""EMA: an exponential moving average of the weights is scored instead of the last ones.
+    r"""EMA: an exponential moving average of the weights is evaluated instead of the final weights.
 
-    An exponential moving average of the weights, over all updates, is what is scored and kept.
+    The average runs over all updates and is what the run saves.
 
     Args:
-        decay: the weight of the old average at each update; 0.999 in torch.
+        decay: weight of the old average at each update; torch's default is 0.999.
 
     Equation:
         \bar\theta \leftarrow d \, \bar\theta + (1 - d) \, \theta
 
     Reference:
-        Polyak and Juditsky 1992, *Acceleration of Stochastic Approximation by Averaging*; through torch.optim.swa_utils
+        Polyak and Juditsky 1992, *Acceleration of Stochastic Approximation by Averaging*; computed by
+        torch.optim.swa_utils
 
     Differences:
-        With 0.999 the average looks back over about 1000 updates: too far for a run of 500. torch's own functions on
-        the trained parameters. Encoders of this kind have no batch statistics to be computed again. A curve of
-        `training.evaluate_every` shows the weights that train, not their mean.
+        A decay of 0.999 averages over roughly the last 1000 updates, which is too many for a run of 500. Only trained
+        parameters are averaged; these encoders have no batch statistics to recompute. The curve of
+        `training.evaluate_every` evaluates the current weights, not their average.
 
     Cost:
-        One pass an update, one copy of the weights.
+        One pass per update and one copy of the weights.
 
     When it helps:
-        Folklore of training from scratch; for short fine-tuning it needs a smaller decay.
+        Common practice when training from scratch; a short fine-tuning run needs a smaller decay.
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {"decay": 0.0}
@@ -92,29 +93,29 @@ class EMA(Method):
 @register("swa")
 @dataclass(frozen=True)
 class SWA(Method):
-    r"""SWA: the mean of the weights over the end of training is scored instead of the last ones.
+    r"""SWA: the mean of the weights over the last part of training is evaluated instead of the final weights.
 
-    The plain mean of the weights after some of the last updates is what is scored and kept.
+    The mean is what the run saves.
 
     Args:
-        start: the part of the updates after which the mean begins.
-        every: updates from one member of the mean to the next.
+        start: fraction of the updates after which averaging starts.
+        every: number of updates between two weights that enter the mean.
 
     Equation:
         \bar\theta \leftarrow \frac{n \, \bar\theta + \theta}{n + 1}
 
     Reference:
         Izmailov, Podoprikhin, Garipov, Vetrov and Wilson 2018, *Averaging Weights Leads to Wider Optima and Better
-        Generalization*, UAI 2018, https://arxiv.org/abs/1803.05407; through torch.optim.swa_utils
+        Generalization*, UAI 2018, https://arxiv.org/abs/1803.05407; computed by torch.optim.swa_utils
 
     Differences:
-        The paper averages the ends of epochs under a constant or cyclical learning rate after 75 % of the budget. Here
-        the recipe's schedule goes on, its linear decay too; the members are single updates from 75 % on. torch's own
-        functions on the trained parameters. Encoders of this kind have no batch statistics to be computed again. A
-        curve of `training.evaluate_every` shows the weights that train, not their mean.
+        The paper averages the weights at the end of each epoch, under a constant or cyclical learning rate, after 75 %
+        of the budget. Here the schedule of the recipe, with its linear decay, stays as it is, and every update from 75
+        % on enters the mean. Only trained parameters are averaged; these encoders have no batch statistics to
+        recompute. The curve of `training.evaluate_every` evaluates the current weights, not their mean.
 
     Cost:
-        One pass an update, one copy of the weights.
+        One pass per update and one copy of the weights.
 
     When it helps:
         The paper reports wider optima and better accuracy for vision models.

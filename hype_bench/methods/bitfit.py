@@ -28,13 +28,13 @@ SUBSETS = {
 @register("bitfit")
 @dataclass(frozen=True)
 class BitFit(Method):
-    r"""BitFit: only biases and the head are trained.
+    r"""BitFit: only the biases and the head are trained.
 
-    Everything whose name has "bias" in it is trained, LayerNorm's and the pooler's too, and the head; no more.
+    All biases are trained, including those of LayerNorm and of the pooler.
 
     Args:
-        biases: `all`, or some of intermediate, key, query, value, output, output_layernorm, attention_layernorm; the
-            pooler's bias is trained with every choice.
+        biases: `all`, or a selection of intermediate, key, query, value, output, output_layernorm and
+            attention_layernorm; the pooler's bias is always trained.
 
     Equation:
         \theta_{\text{weights}} \text{ fixed}, \quad \theta_{\text{biases}} \text{ trained}
@@ -45,15 +45,16 @@ class BitFit(Method):
         7ead19a
 
     Differences:
-        In the released code the key `output` also takes the attention's output bias and `output_layernorm` the
-        attention's LayerNorm; so here. Its learning rate is about 1e-3 where full fine-tuning takes 1e-5, for 16
-        epochs: the recipe does not know that, set `training.learning_rate` and `training.epochs`.
+        As in the released code, `output` includes the output bias of the attention block, and `output_layernorm` the
+        LayerNorm of the attention block. BitFit is trained for 16 epochs with learning rates around 1e-3, where full
+        fine-tuning takes 1e-5. The recipe does not change with the method: set `training.learning_rate` and
+        `training.epochs`.
 
     Cost:
-        One pass an update; about 0.1 % of the parameters have gradients and optimizer state.
+        One pass per update; about 0.1 % of the parameters have gradients and optimizer state.
 
     When it helps:
-        The paper reports scores near full fine-tuning on small and medium GLUE tasks.
+        The paper reports scores close to those of full fine-tuning on small and medium-sized GLUE tasks.
     """
 
     biases: str | list[str] = "all"

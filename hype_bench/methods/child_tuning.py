@@ -25,12 +25,12 @@ CLIP = 1.0  # the largest norm of one tensor's gradient in the released Fisher p
 @register("child_tuning_f")
 @dataclass(frozen=True)
 class ChildTuningF(Method):
-    r"""Child-Tuning-F: every update trains a fresh random part of all weights.
+    r"""Child-Tuning-F: each update trains a new random subset of all weights.
 
-    Task-free: every update keeps each gradient entry with a fixed probability and scales it by its inverse.
+    Task-free: at each update, every entry of the gradient is kept with probability p and divided by p, or set to zero.
 
     Args:
-        reserve_p: the probability of keeping an entry; HyPe's Table 15 searches {0.2, 0.3, 0.4}.
+        reserve_p: probability p of keeping an entry; HyPe's Table 15 searches {0.2, 0.3, 0.4}.
 
     Equation:
         g \leftarrow g \odot M / p, \quad M \sim \mathrm{Bernoulli}(p)
@@ -41,16 +41,16 @@ class ChildTuningF(Method):
         commit a6d5afe, ChildTuning/
 
     Differences:
-        `reserve_p` is the probability of keeping, which HyPe's Table 15 calls the mask's.The mask acts on the clipped
-        gradient, whose norm was taken before masking, as in the released optimizer. The released trainer ignores
-        `warmup_ratio`, so that its own runs had no warm-up at all; here the recipe's holds. Weight decay acts on masked
-        entries too.
+        `reserve_p` is the probability of keeping an entry, although HyPe's Table 15 calls it the mask probability. As
+        in the released optimizer, the mask acts on the clipped gradient, and clipping uses the norm of the unmasked
+        one. Weight decay acts on masked entries too. The released trainer ignores `warmup_ratio`, so its own runs had
+        no warm-up at all; here the warm-up of the recipe applies.
 
     Cost:
-        One pass an update and one random mask over the parameters.
+        One pass per update and one random mask over the parameters.
 
     When it helps:
-        The paper reports it slightly above vanilla on small tasks, and below Child-Tuning-D.
+        The paper reports scores slightly above vanilla on small tasks, and below Child-Tuning-D.
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {"reserve_p": 1.0}
@@ -121,16 +121,16 @@ def child_network(fisher: list[Tensor], reserve_p: float) -> list[Tensor]:
 @register("child_tuning_d")
 @dataclass(frozen=True)
 class ChildTuningD(Method):
-    r"""Child-Tuning-D: only the entries of the layers with the largest Fisher information are trained.
+    r"""Child-Tuning-D: only the entries of the encoder layers with the largest Fisher information are trained.
 
-    Task-driven: before training, the entries of the encoder's layers with the largest Fisher information are
-    chosen; the others are never trained. Embeddings, pooler and head always are.
+    Task-driven: these entries are chosen once, before training, and the others are frozen. Embeddings, pooler and head
+    are always trained.
 
     Args:
-        reserve_p: which part of the entries is trained; 0.3 in the released command, {0.1, 0.2, 0.3} in HyPe's Table
+        reserve_p: fraction of the entries that is trained; 0.3 in the released command, {0.1, 0.2, 0.3} in HyPe's Table
             15.
-        fisher: `paper`: squared gradients of single samples; `official`: of whole batches, each tensor's gradient
-            clipped to norm 1 first, as the released code does.
+        fisher: gradients that are squared: `paper`, those of single examples; `official`, those of whole batches, each
+            tensor clipped to norm 1 first, as in the released code.
 
     Equation:
         g \leftarrow g \odot \mathbb{1}[F \ge F_{(1-p)}], \quad F = \frac{1}{N} \sum_i \left( \nabla_\theta \log p(y_i
@@ -142,18 +142,19 @@ class ChildTuningD(Method):
         commit a6d5afe, ChildTuning/
 
     Differences:
-        The paper's Fisher information squares the gradients of single samples. The released code squares those of whole
-        batches after clipping every tensor's to norm 1 (`fisher=official`): it depends on the batch size and on the
-        clip. Dropout is on in that pass, in both forms, as released. The mask acts on the clipped gradient, whose norm
-        was taken before masking, as in the released optimizer. The released trainer ignores `warmup_ratio`, so that its
-        own runs had no warm-up at all; here the recipe's holds. Weight decay acts on masked entries too.
+        The paper's Fisher information squares the gradients of single examples. The released code squares those of
+        whole batches, after clipping each tensor to norm 1 (`fisher=official`), so that the result depends on the batch
+        size and on the clipping. Dropout is on while the Fisher information is computed, in both forms, as in the
+        released code. As in the released optimizer, the mask acts on the clipped gradient, and clipping uses the norm
+        of the unmasked one. Weight decay acts on masked entries too. The released trainer ignores `warmup_ratio`, so
+        its own runs had no warm-up at all; here the warm-up of the recipe applies.
 
     Cost:
-        Before training one pass over the data, sample by sample (`official`: batch by batch), shown as progress and
-        recorded as `fisher_seconds`; then one pass an update and a fixed mask.
+        One pass over the training data before training, one example at a time (`official`: one batch at a time), which
+        is recorded as `fisher_seconds`; then one pass per update and a fixed mask.
 
     When it helps:
-        The paper reports gains of about 1.5 points over vanilla on CoLA, RTE, MRPC and STS-B with BERT-large.
+        The paper reports about 1.5 points over vanilla on CoLA, RTE, MRPC and STS-B with BERT-large.
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {"reserve_p": 1.0}

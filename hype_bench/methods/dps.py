@@ -48,16 +48,16 @@ def frequency_penalised(score: Tensor, counts: Tensor, stage: int) -> Tensor:
 @register("dps")
 @dataclass(frozen=True)
 class DPS(Method):
-    r"""DPS: stages in which everything trains alternate with stages for the entries with the largest gradients.
+    r"""DPS: stages that train everything alternate with stages that train the entries with the largest gradients.
 
-    Dynamic Parameter Selection on the weight of every linear map, pooler and head too. Hidden and attention dropout
-    are 0, except in dense runs of 2000 updates and more.
+    Dynamic Parameter Selection acts on the weights of all linear maps, including pooler and head. Hidden and attention
+    dropout are 0, except in dense runs of 2000 updates or more.
 
     Args:
-        p: 1 - p of each weight's entries are trained in the second stages; 0.3 in the released command, which calls it
-            `reserve_p` although it is what is not reserved.
-        stage_ratio: the length of a stage as a part of all updates; 0.05 in the released command.
-        variant: `dense`; or `mix`, where the first stages read the weights through Mixout with p.
+        p: fraction of each weight that is not trained in the restricted stages; 0.3 in the released command, which
+            calls it `reserve_p`.
+        stage_ratio: length of a stage, as a fraction of all updates; 0.05 in the released command.
+        variant: `dense`, or `mix`, in which the unrestricted stages apply Mixout with probability p.
 
     Equation:
         g \leftarrow g \odot \mathbb{1}[s \ge s_{(\lceil n (1 - p) \rceil)}], \quad s = \sum_{t \in \text{stage I}}
@@ -69,13 +69,14 @@ class DPS(Method):
         b8e41a8
 
     Differences:
-        As the released code; the paper's text was not at hand. `reserve_p` there keeps 1 - p of the entries. Its state
-        lives in a class and is ordered by calls, so that a second model or gradient checkpointing breaks it; here every
-        weight has its own. Gradients are squared once an update, where the released code squares those of every
-        backward pass: the same without gradient accumulation. Masks act before clipping.
+        This follows the released code; the text of the paper was not available. There, `reserve_p` keeps a fraction of
+        1 - p. The released code stores its state in a class, indexed by the order of calls, which breaks with a second
+        model or with gradient checkpointing; here each weight has its own state. Gradients are squared once per update,
+        in the released code once per backward pass; without gradient accumulation the two are the same. The masks act
+        before clipping.
 
     Cost:
-        One pass an update; a score for every linear weight, in `mix` also counts and fixed copies.
+        One pass per update and one score per linear weight; `mix` adds counts and a fixed copy of the weights.
 
     When it helps:
         The paper reports gains over vanilla, Child-Tuning and Mixout on small GLUE tasks and out of domain.

@@ -54,19 +54,19 @@ def ascend(
 @register("freelb")
 @dataclass(frozen=True)
 class FreeLB(Method):
-    r"""FreeLB: several passes an update with adversarial noise on the word embeddings, all their gradients used.
+    r"""FreeLB: several passes per update with adversarial noise on the word embeddings; all their gradients are used.
 
-    K passes an update with a perturbation that climbs the loss in between; the mean of their gradients is taken.
-
-    All passes of an update have the same dropout masks. The loss of the update is the mean over its passes.
+    Between the K passes of an update the perturbation climbs the loss; the gradient and the loss of the update are
+    means over its passes. All passes share their dropout masks.
 
     Args:
-        steps: K; 2 to 4 in the released commands.
-        learning_rate: of the ascent, 1e-1 for RTE (ALBERT), 4e-2 for CoLA, 3e-2 for MRPC.
-        init_magnitude: of the first perturbation; 0 for RTE and MRPC, 5e-2 for CoLA, 0.2 for STS-B, 0.6 for SST-2.
-        max_norm: the ball's radius; 0, the released value for most tasks, means none.
-        norm: of ball and ascent.
-        passes: `paper`: K, as in the released Hugging Face code; `fairseq`: one more, as in the released fairseq.
+        steps: number of passes K; 2 to 4 in the released commands.
+        learning_rate: step size of the ascent; 1e-1 for RTE (ALBERT), 4e-2 for CoLA, 3e-2 for MRPC.
+        init_magnitude: size of the first perturbation; 0 for RTE and MRPC, 5e-2 for CoLA, 0.2 for STS-B, 0.6 for SST-2.
+        max_norm: radius of the ball around the embeddings; 0, the released value for most tasks, means no ball.
+        norm: norm of the ball and of the ascent direction.
+        passes: `paper`, K passes, as in the released Hugging Face code; `fairseq`, K + 1, as in the released fairseq
+            code.
 
     Equation:
         g = \frac{1}{K} \sum_{t=0}^{K-1} \nabla_\theta \ell(f(e + \delta_t)), \quad \delta_{t+1} = \Pi_{\|\delta\| \le
@@ -77,12 +77,12 @@ class FreeLB(Method):
         Understanding*, ICLR 2020, https://arxiv.org/abs/1909.11764; code: zhuchen03/FreeLB, commit eb23701
 
     Differences:
-        The released Hugging Face code makes K passes, as the paper does; the released fairseq code makes K + 1
-        (`passes=fairseq`). Both reuse one dropout mask, and so does this. The defaults are the released ones for RTE
-        with ALBERT; other tasks have others, given with the options.
+        The released Hugging Face code makes K passes, like the paper; the released fairseq code makes K + 1
+        (`passes=fairseq`). Both use the same dropout masks in all passes of an update, and so does this one. The
+        defaults are the released values for RTE with ALBERT; those of other tasks are given with the options.
 
     Cost:
-        K passes an update.
+        K passes per update.
 
     When it helps:
         The paper reports gains on GLUE, ARC and CommonsenseQA with RoBERTa and ALBERT.

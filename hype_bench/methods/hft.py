@@ -52,29 +52,30 @@ def frozen_units(layers: list[nn.Module], draw: random.Random) -> list[Unit]:
 @register("hft")
 @dataclass(frozen=True)
 class HFT(Method):
-    r"""HFT: a random half of the matrices of every layer stays as it was pre-trained.
+    r"""HFT: a random half of the matrices of every layer is frozen.
 
-    Half Fine-Tuning: a random half of the matrices and LayerNorms of the layers is frozen for the run; embeddings,
-    pooler and head are trained. The choice follows the run's seed.
+    Half Fine-Tuning also freezes a random half of the LayerNorms; embeddings, pooler and head are trained. The choice
+    depends on the seed of the run.
 
     Equation:
-        \theta_{\text{chosen half}} \text{ fixed}
+        \theta_{\text{random half}} \text{ fixed}
 
     Reference:
         Hui, Zhang, Wang, Xu, Sun and Wu 2025, *HFT: Half Fine-Tuning for Large Language Models*, ACL 2025,
         https://arxiv.org/abs/2404.18466; no official code found
 
     Differences:
-        Stated for language models with four attention and three feed-forward matrices a layer: two of four train, and
-        two of three in a random half of the layers, one in the others. Encoders like BERT have two feed-forward
-        matrices, for which the paper says nothing: one of them trains. A bias that belongs to a linear map goes with
-        it; others train. The paper draws a new half for every round of continual training; a run is one round.
+        The paper describes language models with four attention matrices and three feed-forward matrices per layer. Two
+        of the four are trained, and of the three two in a random half of the layers and one in the others. For two
+        feed-forward matrices, as in BERT, the paper says nothing; one of them is trained. The bias of a linear map is
+        frozen with its matrix; other biases are trained. The paper draws a new half in every round of continual
+        training; a run here is one round.
 
     Cost:
-        One pass an update; frozen weights have neither gradient nor optimizer state.
+        One pass per update; frozen weights have neither gradients nor optimizer state.
 
     When it helps:
-        The paper reports less forgetting and scores like full fine-tuning, at any share from 40 to 60 %.
+        The paper reports less forgetting, and the scores of full fine-tuning with any fraction from 40 to 60 %.
     """
 
     @property

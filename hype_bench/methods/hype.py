@@ -84,17 +84,19 @@ def selected_layers(layers: str | list[int], depth: int) -> list[int]:
 @register("hype_u", distribution="uniform")
 @dataclass(frozen=True)
 class HyPe(Method):
-    r"""HyPe-N, HyPe-U: normal (hype_n) or uniform (hype_u) noise on the hidden states between the layers, in training.
+    r"""HyPe-N, HyPe-U: normal (hype_n) or uniform (hype_u) noise on the hidden states between layers, in training.
+
+    Hidden dropout is off unless `dropout` says otherwise.
 
     Args:
         distribution: of the noise: `normal` in hype_n, `uniform` in hype_u.
-        scale: sigma; the paper searches 1e-5 and 1e-4.
-        support: of the uniform law: `symmetric` is U(-scale, scale), `official_code` is scale * U[0, 1).
-        layers: at whose inputs (or within which) noise is added: `all`, `lowest:k`, `highest:k` or a list of
-            numbers, 0 for the lowest (Table 18).
-        position: `between` the layers, `within` them (on the attention block's output after its LayerNorm, so
-            also on the residual around the feed-forward part), or `both` (Table 17).
-        dropout: hidden dropout; 0 as in the paper (section 4.2), 0.1 for Table 9, null keeps the model's.
+        scale: sigma of the noise; the paper searches 1e-5 and 1e-4.
+        support: of the uniform distribution: `symmetric`, U(-scale, scale); `official_code`, scale * U[0, 1).
+        layers: layers whose input (or inside) is perturbed: `all`, `lowest:k`, `highest:k` or a list of indices, where
+            0 is the lowest (Table 18).
+        position: `between` layers, `within` them (on the output of the attention block after its LayerNorm, hence also
+            on the residual around the feed-forward block), or `both` (Table 17).
+        dropout: hidden dropout; 0 as in the paper (section 4.2), 0.1 for Table 9; null leaves it unchanged.
 
     Equation:
         h^{i+1} = g_i(h^i + \varepsilon), \; \varepsilon \sim N(0, \sigma^2) \text{ or } U(-\sigma, \sigma)
@@ -105,18 +107,18 @@ class HyPe(Method):
         commit 196efd5
 
     Differences:
-        The paper's uniform law is U(-sigma, sigma); the released code adds sigma * U[0, 1), which has mean sigma / 2
-        and half the spread (`support=official_code`). The released code keeps noise and dropout apart: without its flag
-        `--dropout_rate 0.0` dropout stays on (`dropout=null`). Its layer subsets and its noise within the layers exist
-        for BERT (and RoBERTa) only; here for every family. Noise of 1e-5 survives in float32 only: a run in bf16, fp16
-        or tf32 warns with the fraction of entries that still change.
+        The paper's uniform noise is U(-sigma, sigma). The released code adds sigma * U[0, 1), which has mean sigma / 2
+        and half the spread (`support=official_code`). In the released code dropout does not depend on the noise: it
+        stays on without the flag `--dropout_rate 0.0` (`dropout=null`). Its choice of layers works for BERT only, and
+        its noise within layers for BERT and RoBERTa only; here both work for every family. Noise of 1e-5 survives in
+        float32 only: a run in bf16, fp16 or tf32 warns and gives the fraction of entries that still change.
 
     Cost:
-        One pass an update; one noise tensor a layer.
+        One pass per update and one noise tensor per layer.
 
     When it helps:
-        The paper reports gains over vanilla on small GLUE tasks and in low-resource settings. Every such number but one
-        compares no dropout with dropout 0.1: run `no_dropout` beside it.
+        The paper reports gains over vanilla on small GLUE tasks and with little training data. All of these numbers but
+        one compare no dropout with a dropout of 0.1: run `no_dropout` as well.
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {"scale": 0.0, "dropout": None}

@@ -29,33 +29,32 @@ def layer_learning_rate(learning_rate: float, decay: float, depth: int, layers: 
 @register("llrd")
 @dataclass(frozen=True)
 class LLRD(Method):
-    r"""LLRD: learning rates that fall layer by layer from the head to the embeddings.
+    r"""LLRD: learning rates decrease layer by layer from the head to the embeddings.
 
-    Layer-wise learning rate decay: each layer learns `decay` times as fast as the one above it.
-
-    Pooler and head have the full rate and no weight decay; embeddings are one step below the lowest layer.
+    Layer-wise learning rate decay: the learning rate of each layer is `decay` times that of the layer above. Pooler and
+    head have the full rate and no weight decay; the embeddings count as the layer below the lowest one.
 
     Args:
-        decay: 0.95 in the released code.
+        decay: ratio between the learning rates of neighbouring layers; 0.95 in the released code.
 
     Equation:
         \eta_l = \eta \cdot d^{\,L + 1 - l}
 
     Reference:
-        Howard and Ruder 2018, *Universal Language Model Fine-tuning for Text Classification*, ACL 2018; as in Zhang,
-        Wu, Katiyar, Weinberger and Artzi 2021, *Revisiting Few-sample BERT Fine-tuning*, ICLR 2021,
+        Howard and Ruder 2018, *Universal Language Model Fine-tuning for Text Classification*, ACL 2018; in the form of
+        Zhang, Wu, Katiyar, Weinberger and Artzi 2021, *Revisiting Few-sample BERT Fine-tuning*, ICLR 2021,
         https://arxiv.org/abs/2006.05987; code: asappresearch/revisit-bert-finetuning, commit 0aa4f4e
 
     Differences:
-        The released code knows BERT, RoBERTa and ELECTRA; here every family, with what a stack shares between its
-        layers (DeBERTa's relative positions) counted as embeddings. As released, pooler and head get no weight decay,
-        so that decay 1 is not quite vanilla.
+        The released code covers BERT, RoBERTa and ELECTRA; this one covers every family. Parameters that all layers
+        share (the relative positions of DeBERTa) count as embeddings. As in the released code, pooler and head have no
+        weight decay, so that `decay=1` is not quite vanilla.
 
     Cost:
-        One pass an update; more parameter groups.
+        One pass per update; more parameter groups.
 
     When it helps:
-        The paper reports a little more stability on small tasks.
+        The paper reports slightly more stable training on small tasks.
     """
 
     decay: float = number(0.95, above=0, most=1)

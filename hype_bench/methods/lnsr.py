@@ -37,16 +37,16 @@ def instability(clean: Sequence[Tensor], noised: Sequence[Tensor], real: Tensor)
 @register("lnsr")
 @dataclass(frozen=True)
 class LNSR(Method):
-    r"""LNSR: the layers above may not amplify noise that enters one of them.
+    r"""LNSR: penalises how much the layers above amplify noise at the input of one layer.
 
-    Task loss plus `weight * sum over r >= layer of || h_r(x) - h_r(x + noise at that layer's input) ||^2`.
-
-    Both passes have the same dropout masks and the same noise of other techniques: without noise the term is 0.
+    The task loss plus the squared distance between the hidden states of a clean and a noised pass, summed over the
+    noised layer and all above it. Both passes share their dropout masks and the noise of other techniques, so that the
+    penalty is 0 without noise.
 
     Args:
-        scale: standard deviation of the normal noise.
-        layer: at whose input the noise enters, 0 is the lowest.
-        weight: of every layer's term.
+        scale: standard deviation of the normal noise; `noise_scale` does not set it.
+        layer: layer whose input is perturbed; 0 is the lowest.
+        weight: lambda, the weight of the penalty, the same for all layers.
 
     Equation:
         \ell + \lambda \sum_{r \ge b} \left\| h_r(x) - h_r(x + \varepsilon_b) \right\|^2, \quad \varepsilon_b \sim N(0,
@@ -54,21 +54,22 @@ class LNSR(Method):
 
     Reference:
         Hua, Li, Dou, Xu and Luo 2021, *Noise Stability Regularization for Improving BERT Fine-tuning*, NAACL 2021,
-        https://arxiv.org/abs/2107.04835
+        https://arxiv.org/abs/2107.04835; no official code found
 
     Differences:
-        From the formula: no public code was found to check against, and HyPe copies its LNSR row from another paper.
-        sigma, the layer and lambda are not known here: 1e-2, the lowest layer and 1 are this project's. The squared
-        length is averaged over tokens without padding, with one weight for all layers. Both passes have the same
-        dropout masks, or the term would measure dropout: a thousand times what noise of 1e-2 does. The paper's second
-        form, with noise made of differences between inputs, is not offered.
+        Implemented from the formula: there is no public code to compare with, and HyPe copies its LNSR row from another
+        paper. The published sigma, layer and lambda are not known here; 1e-2, the lowest layer and 1 are choices of
+        this project. The squared distance is averaged over all tokens except padding, and every layer has the same
+        weight. With separate dropout masks the penalty would measure dropout, whose effect is a thousand times that of
+        noise of 1e-2. The second form of the paper, whose noise is made of differences between inputs, is not
+        implemented.
 
     Cost:
-        Two passes an update, with the top layer for every token where vanilla's packed row has it for the first; the
-        hidden states of both.
+        Two passes per update, and the hidden states of both; the top layer is computed for every token, where a packed
+        row of vanilla computes it for the first token of each sequence only.
 
     When it helps:
-        The paper reports higher means and lower spread on small GLUE tasks with BERT.
+        The paper reports higher means and less spread on small GLUE tasks with BERT.
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {"weight": 0.0}

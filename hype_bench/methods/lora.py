@@ -21,39 +21,38 @@ _QUERY_VALUE = ("query", "value", "query_proj", "value_proj", "q", "v", "q_proj"
 @register("lora")
 @dataclass(frozen=True)
 class LoRA(Method):
-    r"""LoRA: low-rank additions to frozen linear maps.
+    r"""LoRA: trains low-rank additions to frozen linear maps.
 
-    Linear maps of the encoder's layers get `B A x * alpha / rank`; they and the head train, the rest is frozen.
-
-    At the end the products are merged into the weights: a plain model is left.
+    The linear maps of the encoder layers become W x + B A x * alpha / rank. Only A, B and the head are trained. At the
+    end the products are merged into the weights, which leaves a plain model.
 
     Args:
-        rank: r; 8 in peft.
-        alpha: the scale's numerator; 8 in peft.
-        dropout: on what A reads.
-        target: `query_value`, the paper's choice for most experiments, or `all` linear maps of the layers.
-        rank_stabilized: the scale is `alpha / sqrt(rank)` (rsLoRA).
+        rank: rank r of the addition; 8 in peft.
+        alpha: numerator of the scale; 8 in peft.
+        dropout: dropout on the input of A.
+        target: `query_value`, the choice of the paper for most experiments, or `all` linear maps of the layers.
+        rank_stabilized: whether the scale is alpha / sqrt(rank) (rsLoRA).
 
     Equation:
         h = W_0 x + \frac{\alpha}{r} B A x, \quad B_0 = 0
 
     Reference:
         Hu, Shen, Wallis, Allen-Zhu, Li, Wang, Wang and Chen 2022, *LoRA: Low-Rank Adaptation of Large Language Models*,
-        ICLR 2022, https://arxiv.org/abs/2106.09685; through the peft library; rsLoRA: Kalajdzievski 2023,
+        ICLR 2022, https://arxiv.org/abs/2106.09685; computed by the peft library; rsLoRA: Kalajdzievski 2023,
         https://arxiv.org/abs/2312.03732
 
     Differences:
-        The library's layers as they are, with its defaults. `all` means the linear maps of the layers; the name `dense`
-        alone would take the pooler too. XLNet keeps its attention matrices outside linear modules: `target=query_value`
-        refuses it, `target=all` takes its feed-forward part. DeBERTa and ModernBERT have query, key and value in one
-        map, so that the key is adapted too. Learning rates are around 1e-4 to 1e-3 where full fine-tuning takes 1e-5:
-        set `training.learning_rate`.
+        The layers and the defaults are those of peft. `target=all` means the linear maps of the layers; choosing them
+        by the name `dense` would include the pooler. XLNet has its attention matrices outside of linear modules:
+        `target=query_value` is refused for it, and `target=all` covers its feed-forward blocks. DeBERTa and ModernBERT
+        compute query, key and value with one map, so that the key is adapted too. Learning rates are around 1e-4 to
+        1e-3, where full fine-tuning takes 1e-5: set `training.learning_rate`.
 
     Cost:
-        One pass an update; gradients and optimizer state for about 1 % of the parameters.
+        One pass per update; about 1 % of the parameters have gradients and optimizer state.
 
     When it helps:
-        The paper reports full fine-tuning's scores on GLUE with RoBERTa and DeBERTa.
+        The paper reports the scores of full fine-tuning on GLUE with RoBERTa and DeBERTa.
     """
 
     wraps_weights = True

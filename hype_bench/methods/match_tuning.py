@@ -30,15 +30,12 @@ def match(features: Tensor, temperature: float) -> Tensor:
 @register("match_tuning")
 @dataclass(frozen=True)
 class MatchTuning(Method):
-    r"""Match-Tuning: in training, the features of a batch are mixed by their similarity before they are classified.
+    r"""Match-Tuning: in training, the features of a batch are mixed by similarity before the output projection.
 
-    In training, what the output projection reads is mixed within the batch, see :func:`match`.
-
-    In evaluation every example is matched with itself alone, M is the identity: a prediction must not depend on what
-    else stands in its batch.
+    In evaluation nothing is mixed (M is the identity), because a prediction must not depend on the rest of its batch.
 
     Args:
-        temperature: of the softmax; the paper's is not known here.
+        temperature: T of the softmax; the value of the paper is not known here.
 
     Equation:
         r' = M r, \quad M = \mathrm{softmax}(r r^\top / T)
@@ -46,15 +43,15 @@ class MatchTuning(Method):
     Reference:
         Tong, Dong, Dai, Song, Liu, Chang and Sui 2022, *Robust Fine-tuning via Perturbation and Interpolation from
         In-batch Instances*, IJCAI 2022, https://arxiv.org/abs/2205.00633; code: tongshoujie/MATCH-TUNING, commit
-        e844163 (20 lines)
+        e844163
 
     Differences:
-        The released lines fix neither temperature, nor schedule, nor what happens at inference. Temperature 1 and the
-        identity at inference are this project's. r is what the head's output projection reads, dropout included. With
-        gradient accumulation a batch is a piece.
+        The released code has 20 lines and gives neither a temperature, nor a schedule, nor what happens at inference.
+        Temperature 1 and the identity at inference are choices of this project. The features r are the input of the
+        output projection, after dropout. With gradient accumulation, mixing is within one micro-batch.
 
     Cost:
-        One pass an update; one matrix of batch x batch.
+        One pass per update and one matrix of size batch x batch.
 
     When it helps:
         The paper reports gains on GLUE and robustness to label noise and adversarial text.

@@ -57,18 +57,16 @@ class _Mix(torch.autograd.Function):
 @register("mixout")
 @dataclass(frozen=True)
 class Mixout(Method):
-    r"""Mixout: in training, linear maps read part of their inputs with the pre-trained weights.
+    r"""Mixout: in training, each input neuron of a linear map uses its pre-trained weights with probability p.
 
-    In training, an input neuron of a linear map is read with its pre-trained weights with probability p.
-
-    One mask a map and pass, over input neurons, as in the released code; biases are not mixed. Every dropout is 0.
+    One mask over the input neurons per linear map and pass; biases are not mixed. All dropout is 0.
 
     Args:
-        p: the probability of taking the pre-trained weights; 0.9 in the released example.
-        gradient: `true`: the derivative; `official`: as released, without 1 / (1 - p).
-        where: `after_dropout`: linear maps whose input dropout acted on, as in the released example; `every`: all
-            of them, as in the released Hugging Face example. The first leaves out the second map of the feed-forward
-            part, where no dropout stands before it.
+        p: probability of the pre-trained weights; 0.9 in the released example.
+        gradient: `true`, the derivative; `official`, without the factor 1 / (1 - p), as in the released code.
+        where: `after_dropout`, the linear maps whose input would have dropout, as in the released example; `every`, all
+            linear maps, as in the released Hugging Face example. The former leaves out the second map of each
+            feed-forward block, which has no dropout before it.
 
     Equation:
         W_{\text{eff}} = \frac{(1 - M) \odot W_0 + M \odot W - p W_0}{1 - p}, \quad M \sim \mathrm{Bernoulli}(1 - p)
@@ -78,14 +76,14 @@ class Mixout(Method):
         ICLR 2020, https://arxiv.org/abs/1909.11299; code: bloodwass/mixout, commit 18f377d
 
     Differences:
-        The released backward pass leaves out the factor 1 / (1 - p): with p = 0.9 gradients are ten times too small
-        (`gradient=official`). Adam hides most of that, but clipping and weight decay do not. Masks are per input
-        neuron, as released, not per weight. The released example mixes the linear maps behind a dropout; its Hugging
-        Face example mixes every one, the head too (`where=every`). p: 0.9 in the example, 0.1 in
-        asappresearch/revisit-bert-finetuning.
+        The released backward pass omits the factor 1 / (1 - p): with p = 0.9 the gradients are ten times too small
+        (`gradient=official`). Adam hides most of that, but clipping and weight decay do not. As in the released code,
+        masks are per input neuron and not per weight. The released example mixes the linear maps that follow a dropout;
+        its Hugging Face example mixes all of them, including the head (`where=every`). The example has p = 0.9,
+        asappresearch/revisit-bert-finetuning has p = 0.1.
 
     Cost:
-        One pass an update, one mixed copy of every weight, one fixed copy of the pre-trained weights.
+        One pass per update, a mixed copy of every weight, and a fixed copy of the pre-trained weights.
 
     When it helps:
         The paper reports fewer collapsed runs and better means on RTE, MRPC, CoLA and STS-B with BERT-large.

@@ -37,11 +37,10 @@ def noise_bound(segments: Segments, like: Tensor, alpha: float, length: str) -> 
 class NEFTune(Method):
     r"""NEFTune: uniform noise on the word embeddings, in training.
 
-    In training, `embedding + U(-1, 1) alpha / sqrt(L d)` on the looked-up word embeddings.
-
     Args:
-        alpha: 5 in the paper's main runs, also 10 and 15.
-        length: which L: `padded`, the batch's, padding is noised too; `own`, each example's.
+        alpha: magnitude of the noise; 5 in the main runs of the paper, which also has 10 and 15.
+        length: sequence length L: `padded`, that of the batch, where padding is perturbed too; `own`, that of each
+            example.
 
     Equation:
         e \leftarrow e + U(-1, 1) \cdot \frac{\alpha}{\sqrt{L d}}
@@ -52,15 +51,15 @@ class NEFTune(Method):
         https://arxiv.org/abs/2310.05914; code: neelsjain/NEFTune, commit 09d4909
 
     Differences:
-        Two released forms: the README's takes the padded length and noises padding (`length=padded`, the default, which
-        is also what the Hugging Face libraries do); the experiments' takes each example's own length and leaves padding
-        alone (`length=own`). In a packed row the padded length is the longest example's.
+        There are two released forms. The README divides by the padded length and perturbs padding (`length=padded`, the
+        default, as in the Hugging Face libraries). The experiments divide by the length of each example and leave
+        padding alone (`length=own`). In a packed row the padded length is that of the longest example.
 
     Cost:
-        One pass an update; one noise tensor.
+        One pass per update and one noise tensor.
 
     When it helps:
-        Reported for instruction tuning of language models; for encoders on GLUE no published figure is known here.
+        Reported for instruction tuning of language models; no published result for encoders on GLUE is known here.
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {"alpha": 0.0}

@@ -72,22 +72,23 @@ def consistency(
 @register("noisefit")
 @dataclass(frozen=True)
 class NoiseFiT(Method):
-    r"""NoiseFiT: two noised passes drawn to a clean one, noise in proportion to each layer's own spread.
+    r"""NoiseFiT: two noised passes are trained to match a clean one; the noise follows the spread of each layer.
 
-    A clean pass and two with adaptive noise on the outputs of some layers; adapted from language modelling.
-
-    The layers are chosen on the first batch, in evaluation mode, by the ratio of signal to noise.
+    The noise is added to the output of a few layers, which are chosen on the first batch, in evaluation mode, by their
+    signal-to-noise ratio. Adapted from language modelling.
 
     Args:
-        noise_std: of the base noise, in units of the hidden states' spread; 0.1 in the released code.
-        layers: how many layers are noised; 3 in the released code.
-        selection: `largest` or `lowest` ratio.
-        weight: of the cross-entropy on the clean pass; 0.5. The rest goes to the noised passes' divergence from it.
-        between: of the divergence between the two noised passes; 0.1 in the first release, 0.05 in the second.
+        noise_std: standard deviation of the base noise, relative to the spread of the hidden states; 0.1 in the
+            released code.
+        layers: number of perturbed layers; 3 in the released code.
+        selection: layers with the `largest` or the `lowest` signal-to-noise ratio.
+        weight: alpha, the weight of the cross-entropy of the clean pass; the rest weights the divergence of the noised
+            passes from it.
+        between: weight of the divergence between the two noised passes; 0.1 in the first release, 0.05 in the second.
         temperature: of the clean target.
-        base: `paper`: the base noise is `noise_std` times the spread; `official`: times `noise_std` again, as
-            the released training hook does.
-        dropout_masks: `own`: every pass draws its own, as released; `shared`: all have those of the clean one.
+        base: `paper`, base noise of `noise_std` times the spread; `official`, multiplied by `noise_std` once more, as
+            in the released training hook.
+        dropout_masks: `own`, each pass draws its own, as in the released code; `shared`, all passes have the same.
 
     Equation:
         \alpha \, \ell(p) + \frac{1 - \alpha}{2} \sum_{i=1}^{2} \mathrm{KL}(p \,\|\, q_i) + \lambda_c \, \mathrm{KL}(q_2
@@ -98,18 +99,18 @@ class NoiseFiT(Method):
         Language Models*, https://arxiv.org/abs/2504.03302; code: akhadangi/NoiseFiT, commit 48c61c8
 
     Differences:
-        Made for language models with LoRA; here the divergences are between classes instead of tokens, and a regression
-        takes squared differences. In the released hook the base noise is multiplied by `noise_std` a second time
-        (`base=official`). The clean target is detached, as in its second version. As released, every pass draws its own
-        dropout masks; there LoRA's of 0.05 are all there are. With `noise_std=0` the divergences are then those of
-        dropout, and with one mask for all passes (`dropout_masks=shared`) 0.
+        The original is for language models with LoRA; here the divergences are between class probabilities, and for a
+        regression they are squared differences. The released hook multiplies the base noise by `noise_std` a second
+        time (`base=official`). The clean target is detached, as in the second release. As in the released code, each
+        pass draws its own dropout masks, but there LoRA's dropout of 0.05 is the only one. With `noise_std=0` the
+        divergences are therefore those of dropout, or 0 with shared masks (`dropout_masks=shared`).
 
     Cost:
-        Three passes an update, with the top layer for every token where vanilla's packed row has it for the first; some
-        passes once to choose the layers.
+        Three passes per update, and a few once to choose the layers; the top layer is computed for every token, where a
+        packed row of vanilla computes it for the first token of each sequence only.
 
     When it helps:
-        Reported against hallucination in language models; for classification nothing is published.
+        Reported to reduce hallucination in language models; nothing is published for classification.
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {"weight": 1.0, "between": 0.0}

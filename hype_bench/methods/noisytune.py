@@ -34,30 +34,30 @@ def perturb_weight(weight: Tensor, draw: Tensor, strength: float) -> Tensor:
 class NoisyTune(Method):
     r"""NoisyTune: uniform noise on the pre-trained weights, once, before fine-tuning.
 
-    Perturbs every tensor in proportion to its own spread: embeddings, biases and LayerNorm too.
+    The noise is proportional to the standard deviation of each tensor, including embeddings, biases and LayerNorm.
 
     Args:
         strength: lambda; 0.15 in the paper, {0.1, 0.15, 0.2} in HyPe's Table 15.
-        scope: `backbone`, the pre-trained parameters as in the paper; `all`, as in HyPe's code, the fresh head too.
-            Tensors of one entry are left alone, as in HyPe's code: their std is NaN.
+        scope: `backbone`, the pre-trained parameters, as in the paper; `all`, also the new head, as in HyPe's code.
 
     Equation:
         W \leftarrow W + U(-\tfrac{\lambda}{2}, \tfrac{\lambda}{2}) \cdot \mathrm{std}(W)
 
     Reference:
         Wu, Wu, Qi, Huang and Xie 2022, *NoisyTune: A Little Noise Can Help You Finetune Pretrained Language Models
-        Better*, ACL 2022, https://aclanthology.org/2022.acl-short.76; no official repository
+        Better*, ACL 2022, https://aclanthology.org/2022.acl-short.76; no official code found
 
     Differences:
-        The paper perturbs the pre-trained parameters; HyPe's code perturbs the fresh head too (`scope=all`). The std is
-        torch's unbiased one over the whole tensor, as in every copy of the published snippet. The snippet turns a
-        tensor of one entry into NaN (its std is undefined); HyPe's code, and this one, leave it alone.
+        The paper perturbs the pre-trained parameters; HyPe's code perturbs the new head too (`scope=all`). The standard
+        deviation is torch's unbiased one over the whole tensor, as in all copies of the published snippet. The snippet
+        turns a tensor with a single entry into NaN, since its standard deviation is undefined; HyPe's code and this one
+        leave such a tensor unchanged.
 
     Cost:
-        Nothing in training.
+        None during training.
 
     When it helps:
-        The paper reports small gains on GLUE; HyPe's Table 15 searches lambda over {0.1, 0.15, 0.2}.
+        The paper reports small gains on GLUE.
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {"strength": 0.0}

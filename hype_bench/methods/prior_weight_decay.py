@@ -28,9 +28,8 @@ def decay_towards(weights: list[Tensor], prior: list[Tensor], rate: float) -> No
 class PriorWeightDecay(Method):
     r"""Prior weight decay: weight decay towards the pre-trained weights instead of zero.
 
-    Before every step the weights decay towards where fine-tuning began, as fast as the recipe's weight decay says.
-
-    Biases and LayerNorm, which have no decay, have none here. The head decays towards its first weights.
+    Before each step the weights decay towards their initial values, at the rate of the recipe's weight decay. Biases
+    and LayerNorm have no decay, as usual. The head decays towards its own initial weights.
 
     Equation:
         \theta \leftarrow \theta - \eta \, \lambda_{wd} \, (\theta - \theta_0)
@@ -41,14 +40,14 @@ class PriorWeightDecay(Method):
         asappresearch/revisit-bert-finetuning, commit 0aa4f4e
 
     Differences:
-        The released code means to leave the head out, but its comparison is off by one and never does so: the head
-        decays towards its own first weights. The same here.
+        The released code is meant to exclude the head, but never does so because of an off-by-one error: the head
+        decays towards its own initial weights. The same happens here.
 
     Cost:
-        One pass an update, a fixed copy of the weights, one pass over them before the step.
+        One pass per update, a fixed copy of the weights, and one pass over them before each step.
 
     When it helps:
-        A baseline of the paper, not above its other remedies there.
+        A baseline of the paper, which does not find it better than its other remedies.
     """
 
     keeps_weights = True

@@ -36,19 +36,17 @@ def embedding_noise(embedded: Tensor, draw: Tensor, scale: float, distribution: 
 @register("r3f")
 @dataclass(frozen=True)
 class R3F(Method):
-    r"""R3F: a clean pass and one with noise on the word embeddings, drawn together.
+    r"""R3F: penalises the divergence between a clean pass and one with noise on the word embeddings.
 
-    `loss(clean) + weight * (KL(clean || noised) + KL(noised || clean))`, per sample, without a factor 1/2.
-
-    A regression takes the mean squared difference of the two outputs instead, as HyPe does for STS-B (Appendix D.1);
-    the released R3F leaves the regulariser out there. Hidden noise of other techniques (HyPe) acts in the noised pass
-    only (HyPe, Appendix D.2). Two forward passes an update; gradients flow through both.
+    The divergence is symmetric, per example and without a factor 1/2; gradients flow through both passes. For a
+    regression it is the mean squared difference of the outputs, as in HyPe for STS-B (Appendix D.1). The hidden noise
+    of HyPe acts in the noised pass only (HyPe, Appendix D.2).
 
     Args:
-        scale: standard deviation or half-width; 1e-5 in the released code.
-        distribution: `uniform` is the released code's default; HyPe's Table 15 uses `normal`.
+        scale: standard deviation or half-width of the noise; 1e-5 in the released code.
+        distribution: `uniform` is the default of the released code; HyPe's Table 15 has `normal`.
         weight: lambda; 1.0 in the released code, {0.1, 0.5, 1.0} in HyPe's Table 15.
-        dropout_masks: `own`: each pass draws its own, as released; `shared`: both have the same.
+        dropout_masks: `own`, each pass draws its own, as in the released code; `shared`, both have the same.
 
     Equation:
         \ell(p) + \lambda \left[ \mathrm{KL}(p \,\|\, q) + \mathrm{KL}(q \,\|\, p) \right], \quad p = f(e), \; q = f(e +
@@ -60,17 +58,17 @@ class R3F(Method):
         3d262bb, examples/rxf
 
     Differences:
-        As the released classification criterion: noise on the looked-up embeddings, which the noised pass does not
-        train; one cross-entropy, on the clean pass. The released code has no regulariser for a regression; HyPe, and
-        this one, take the mean squared difference. The paper's own grids were not found. As released, each pass draws
-        its own dropout masks, so that with `scale=0` and dropout on the term is that of dropout alone; with one mask
-        for both (`dropout_masks=shared`) it is 0.
+        As in the released criterion for classification, the noise is added to the looked-up embeddings, the noised pass
+        does not train the embeddings, and cross-entropy is computed on the clean pass only. The released code has no
+        penalty for a regression. The grids of the paper were not found. As in the released code, each pass draws its
+        own dropout masks: with dropout on, `scale=0` leaves the divergence that dropout causes; with shared masks
+        (`dropout_masks=shared`) it leaves 0.
 
     Cost:
-        Two passes an update.
+        Two passes per update.
 
     When it helps:
-        Reported on GLUE and summarisation. At its published scale of 1e-5 it is R-Drop without the second loss: the two
+        Reported on GLUE and summarisation. At the published scale of 1e-5 it is R-Drop without the second loss: the two
         passes differ by dropout far more than by the noise.
     """
 
@@ -121,11 +119,10 @@ class R3F(Method):
 @register("r4f")
 @dataclass(frozen=True)
 class R4F(R3F):
-    r"""R4F: R3F with a spectral norm on the head's output projection.
+    r"""R4F: R3F with spectral normalisation of the head's output projection.
 
-    R3F, and the head's output projection is divided by its largest singular value in every pass.
-
-    That value is estimated by one power iteration a training pass. At the end a plain weight is left, already divided.
+    In every pass the output projection is divided by its largest singular value, which is estimated by one power
+    iteration per training pass. At the end a plain, normalised weight is left.
 
     Args:
         scale, distribution, weight, dropout_masks: as in R3F.
@@ -141,16 +138,16 @@ class R4F(R3F):
         3d262bb, examples/rxf
 
     Differences:
-        As R3F. The spectral norm is on the output projection alone, as the released flag
-        `--spectral-norm-classification-head` has it; torch's present implementation begins with 15 power iterations,
-        where the released one began with a random vector. With `scale=0` and one mask for both passes what is left of
-        the term is the difference between two estimates of the largest singular value.
+        As R3F. Only the output projection is normalised, as by the released flag `--spectral-norm-classification-head`.
+        The current torch implementation starts with 15 power iterations, the one of the release with a random vector.
+        With `scale=0` and shared dropout masks, what is left of the divergence is due to two different estimates of the
+        largest singular value.
 
     Cost:
-        Two passes an update.
+        Two passes per update.
 
     When it helps:
-        The paper reports it close to R3F, better on some tasks.
+        The paper reports scores close to those of R3F, and better ones on some tasks.
     """
 
     neutral = None

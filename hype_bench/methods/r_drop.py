@@ -43,13 +43,14 @@ def consistency(first: Tensor, second: Tensor, variant: str, is_regression: bool
 @register("r_drop")
 @dataclass(frozen=True)
 class RDrop(Method):
-    r"""R-Drop: two passes with their own dropout, drawn towards one another.
+    r"""R-Drop: penalises the divergence between two passes with different dropout masks.
 
-    `loss1 + loss2 + alpha * consistency`; two forward passes an update.
+    The loss is the sum of the cross-entropy of both passes and alpha times their symmetric divergence.
 
     Args:
-        alpha: {0.1, 0.5, 1.0} in HyPe's Table 15; 1.0 is the fairseq default, the Hugging Face code has 0.5 for BERT.
-        variant: how the consistency is scaled: `paper` per sample, `official_hf` summed over the batch.
+        alpha: weight of the divergence; 1.0 in fairseq, 0.5 in the Hugging Face code for BERT, {0.1, 0.5, 1.0} in
+            HyPe's Table 15.
+        variant: scaling of the divergence: `paper`, its mean over the batch; `official_hf`, its sum over the batch.
 
     Equation:
         \ell_1 + \ell_2 + \frac{\alpha}{2} \left[ \mathrm{KL}(p_1 \,\|\, p_2) + \mathrm{KL}(p_2 \,\|\, p_1) \right]
@@ -59,18 +60,18 @@ class RDrop(Method):
         NeurIPS 2021, https://arxiv.org/abs/2106.14448; code: dropreg/R-Drop, commit 9dcc830
 
     Differences:
-        The paper's objective is per sample, and so is the released fairseq criterion. The released Hugging Face code
-        sums the KL over the batch while the cross-entropy is a mean: its weight grows with the batch size
-        (`variant=official_hf`; alpha is 0.5 there for BERT, times 1/2). Its RoBERTa class drops the second
-        cross-entropy by mistake and is not offered. Regression: mean squared difference with weight alpha (Appendix
-        A.4).
+        The objective is per example in the paper and in the released fairseq criterion. The released Hugging Face code
+        adds the sum of the KL over the batch to the mean of the cross-entropy, so that the weight of the KL grows with
+        the batch size (`variant=official_hf`; its alpha is 0.5 for BERT, on top of the factor 1/2). Its RoBERTa class
+        loses the second cross-entropy by mistake and is not offered. For a regression the divergence is the mean
+        squared difference of the outputs (Appendix A.4).
 
     Cost:
-        Two passes an update.
+        Two passes per update.
 
     When it helps:
-        Reported on GLUE, translation and more. Without dropout or another randomness its passes are equal: it does
-        nothing, and the run says so.
+        Reported on GLUE, translation and other tasks. Without dropout or other noise both passes are the same; R-Drop
+        then does nothing, and the run warns.
     """
 
     alpha: float = number(1.0, least=0)

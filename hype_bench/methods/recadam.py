@@ -50,17 +50,16 @@ def recall(weight: Tensor, adam: Tensor, pretrained: Tensor, share: float, w: fl
 class RecAdam(Method):
     r"""RecAdam: Adam with a pull towards the pre-trained weights that fades as the task takes over.
 
-    Adam's step is scaled by lambda(t), and the weights are pulled towards the pre-trained ones by 1 - lambda(t).
-
-    The pull is not seen by Adam's moments nor by clipping. It acts on the encoder (and its pooler); the head takes
-    plain Adam steps. Weight decay follows on the weight so moved.
+    Adam's step is scaled by lambda(t), and the pull by w - lambda(t). The pull affects neither Adam's moments nor
+    clipping. It acts on the encoder and its pooler; the head takes plain Adam steps. Weight decay comes last.
 
     Args:
-        schedule: of lambda: `sigmoid` w / (1 + exp(-k (t - t0))), `linear` w min(1, t / t0), `constant` w.
-        k, t0: its slope and its middle, in updates; the released code searches k in {0.05, 0.1, 0.2, 0.5, 1} and t0 in
-            {100, 250, 500} for small tasks, {250, 500, 1000} for larger ones.
-        pull: the strength, `pretrain_cof`; 5000 in the paper. Stable below 2 / learning rate.
-        w: the upper end of lambda, `anneal_w`.
+        schedule: of lambda: `sigmoid`, w / (1 + exp(-k (t - t0))); `linear`, w min(1, t / t0); `constant`, w.
+        k: slope of the sigmoid; the released code searches {0.05, 0.1, 0.2, 0.5, 1}.
+        t0: midpoint of the sigmoid, in updates; the released code searches {100, 250, 500} for small tasks and {250,
+            500, 1000} for larger ones.
+        pull: strength of the pull, `pretrain_cof`; 5000 in the paper. Stable below 2 / learning rate.
+        w: upper limit of lambda, `anneal_w`; 0 is AdamW without the pull.
 
     Equation:
         \theta \leftarrow \theta - \eta \left[ \lambda(t) \frac{\hat m}{\sqrt{\hat v} + \epsilon} + (1 - \lambda(t))
@@ -71,15 +70,15 @@ class RecAdam(Method):
         Forgetting*, EMNLP 2020, https://arxiv.org/abs/2004.12651; code: Sanyuan-Chen/RecAdam, commit 505ba3c
 
     Differences:
-        As the released code: the pull takes the scheduled learning rate and meets the weight that Adam has already
-        moved, and decay comes last. The released Adam adds epsilon before the bias correction:
-        `training.optimizer=adamw_hf` gives its steps to the digit; `adamw` is the paper's Adam.
+        As in the released code, the pull uses the scheduled learning rate and acts on the weights after Adam's step,
+        and weight decay comes last. The released Adam adds epsilon before the bias correction;
+        `training.optimizer=adamw_hf` reproduces it to the digit, `adamw` is the Adam of the paper.
 
     Cost:
-        One pass an update, a fixed copy of the pre-trained weights and a copy of the weights during the step.
+        One pass per update, a fixed copy of the pre-trained weights, and a copy of the weights during the step.
 
     When it helps:
-        The paper reports gains on GLUE. At its defaults (t0 250, pull 5000) training hardly moves before t0.
+        The paper reports gains on GLUE. At its defaults (t0 250, pull 5000) the weights hardly move before update 250.
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {"w": 0.0}

@@ -36,13 +36,14 @@ def reinitialise(block: nn.Module, std: float, generator: torch.Generator) -> No
 @register("reinit")
 @dataclass(frozen=True)
 class Reinit(Method):
-    r"""Re-initialisation: the pooler and the highest layers start from scratch.
+    r"""Re-initialisation: the pooler and the highest layers start from random weights.
 
-    The pooler and the highest layers start anew, with the standard deviation that the architecture begins with.
+    They are drawn with the standard deviation with which the architecture is initialised.
 
     Args:
-        layers: how many; the paper searches 1 to 6 and a released sample for BERT-large on RTE has 5.
-        pooler: whether the pooler starts anew too; always so in the paper, for encoders that have one.
+        layers: number of layers that are initialised; the paper searches 1 to 6, a released example for BERT-large on
+            RTE has 5.
+        pooler: whether the pooler is initialised too; always so in the paper, for encoders that have one.
 
     Equation:
         \theta_{L-n+1}, \dots, \theta_L \sim N(0, 0.02^2)
@@ -52,11 +53,11 @@ class Reinit(Method):
         https://arxiv.org/abs/2006.05987; code: asappresearch/revisit-bert-finetuning, commit 0aa4f4e
 
     Differences:
-        As released, for every family: RoBERTa and ELECTRA have no pre-trained pooler, their head is fresh anyway; of
-        XLNet all attention tensors are drawn anew too. Draws come from a generator of their own.
+        As in the released code, but for every family. RoBERTa and ELECTRA have no pre-trained pooler: their head is new
+        anyway. In XLNet all attention tensors are drawn anew too. The random numbers come from a separate generator.
 
     Cost:
-        Nothing in training.
+        None during training.
 
     When it helps:
         The paper reports faster convergence and fewer failed runs on small tasks with BERT-large.

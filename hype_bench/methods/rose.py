@@ -43,19 +43,18 @@ def second_order_saliency(gradient_norms: Tensor, moment_norms: Tensor) -> Tenso
 @register("rose")
 @dataclass(frozen=True)
 class ROSE(Method):
-    r"""ROSE: weight tensors whose update would make the output fragile are left out of it.
+    r"""ROSE: skips the weight tensors whose update would make the output fragile.
 
-    Every update, one number a weight tensor of the layers says how much of its step is made: 0, 1 or, in the
-    ensemble, in between. It begins when warm-up ends.
-
-    A masked gradient is `mask g + (1 - mask) m`, Adam's moments take it, and step and weight decay are multiplied
-    by the mask.
+    After warm-up, each weight tensor of the encoder layers has a mask that scales its update: 0 or 1, or in the
+    ensemble a number in between. The gradient becomes `mask * g + (1 - mask) * m` before Adam updates its moments, and
+    the step and weight decay are multiplied by the mask.
 
     Args:
-        variant: `first`: by the gradient of the divergence between two dropout passes; `second`: by how far the
-            gradient is from Adam's first moment; `ensemble`: both.
-        lower, upper: the quantiles of saliency between which a tensor is trained; 0 and, by task, 0.3 to 0.9.
-        gamma: the first-order mask's share in the ensemble.
+        variant: saliency of a tensor: `first`, from the gradient of the divergence between two passes with dropout;
+            `second`, from the distance between the gradient and Adam's first moment; `ensemble`, both.
+        lower: lower quantile of saliency; tensors between the two quantiles are trained.
+        upper: upper quantile of saliency; 0.3 to 0.9 in the released commands, depending on the task.
+        gamma: weight of the first-order mask in the ensemble.
         kl_dropout: hidden dropout of the two passes of the first-order saliency.
 
     Equation:
@@ -67,13 +66,13 @@ class ROSE(Method):
         EMNLP 2022, https://aclanthology.org/2022.emnlp-main.186; code: jiangllan/ROSE, commit ae28d74
 
     Differences:
-        As the released code: one number a tensor, although the text speaks of parameters; tensors of the layers with
-        `weight` in their name. Its runs have beta2 0.98, weight decay 0.01, 10 epochs and batch 32, which are the
-        recipe's business here. The released order of Adam's epsilon is `training.optimizer=adamw_hf`. A regression
-        takes the squared difference of the two passes, which the release does not have.
+        As in the released code, there is one mask per tensor, although the paper speaks of parameters, and it covers
+        the tensors of the layers with `weight` in their name. The released runs have beta2 0.98, weight decay 0.01, 10
+        epochs and batches of 32; here these come from the recipe. The released Adam is `training.optimizer=adamw_hf`. A
+        regression uses the squared difference of the two passes, which the released code does not have.
 
     Cost:
-        `first` and `ensemble`: one more backward pass through two forward passes an update; a copy of the weights.
+        `first` and `ensemble`: two more forward passes and one more backward pass per update; a copy of the weights.
 
     When it helps:
         The paper reports robustness on AdvGLUE with RoBERTa at little cost on GLUE.

@@ -39,14 +39,13 @@ def learning_rate_factor(now: Tensor, average: Tensor, step: int, beta3: float, 
 @register("sage")
 @dataclass(frozen=True)
 class SAGE(Method):
-    r"""SAGE: weights to which the loss is little sensitive learn faster.
+    r"""SAGE: weights to which the loss is insensitive learn faster.
 
-    The step of each weight of the encoder's linear maps is multiplied by how unsettled its sensitivity is.
-
-    Weight decay, of all weights, is apart from the step: it follows it, with the learning rate before the schedule.
+    The step of each weight in the linear maps of the encoder is multiplied by a factor: how far its sensitivity is from
+    its running mean, relative to that mean. Weight decay is separate and comes last.
 
     Args:
-        beta3: of the running mean of sensitivities; 0.75 in the released code, useful from 0.6 to 0.9.
+        beta3: decay of the running mean of sensitivities; 0.75 in the released code, useful from 0.6 to 0.9.
 
     Equation:
         \theta \leftarrow \theta - \eta \, \frac{|I - \hat I|}{\hat I + \epsilon^2} \odot \frac{\hat m}{\sqrt{\hat v} +
@@ -58,15 +57,15 @@ class SAGE(Method):
         cliang1453/SAGE, commit 87cefb1
 
     Differences:
-        As the released AdamW, whose running mean is bias-corrected: at the first update the factor is 0 and only decay
-        moves these weights. As released, the decay of all weights, guided or not, takes the learning rate before the
-        schedule: over a linear schedule about twice that of vanilla's. (The release's own baseline does so too.) The
-        release clips the gradient of every tensor by itself as well; here clipping is the recipe's. The released Adamax
-        form, without the bias correction, is not offered. Its learning rates are 2 to 5 times the usual: set
+        As in the released AdamW, the running mean is bias-corrected: in the first update the factor is 0, and only
+        weight decay moves these weights. As in the released code and its baseline, weight decay (of all weights) uses
+        the learning rate before the schedule; over a linear schedule that is about twice the decay of vanilla. The
+        released code also clips the gradient of each tensor; here only the recipe clips. The released Adamax form,
+        without bias correction, is not offered. Learning rates are 2 to 5 times the usual ones: set
         `training.learning_rate`.
 
     Cost:
-        One pass an update; one running mean and one copy of the encoder's linear weights.
+        One pass per update; a running mean and a copy of the linear weights of the encoder.
 
     When it helps:
         The paper reports gains on GLUE with BERT and RoBERTa, and in translation.

@@ -36,15 +36,14 @@ def ascent(weights: list[Tensor], gradients: list[Tensor], rho: float, adaptive:
 @register("sam")
 @dataclass(frozen=True)
 class SAM(Method):
-    r"""SAM, ASAM: the gradient is taken where the loss around the weights is highest.
+    r"""SAM, ASAM: uses the gradient at nearby weights where the loss is highest.
 
-    Two passes an update: up to the highest loss nearby, and from there the gradient with which the weights move.
-
-    Both passes have the same dropout masks and the same noise of other techniques.
+    The first pass of an update moves the weights uphill; the second computes the gradient there, with which the
+    original weights are updated. Both passes share their dropout masks and the noise of other techniques.
 
     Args:
-        rho: how far; 0.05 in the released code. ASAM wants about ten times as much.
-        adaptive: ASAM: `rho * w^2 g / || |w| g ||`.
+        rho: radius of the neighbourhood; 0.05 in the code followed. ASAM needs about ten times as much.
+        adaptive: whether the neighbourhood scales with the weights (ASAM): rho * w^2 g / || |w| g ||.
 
     Equation:
         g = \nabla_\theta \ell \left( \theta + \rho \frac{\nabla_\theta \ell}{\|\nabla_\theta \ell\|} \right)
@@ -55,14 +54,14 @@ class SAM(Method):
         https://arxiv.org/abs/2102.11600; code followed: davda54/sam, commit 3c3afdb
 
     Differences:
-        Whether the two passes share their dropout masks is said nowhere; here they do, as in FreeLB, so that the second
-        gradient is that of the same function. Clipping acts on the second gradient.
+        Neither paper nor code says whether the two passes share their dropout masks. Here they do, as in FreeLB, so
+        that both gradients are those of the same function. Clipping acts on the second gradient.
 
     Cost:
-        Two passes an update and one copy of the weights between them.
+        Two passes per update and a copy of the weights in between.
 
     When it helps:
-        Reported for vision models above all; for language models in later work.
+        Mostly reported for vision models; for language models in later work.
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {"rho": 0.0}

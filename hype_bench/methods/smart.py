@@ -76,22 +76,20 @@ def _log_odds(p: Tensor) -> Tensor:
 @register("smart")
 @dataclass(frozen=True)
 class SMART(Method):
-    r"""SMART: the output may not change under the worst small perturbation of the embeddings.
+    r"""SMART: penalises the change of the output under an adversarial perturbation of the embeddings.
 
-    Task loss plus `weight` times the divergence under an adversarial perturbation of the embedding output.
-
-    The perturbation acts on what enters the lowest layer. Its smoothness term alone: the Bregman proximal part of the
-    paper is not in the release and not here.
+    The perturbation is added to the input of the lowest layer. Only the smoothness term is implemented.
 
     Args:
-        weight: of the smoothness term; 1 in the released command.
-        radius: of the ball around the embeddings, in the largest entry; 1e-5 in the paper. The official variant has
-            none: its perturbation has a largest entry near 1 at every token.
-        steps: of the ascent.
-        step_size: of the ascent; 1e-5 in the released command, 1e-3 in its class.
-        init_std: of the normal noise to begin with.
-        variant: `paper`: projected ascent, gradients through both outputs; `official`: as released, see below.
-        dropout_masks: `own`: every pass draws its own, as released; `shared`: all have those of the clean one.
+        weight: alpha, the weight of the smoothness term; 1 in the released command.
+        radius: largest entry of the perturbation in the variant `paper`; 1e-5 in the paper. The variant `official` has
+            no radius.
+        steps: number of ascent steps.
+        step_size: step size of the ascent; 1e-5 in the released command, 1e-3 in its class.
+        init_std: standard deviation of the initial normal noise.
+        variant: `paper`, projected ascent and gradients through both outputs; `official`, as in the released code.
+        dropout_masks: `own`, each pass draws its own, as in the released code; `shared`, all have those of the clean
+            pass.
 
     Equation:
         \ell(f(e), y) + \alpha \max_{\|\delta\|_\infty \le \epsilon} \left[ \mathrm{KL}(p_\delta \,\|\, p) +
@@ -103,18 +101,20 @@ class SMART(Method):
         namisan/mt-dnn, commit 3228e7c
 
     Differences:
-        In the release no radius multiplies the normalised direction, so that every token's perturbation has a largest
-        entry near 1, five orders of magnitude beyond the paper's ball (`variant=official`); its ascent climbs a summed
-        difference of log-odds, which are detached, and each KL target of the final term is detached. Default: the
-        paper's ball with an explicit radius; its step rule is given from memory of the paper, not from code. Norms
-        other than the largest entry crash in the release and are not offered; the Bregman proximal term is in neither.
-        As released, every pass draws its own dropout masks. At the paper's radius of 1e-5 the term is then that of
-        dropout alone, R-Drop without the second loss: without dropout, or with one mask for all passes
-        (`dropout_masks=shared`), about a millionth is left (2e-10 with MiniLM), which float32 often rounds to 0. With
-        `radius=0` and one mask it is exactly 0.
+        The released code does not multiply the normalised direction by a radius: the largest entry of each token's
+        perturbation is close to 1, five orders of magnitude outside of the paper's ball (`variant=official`). Its
+        ascent climbs a summed difference of detached log-odds, and it detaches the targets of the final KL terms. The
+        default is the paper's ball with an explicit radius; its step rule is from memory of the paper and not from
+        code. Norms other than the largest entry crash in the released code and are not offered. The Bregman proximal
+        term of the paper is missing from the release and from this implementation.
+
+        As in the released code, each pass draws its own dropout masks. At the paper's radius of 1e-5 the term is
+        therefore that of dropout alone, which is R-Drop without the second loss. Without dropout, or with shared masks
+        (`dropout_masks=shared`), about a millionth of it is left (2e-10 with MiniLM), which float32 often rounds to 0.
+        With `radius=0` and shared masks it is exactly 0.
 
     Cost:
-        Two passes and one ascent pass a step.
+        Two passes per update, and one more for each ascent step.
 
     When it helps:
         The paper reports gains on GLUE with BERT and RoBERTa.

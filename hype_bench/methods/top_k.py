@@ -19,27 +19,26 @@ from hype_bench.options import UserError, number
 class TopK(Method):
     r"""Top-K tuning: only the k highest layers, the pooler and the head are trained.
 
-    Embeddings and the lower layers stay as they were pre-trained.
-
     Args:
-        k: how many of the highest layers are trained; null takes the upper half. 0 trains pooler and head alone.
+        k: number of layers that are trained; null for the upper half, 0 for pooler and head alone.
 
     Equation:
         \theta_{\text{embeddings}}, \theta_1, \dots, \theta_{L-k} \text{ fixed}
 
     Reference:
         Houlsby, Giurgiu, Jastrzebski, Morrone, de Laroussilhe, Gesmundo, Attariyan and Gelly 2019, *Parameter-Efficient
-        Transfer Learning for NLP*, ICML 2019, https://arxiv.org/abs/1902.00751 (as a baseline); HyPe, section 2. No
+        Transfer Learning for NLP*, ICML 2019, https://arxiv.org/abs/1902.00751 (as a baseline); HyPe, section 2; no
         official code
 
     Differences:
-        The grid of k behind HyPe's row was not found; the upper half is this project's default.
+        The grid of k behind HyPe's row was not found; the upper half is a choice of this project.
 
     Cost:
-        One pass an update; the backward pass ends at the lowest trained layer, and frozen weights have no state.
+        One pass per update; the backward pass stops at the lowest trained layer, and frozen weights have no optimizer
+        state.
 
     When it helps:
-        As a baseline: what is there to gain from the lower layers.
+        As a baseline: it shows what there is to gain from training the lower layers.
     """
 
     k: int | None = number(None, least=0)

@@ -18,9 +18,9 @@ from hype_bench.options import UserError, number
 @register("vanilla")
 @dataclass(frozen=True)
 class Vanilla(Method):
-    r"""Vanilla fine-tuning: plain fine-tuning, dropout as in the recipe.
+    r"""Vanilla fine-tuning: plain fine-tuning with the dropout of the recipe.
 
-    Fine-tuning with cross-entropy (or mean squared error) and nothing else; dropout as in the recipe.
+    The loss is cross-entropy, or mean squared error for a regression.
 
     Equation:
         \min_\theta \; \frac{1}{N} \sum_i \ell(f_\theta(x_i), y_i)
@@ -30,13 +30,13 @@ class Vanilla(Method):
         Understanding*, NAACL 2019, https://aclanthology.org/N19-1423
 
     Differences:
-        None: cross-entropy, or mean squared error for a regression, is all there is.
+        None.
 
     Cost:
-        One pass an update.
+        One pass per update.
 
     When it helps:
-        The row that every other row is compared with.
+        The baseline with which all other techniques are compared.
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {}
@@ -45,12 +45,11 @@ class Vanilla(Method):
 @register("no_dropout")
 @dataclass(frozen=True)
 class NoDropout(Method):
-    r"""No dropout: vanilla with hidden dropout 0: the control that the HyPe paper lacks.
+    r"""No dropout: vanilla with hidden dropout 0, the control that the HyPe paper lacks.
 
-    Vanilla with another hidden dropout, 0 by default; dropout on attention probabilities stays.
-
-    Every HyPe number of the paper but one has hidden dropout 0 and every vanilla number 0.1 (section 4.2, Table 9):
-    without this control, the effect of the noise and of the missing dropout cannot be told apart.
+    All HyPe numbers of the paper but one have hidden dropout 0, and all vanilla numbers 0.1 (section 4.2, Table 9).
+    Only this control separates the effect of the noise from that of the missing dropout. Dropout on attention
+    probabilities is unchanged.
 
     Args:
         dropout: hidden dropout.
@@ -62,16 +61,16 @@ class NoDropout(Method):
         No paper of its own: a control for every technique that switches dropout off.
 
     Differences:
-        Hidden dropout is what `--dropout_rate` of the released HyPe code sets: attention probabilities keep theirs in
-        BERT, RoBERTa, ELECTRA and DeBERTa; in XLNet one value drives both. In every architecture it is what its own
-        configuration calls so: `dropout` and `seq_classif_dropout` in DistilBERT, `embedding_dropout`, `mlp_dropout`
+        Hidden dropout is what the flag `--dropout_rate` of the released HyPe code sets. In BERT, RoBERTa, ELECTRA and
+        DeBERTa, dropout on attention probabilities is separate; in XLNet one value sets both. Other architectures have
+        their own names for it: `dropout` and `seq_classif_dropout` in DistilBERT, `embedding_dropout`, `mlp_dropout`
         and `classifier_dropout` in ModernBERT.
 
     Cost:
-        One pass an update, a little less than vanilla.
+        One pass per update, slightly less than vanilla.
 
     When it helps:
-        Tells the effect of a technique from the effect of the dropout that it takes away.
+        To separate the effect of a technique from that of the dropout that it switches off.
     """
 
     dropout: float = number(0.0, least=0, below=1)

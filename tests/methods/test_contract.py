@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, Method, compose
-from hype_bench.contract.registry import build, discover
+from hype_bench.contract.registry import build, cards, discover
 from hype_bench.launch.main import CONF
 from tests.methods.tiny import (
     FAMILIES,
@@ -94,7 +94,8 @@ def test_yaml_says_what_the_dataclass_says(name: str) -> None:
     assert is_dataclass(cls)
     assert issubclass(cls, Method)
     text = (CONF / "method" / f"{name}.yaml").read_text()
-    assert text.startswith(f"# @package method.{name}\n")
+    card = cards()[name]
+    assert text.startswith(f"# @package method.{name}\n# {card.title}: {card.summary}.\n")
     options = yaml.safe_load(text) or {}
     defaults = {f.name: f.default for f in fields(cls) if f.name not in fixed}
     assert MISSING not in defaults.values()
@@ -102,6 +103,15 @@ def test_yaml_says_what_the_dataclass_says(name: str) -> None:
     assert options == {key: value for key, value in defaults.items() if key in options}
     unused = {key for key in defaults if key not in options}
     assert unused <= {"support"} if name == "hype_n" else not unused  # a normal law has no choice of support
+
+
+def test_noise_scale_feeds_the_methods_that_its_comment_names() -> None:
+    fed = [path.stem for path in sorted((CONF / "method").glob("*.yaml")) if "${noise_scale}" in path.read_text()]
+    named = " and ".join([", ".join(fed[:-1]), fed[-1]])
+    assert f"# scale of {named}; " in (CONF / "config.yaml").read_text()
+    assert f"scale of {named} (" in (CONF / "hydra" / "help" / "hype_bench.yaml").read_text()
+    own = {name for name, card in cards().items() if "scale" in card.options and name not in fed}
+    assert own == {name for name in own if "`noise_scale` does not set it" in cards()[name].options["scale"]}
 
 
 def test_every_yaml_is_a_technique() -> None:
