@@ -23,6 +23,11 @@ def inert(text: str) -> str:
     return _ACTS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def say(*lines: str, to: TextIO | None = None) -> None:
     """Prints lines, on standard output unless told otherwise; none of them can become two."""
     print("\n".join(map(inert, lines)), file=to or sys.stdout, flush=True)

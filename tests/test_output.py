@@ -12,8 +12,9 @@ import pytest
 from hype_bench.output import inert, say, show, speak_any_encoding, to_csv
 from hype_bench.render import writers
 from hype_bench.render.figure import figure
-from hype_bench.render.lines import Line
-from hype_bench.tables.sheet import Sheet
+from hype_bench.render.sheet import Sheet
+from hype_bench.tables.cells import Cell, Row
+from hype_bench.tables.table import Table
 
 EVIL = "\x1b[31mred\x07\nnew\rline\u2028 \u202eback <script>x</script> [a](javascript:b) |$x_1$ \udcff\\end{tabular}"
 ACTS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e\udcff]")
@@ -82,5 +83,5 @@ def test_no_encoding_stops_the_output(encoding: str, monkeypatch: pytest.MonkeyP
 
 
 def test_a_figure_takes_any_name() -> None:
-    line = Line("m", "a$b_{$", "r$t\ne", "accuracy", 70.0, 1.0, 3, "", "", None)
-    figure([line], "x$y_{$").canvas.draw()
+    table = Table("m", ["r$t\ne"], {Row("a$b_{$"): {"r$t\ne": Cell("accuracy", {1: 0.7, 2: 0.8})}}, [])
+    figure(table, {}, "x$y_{$").canvas.draw()

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from hype_bench.commands.arguments import ResultsDir, existing
-from hype_bench.output import say
+from hype_bench.output import counted, say
 from hype_bench.runs.status import DONE, FAILED, STATES, UNREADABLE, RunStatus, read_runs
 
 
@@ -18,7 +18,7 @@ def status(results_dir: ResultsDir = Path("results")) -> None:
     gc.disable()  # a short life: looking for garbage among 100,000 records takes longer than reading them
     runs = list(read_runs(existing(results_dir)))
     counts = Counter(run.state for run in runs)
-    total = f"{results_dir}: {len(runs)} {'run' if len(runs) == 1 else 'runs'}"
+    total = f"{results_dir}: {counted(len(runs), 'run')}"
     say(", ".join([total, *(f"{counts[state]} {state}" for state in STATES if counts[state])]))
     for line in _done(runs):
         say(f"  {DONE:<11}  {line}")

@@ -39,10 +39,10 @@ def table(
         runs = list(read_runs(results_dir))
         show(FORMATS[format.value](build_tables(runs)))
     else:
-        from hype_bench.render.report import report, tabulate
+        from hype_bench.render.report import read_experiment, report
 
-        tabulated = tabulate(results_dir, experiment, rule.value)
-        runs, written = list(tabulated.statuses.values()), report(tabulated, format.value, compare, intervals)
+        read = read_experiment(results_dir, experiment, rule.value)
+        runs, written = list(read.statuses.values()), report(read, format.value, compare, intervals)
         complaints = written.complaints
         show(written.text)
     report_problems(runs, complaints, all_are_placed=experiment is not None)

@@ -19,8 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 from hype_bench.launch.arguments import values
 from hype_bench.launch.complaints import complain
 from hype_bench.options import UserError
-from hype_bench.output import say, show
-from hype_bench.render.report import report, tabulate
+from hype_bench.output import counted, say, show
+from hype_bench.render.report import read_experiment, report
 from hype_bench.render.text import to_text
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, read_named
@@ -95,7 +95,7 @@ def _report(ended: list[Ended], results: Path, experiment: str | None) -> int:
     display.stop()
     say("")
     if experiment:
-        show(report(tabulate(results, experiment, "paper"), "text").text)
+        show(report(read_experiment(results, experiment, "paper"), "text").text)
     else:
         names = dict.fromkeys(job.identity for job in ended if job.identity)
         show(to_text(build_tables(read_named(results, names))))
@@ -108,7 +108,7 @@ def _report(ended: list[Ended], results: Path, experiment: str | None) -> int:
         counts += f", {left} not begun"
     if diverged := sum(job.state == DIVERGED for job in ended):
         counts += f" ({diverged} diverged)"
-    say(f"{len(ended)} {'run' if len(ended) == 1 else 'runs'}: {counts}")
+    say(f"{counted(len(ended), 'run')}: {counts}")
     by_reason: dict[str, list[str]] = {}
     for job in failures:
         by_reason.setdefault(job.reason, []).append(job.title)

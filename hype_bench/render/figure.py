@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,7 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hype_bench.output import inert
-from hype_bench.render.lines import Line
+from hype_bench.paper.published import Published
+from hype_bench.tables.beside_paper import BesidePaper
+from hype_bench.tables.cells import AVERAGE, Cell, Row
+from hype_bench.tables.experiment import Place
+from hype_bench.tables.table import Table
 
 _HERE, _PAPER, _FAINT = "#1f5fa8", "#c2571a", "#8a8a8a"
 _BASELINE = "vanilla"  # the row whose mean is drawn through all of its panel
@@ -34,57 +40,69 @@ _NAMES = {
 }
 
 
-def figure(lines: Sequence[Line], title: str, paper: str = "paper") -> Figure:
-    """One block.
+def figure(table: Table, paper: Mapping[Place, BesidePaper], title: str, source: str = "paper") -> Figure:
+    """One block of a table, in percent; a cell that lacks runs is marked with an X and the reason.
 
     Args:
-        lines: its cells; those that lack runs are marked with an X and the reason.
-        paper: what the hollow marks are called.
+        paper: what the paper prints beside its cells; runs of another setting have no mark of it.
+        source: what the hollow marks are called.
     """
-    tasks, rows = (list(dict.fromkeys(names)) for names in zip(*((line.task, line.row) for line in lines), strict=True))
+    printed = {place[1:]: beside.printed for place, beside in paper.items() if not beside.other}
+    tasks = [column for column in table.columns if column != AVERAGE]
     across = min(_ACROSS, len(tasks))
     down = -(-len(tasks) // across)
-    width = across * _PANEL_WIDTH + _LETTER_WIDTH * max(map(len, rows)) + 0.3
-    height = down * (_ROW_HEIGHT * len(rows) + _AROUND) + 0.8
-    found = Figure(figsize=(max(width, _NARROWEST), height), dpi=130, layout="constrained")
-    FigureCanvasAgg(found)
-    grid = found.subplots(down, across, squeeze=False, sharey=True)
-    for number, axes in enumerate(grid.flat):
-        if number < len(tasks):
-            _panel(axes, [line for line in lines if line.task == tasks[number]], rows)
-        else:
+    width = across * _PANEL_WIDTH + _LETTER_WIDTH * max(len(row.title) for row in table.rows) + 0.3
+    height = down * (_ROW_HEIGHT * len(table.rows) + _AROUND) + 0.8
+    drawn = Figure(figsize=(max(width, _NARROWEST), height), dpi=130, layout="constrained")
+    FigureCanvasAgg(drawn)
+    panels = drawn.subplots(down, across, squeeze=False, sharey=True).flat
+    for axes, task in zip_longest(panels, tasks):
+        if task is None:
             axes.set_axis_off()
-    found.suptitle(_words(title), fontsize=12)
-    found.legend(handles=_legend(lines, paper), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return found
-
-
-def _panel(axes: Axes, lines: Sequence[Line], rows: Sequence[str]) -> None:
-    for place in range(0, len(rows), 2):
-        axes.axhspan(place - 0.5, place + 0.5, color="#f3f3f3", linewidth=0, zorder=0)
-    beside = 0.17 if any(line.paper_mean is not None for line in lines) else 0.0
-    for line in lines:
-        place = rows.index(line.row)
-        if line.mean is None:
-            why, across = line.missing or "no score", axes.get_yaxis_transform()
-            axes.text(0.02, place - beside, f"X  {_words(why)}", transform=across, bbox=_BEHIND, **_REASON)
         else:
-            if line.row == _BASELINE:
-                axes.axvline(line.mean, color=_FAINT, zorder=1, **_BASELINE_LINE)
-            _mark(axes, line.mean, line.std, place - beside, _HERE, hollow=False)
-        if line.paper_mean is not None:
-            _mark(axes, line.paper_mean, line.paper_std, place + beside, _PAPER, hollow=True)
-    axes.set_title(_words(lines[0].task), fontsize=10)
-    axes.set_xlabel(_NAMES.get(lines[0].metric, lines[0].metric), fontsize=9)
-    axes.set_yticks(range(len(rows)), list(map(_words, rows)))
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+            _panel(axes, table, task, {row: cell for (row, column), cell in printed.items() if column == task})
+    drawn.suptitle(_words(title), fontsize=12)
+    has_baseline = any(row.title == _BASELINE for row in table.rows)
+    drawn.legend(
+        handles=_legend(source if printed else "", has_baseline), loc="outside lower center", ncols=3, frameon=False,
+        fontsize=9,
+    )  # fmt: skip
+    return drawn
+
+
+def _panel(axes: Axes, table: Table, task: str, printed: Mapping[Row, Published]) -> None:
+    for stripe in range(0, len(table.rows), 2):
+        axes.axhspan(stripe - 0.5, stripe + 0.5, color="#f3f3f3", linewidth=0, zorder=0)
+    offset = 0.17 if printed else 0.0
+    shown = [_cell(axes, row, cells.get(task), y - offset) for y, (row, cells) in enumerate(table.rows.items())]
+    for y, row in enumerate(table.rows):
+        if row in printed:
+            _mark(axes, printed[row].mean, printed[row].sample_std, y + offset, _PAPER, hollow=True)
+    axes.set_title(_words(task), fontsize=10)
+    axes.set_xlabel(_NAMES.get(table.metric(task), table.metric(task)), fontsize=9)
+    axes.set_yticks(range(len(table.rows)), [_words(row.title) for row in table.rows])
+    axes.set_ylim(len(table.rows) - 0.5, -0.5)
     axes.margins(x=0.12)
     axes.tick_params(labelsize=9)
     axes.tick_params(axis="y", length=0)
-    if not any(score is not None for line in lines for score in (line.mean, line.paper_mean)):
+    if not any(shown) and not printed:
         axes.set_xticks([])
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
+
+
+def _cell(axes: Axes, row: Row, cell: Cell | None, y: float) -> bool:
+    """Draws a cell; returns whether it has a number."""
+    if cell is None:
+        return False
+    if cell.missing or math.isnan(cell.mean):
+        reason = _words(", ".join(cell.lacks) or "no score")
+        axes.text(0.02, y, f"X  {reason}", transform=axes.get_yaxis_transform(), bbox=_BEHIND, **_REASON)
+        return False
+    if row.title == _BASELINE:
+        axes.axvline(100 * cell.mean, color=_FAINT, zorder=1, **_BASELINE_LINE)
+    _mark(axes, 100 * cell.mean, None if math.isnan(cell.std) else 100 * cell.std, y, _HERE, hollow=False)
+    return True
 
 
 def _words(text: str) -> str:
@@ -92,15 +110,15 @@ def _words(text: str) -> str:
     return inert(text).replace("$", r"\$")
 
 
-def _mark(axes: Axes, mean: float, std: float | None, place: float, color: str, hollow: bool) -> None:
+def _mark(axes: Axes, mean: float, std: float | None, y: float, color: str, hollow: bool) -> None:
     inside = "white" if hollow else color
-    axes.errorbar(mean, place, xerr=std, color=color, markerfacecolor=inside, capsize=2.5, zorder=3, **_MARK)
+    axes.errorbar(mean, y, xerr=std, color=color, markerfacecolor=inside, capsize=2.5, zorder=3, **_MARK)
 
 
-def _legend(lines: Sequence[Line], paper: str) -> list[Line2D]:
+def _legend(source: str, has_baseline: bool) -> list[Line2D]:
     marks = [Line2D([], [], color=_HERE, label="here: mean ± std over seeds", **_MARK)]
-    if any(line.paper_mean is not None for line in lines):
-        marks.append(Line2D([], [], color=_PAPER, markerfacecolor="white", label=paper, **_MARK))
-    if any(line.row == _BASELINE and line.mean is not None for line in lines):
+    if source:
+        marks.append(Line2D([], [], color=_PAPER, markerfacecolor="white", label=source, **_MARK))
+    if has_baseline:
         marks.append(Line2D([], [], color=_FAINT, label=f"{_BASELINE} here", **_BASELINE_LINE))
     return marks

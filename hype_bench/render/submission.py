@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hype_bench.options import UserError
-from hype_bench.render.report import tabulate
+from hype_bench.render.report import read_experiment
 from hype_bench.runs.folder import RunFolder, file_name
 from hype_bench.runs.reading import read_text
 from hype_bench.runs.status import RunStatus
@@ -51,9 +51,8 @@ def submit(results_dir: Path, name: str, rule: str, folder: Path) -> tuple[list[
     Raises:
         UserError: there is no plan, or no run that predicted a test set.
     """
-    tabulated = tabulate(results_dir, name, rule)
     rows: dict[tuple[str, str], list[tuple[PlannedRun, RunStatus]]] = {}
-    for (block, row, task), result in tabulated.found.items():
+    for (block, row, task), result in read_experiment(results_dir, name, rule).results.items():
         best = _best_seed(result)
         if best is not None and "/" not in task:
             rows.setdefault((block, row.title), []).append(best)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
-from hype_bench import output
-from hype_bench.render import writers
+from hype_bench.render import table_csv, writers
+from hype_bench.render.sheet import Pieces, Sheet, mean_and_std
 from hype_bench.tables.cells import AVERAGE, Cell
-from hype_bench.tables.sheet import Pieces, Sheet
 from hype_bench.tables.table import Table
 
 CAPTION = "mean ± std (n) over seeds: accuracy and F1 in percent, correlations x 100; std with n - 1; scored once"
@@ -22,7 +20,6 @@ _METRIC_NAMES = {
     "spearman": "Spearman",
     "pearson_spearman": "Pearson-Spearman",
 }
-_CSV_HEADER = ("model", "task", "method", "settings", "metric", "mean", "std", "n", "seeds", "scores", "unfinished")
 
 
 def to_text(tables: Sequence[Table], caption: str = CAPTION) -> str:
@@ -58,33 +55,8 @@ def _sheet(
     return Sheet(table.model, headers, rows, notes, kind)
 
 
-def to_csv(tables: Sequence[Table], caption: str = CAPTION, intervals: bool = False) -> str:
-    """One line per cell; scores, mean and std in the metric's own units (fractions) and unrounded.
-
-    ``seeds`` and ``scores`` are in the same order. No std below two seeds, no mean below one: the field is empty.
-    ``intervals``: also the ends of Student's 95 % interval of the mean.
-    """
-    lines: list[list[object]] = [[*_CSV_HEADER, *(("low", "high") if intervals else ()), "notes"]]
-    for table in tables:
-        for row, cells in table.rows.items():
-            for column in table.columns:
-                if cell := cells.get(column):
-                    settings = " ".join(f"{key}={value}" for key, value in row.settings)
-                    task = column.partition("/")[0]
-                    notes = "; ".join(note.text for note in table.notes if task in note.tasks)
-                    ends = ([repr(end) for end in _ends(cell)] or ["", ""]) if intervals else []
-                    lines.append(
-                        [
-                            table.model,
-                            column,
-                            row.method,
-                            settings,
-                            *_csv_cell(cell),
-                            *ends,
-                            notes,
-                        ]
-                    )
-    return output.to_csv(lines).rstrip("\n")
+def to_csv(tables: Sequence[Table], caption: str = CAPTION) -> str:
+    return table_csv.to_csv(table_csv.cell_rows(tables)).rstrip("\n")
 
 
 FORMATS: dict[str, Callable[..., str]] = {
@@ -94,15 +66,6 @@ FORMATS: dict[str, Callable[..., str]] = {
     "csv": to_csv,
     "html": to_html,
 }
-
-
-def _ends(cell: Cell) -> list[float]:
-    """Of the interval of the mean; none where there is no such interval."""
-    from hype_bench.stats.means import interval_of_mean  # numpy and scipy: only who asks for it waits for them
-
-    if cell.n < 2 or cell.nans or cell.missing:
-        return []
-    return list(interval_of_mean(cell.mean, cell.std, cell.n))
 
 
 def cell_text(cell: Cell | None) -> str:
@@ -118,30 +81,15 @@ def pieces(cell: Cell | None) -> Pieces:
         return f"{100 * cell.mean:.2f}", "", ""
     if cell.missing or cell.n == 0:
         return "X", "", f" ({', '.join(cell.lacks)})"
-    std = cell.std
-    spread = "" if math.isnan(std) else f" ± {100 * std:.2f}"
-    return f"{100 * cell.mean:.2f}", spread, f" ({', '.join([str(cell.n), *cell.lacks])})"
+    return mean_and_std(cell.mean, cell.std, ", ".join([str(cell.n), *cell.lacks]))
 
 
 def interval_pieces(cell: Cell | None) -> Pieces:
     """The 95 % interval of a cell's mean over seeds, ``[62.06, 81.94]``."""
-    ends = _ends(cell) if cell is not None else []
-    return f"[{', '.join(f'{100 * end:.2f}' for end in ends)}]" if ends else "-", "", ""
+    ends = table_csv.interval(cell) if cell is not None else None
+    return "-" if ends is None else f"[{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]", "", ""
 
 
 def _metric(table: Table, column: str) -> str:
     metric = table.metric(column)
     return _METRIC_NAMES.get(metric, metric)
-
-
-def _csv_cell(cell: Cell) -> list[str | int]:
-    seeds = sorted(cell.scores)
-    return [
-        cell.metric,
-        repr(cell.mean) if cell.n else "",
-        repr(cell.std) if cell.n > 1 else "",
-        cell.n,
-        " ".join(map(str, seeds)),
-        " ".join(repr(cell.scores[seed]) for seed in seeds),
-        " ".join(f"{state}={count}".replace(" ", "_") for state, count in sorted(cell.unfinished.items())),
-    ]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import wraps
 
 from hype_bench.output import inert
-from hype_bench.tables.sheet import Sheet
+from hype_bench.render.sheet import Sheet
 
 NOTHING = "no runs yet"
 _WIDTH = 110  # of the lines under a text table
@@ -157,3 +157,6 @@ def _tex(text: str) -> str:
 def _tex_line(words: list[str]) -> str:
     line = " & ".join(map(_tex, words)) + r" \\"
     return f"{{}}{line}" if line.startswith("[") else line  # or the \\\\ of the line before takes it for its option
+
+
+WRITERS: dict[str, _Writer] = {"text": to_text, "markdown": to_markdown, "latex": to_latex, "html": to_html}

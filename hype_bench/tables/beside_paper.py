@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from hype_bench.options import UserError
 from hype_bench.paper.published import Published
 from hype_bench.paper.published import table as published_table
 from hype_bench.paper.setting import contradictions
-from hype_bench.stats.means import difference_of_means
+from hype_bench.stats.means import Difference, difference_of_means
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.experiment import Place, Result
-from hype_bench.tables.sheet import Pieces, Sheet, difference
 
 PAPER = "paper"
 AGREES, DIFFERS, UNKNOWN, OTHER_SETTING = "agrees", "differs", "-", "other setting"
 
 _TASKS = {"mnli/mismatched": "mnli_mm"}  # a column here, a task of its own there
-_COLUMNS = [("here", "mean ± std (n)"), ("paper", "mean ± std (n)"), ("difference", "95 % interval"), ("", "")]
-_NOTE = (
-    "difference: this run minus the paper, with Welch's 95 % interval from mean, std and n of both; it agrees if that "
-    "interval contains 0; without a printed std nothing can be said; the paper prints the population's std (n in the "
-    "denominator), which stands behind its n and is compared as a sample's (n - 1), as here"
-)
-_NOTHING: Pieces = ("", "", "")
+_NO_DIFFERENCE = Difference(math.nan, math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -38,8 +30,23 @@ class Counterpart:
     other: list[str] = field(default_factory=list)
 
 
-def against_paper(plan: Plan, found: Mapping[Place, Result]) -> list[Sheet]:
-    """Every cell that the paper printed too, block by block; one whose runs are of another setting is not compared.
+@dataclass(frozen=True)
+class BesidePaper:
+    """A cell here and in the paper.
+
+    ``difference``: here minus the paper, as fractions, with Welch's 95 % interval; NaN where it cannot be given;
+    ``verdict``: whether that interval contains 0.
+    """
+
+    cell: Cell
+    printed: Published
+    other: list[str]
+    difference: Difference = _NO_DIFFERENCE
+    verdict: str = UNKNOWN
+
+
+def against_paper(plan: Plan, results: Mapping[Place, Result]) -> dict[Place, BesidePaper]:
+    """Every cell that the paper printed too; one whose runs are of another setting is not compared.
 
     Raises:
         UserError: the experiment regenerates no table of the paper.
@@ -47,21 +54,8 @@ def against_paper(plan: Plan, found: Mapping[Place, Result]) -> list[Sheet]:
     if plan.table is None:
         raise UserError(f"experiment {plan.name} regenerates no table of the paper: nothing to compare with")
     printed = published_table(plan.table)
-    sheets = []
-    for block in dict.fromkeys(block for block, _, _ in found):
-        lines, remarks = [], []
-        for (where, row, task), result in found.items():
-            theirs = counterpart(printed, result, row, task) if where == block else None
-            if theirs is not None:
-                title = f"{row.title}, {task}{' (quoted there)' * theirs.printed.quoted}"
-                lines.append((title, _beside(result.chosen.cell, theirs)))
-                remarks += [(f"{OTHER_SETTING}: {reason}", title) for reason in theirs.other]
-                remarks += [(f"of the printed number: {theirs.printed.note}", title)] * bool(theirs.printed.note)
-        notes = [_NOTE, *_grouped(remarks, len(lines))]
-        nothing = [f"Table {plan.table} of the paper has no cell for {block}"]
-        kind = f"against Table {plan.table} of the paper, model"
-        sheets.append(Sheet(block, _COLUMNS, lines, notes if lines else nothing, kind=kind))
-    return sheets
+    pairs = {place: counterpart(printed, result, *place[1:]) for place, result in results.items()}
+    return {place: _beside(results[place].chosen.cell, theirs) for place, theirs in pairs.items() if theirs is not None}
 
 
 def counterpart(printed: list[Published], result: Result, row: Row, task: str) -> Counterpart | None:
@@ -90,37 +84,18 @@ def printed_cell(printed: list[Published], run: PlannedRun, row: Row) -> Publish
     return best[0] if len(best) == 1 else None
 
 
-def _beside(cell: Cell, theirs: Counterpart) -> list[Pieces]:
+def _beside(cell: Cell, theirs: Counterpart) -> BesidePaper:
     printed = theirs.printed
-    paper, verdict = _printed(printed), OTHER_SETTING if theirs.other else UNKNOWN
-    if cell.missing or not cell.n or math.isnan(cell.mean):
-        return [("X", "", f" ({cell.missing or 'no score'})"), paper, _NOTHING, (verdict, "", "")]
-    spread = "" if math.isnan(cell.std) else f" ± {100 * cell.std:.2f}"
-    ours = f"{100 * cell.mean:.2f}", spread, f" ({', '.join([str(cell.n), *cell.lacks])})"
-    if theirs.other or cell.lacks:  # survivors of a divergence are no sample of the runs
-        return [ours, paper, _NOTHING, (verdict, "", "")]
-    std = printed.sample_std
+    if theirs.other:
+        return BesidePaper(cell, printed, theirs.other, verdict=OTHER_SETTING)
+    if not cell.n or math.isnan(cell.mean) or cell.lacks:  # survivors of a divergence are no sample of the runs
+        return BesidePaper(cell, printed, [])
+    mean, std = printed.mean / 100, printed.sample_std
     if std is None or printed.n is None or cell.n < 2:
-        return [ours, paper, difference(cell.mean - printed.mean / 100, math.nan, math.nan), (verdict, "", "")]
-    gap = difference_of_means(cell.mean, cell.std, cell.n, printed.mean / 100, std / 100, printed.n)
-    verdict = AGREES if gap.low <= 0 <= gap.high else DIFFERS
-    return [ours, paper, difference(gap.mean, gap.low, gap.high), (verdict, "", "")]
-
-
-def _printed(cell: Published) -> Pieces:
-    """``72.24 ± 2.67 (3; printed 2.18)``; a std that cannot be converted as it is printed."""
-    if cell.sample_std is not None:
-        return f"{cell.mean:.2f}", f" ± {cell.sample_std:.2f}", f" ({cell.n}; printed {cell.std:.2f})"
-    spread = "" if cell.std is None else f" ± {cell.std:.2f}"
-    return f"{cell.mean:.2f}", spread, "" if cell.n is None else f" ({cell.n})"
-
-
-def _grouped(remarks: Iterable[tuple[str, str]], lines: int) -> list[str]:
-    """Remarks on lines, each once, with the lines that it is about unless those are all."""
-    titles: dict[str, list[str]] = defaultdict(list)
-    for text, title in remarks:
-        titles[text].append(title)
-    return [text if len(which) == lines else f"{text} ({'; '.join(which)})" for text, which in titles.items()]
+        return BesidePaper(cell, printed, [], _NO_DIFFERENCE._replace(mean=cell.mean - mean))
+    difference = difference_of_means(cell.mean, cell.std, cell.n, mean, std / 100, printed.n)
+    verdict = AGREES if difference.low <= 0 <= difference.high else DIFFERS
+    return BesidePaper(cell, printed, [], difference, verdict)
 
 
 def _same(own: str, printed: object) -> bool:

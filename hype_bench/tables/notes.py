@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hype_bench.output import counted
 from hype_bench.runs.status import DIVERGED, DONE, RunStatus
 from hype_bench.tables.cells import Cell, Row
 from hype_bench.tasks.sizes import SUBSET
@@ -88,8 +89,7 @@ def _diverged(runs: list[RunStatus]) -> Note | None:
     diverged = [_label(run)["task"] for run in runs if run.state == DIVERGED]
     if not diverged:
         return None
-    what = "1 run" if len(diverged) == 1 else f"{len(diverged)} runs"
-    return Note(f"diverged: {what}, counted and not averaged", frozenset(diverged))
+    return Note(f"diverged: {counted(len(diverged), 'run')}, counted and not averaged", frozenset(diverged))
 
 
 def _legend(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:

@@ -86,10 +86,10 @@ def test_table_in_every_format(results, name):
     assert "generated" in done.stdout
     if name == "csv":
         lines = {line["method"]: line for line in csv.DictReader(io.StringIO(done.stdout))}
-        assert float(lines["vanilla"]["mean"]) == pytest.approx(0.62, abs=1e-15)
-        assert lines["hype_n"]["unfinished"] == "interrupted=2"
+        assert float(lines["vanilla"]["mean_fraction"]) == pytest.approx(0.62, abs=1e-15)
+        assert lines["hype_n"]["missing"] == "2 interrupted"
     else:
-        assert "62.00 $\\pm$ 1.00 (3)" if name == "latex" else "62.00 ± 1.00 (3)" in done.stdout
+        assert ("62.00 $\\pm$ 1.00 (3)" if name == "latex" else "62.00 ± 1.00 (3)") in done.stdout
         assert "X" in done.stdout
 
 

@@ -8,20 +8,22 @@ import os
 import struct
 import subprocess
 import sys
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hype_bench.options import UserError
+from hype_bench.paper.published import Published
 from hype_bench.render import publication as publishing
 from hype_bench.render.figure import figure
-from hype_bench.render.lines import Line, lines_of
-from hype_bench.render.report import report, tabulate
+from hype_bench.render.report import read_experiment, report
 from hype_bench.runs.folder import RunFolder
 from hype_bench.sweeps.planned import Plan, PlannedRun, read_plan, write_plan
-from hype_bench.tables.experiment import experiment_tables, results
+from hype_bench.tables.beside_paper import BesidePaper
+from hype_bench.tables.cells import Cell, Row
+from hype_bench.tables.table import Table
 from hype_bench.tracking import workspace as workspaces
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # of wandb-workspaces
@@ -76,13 +78,6 @@ def write_experiment(results_dir: Path) -> None:
             (results_dir / "runs" / run.identity / "failure.txt").write_text("RuntimeError: out of memory\n")
         elif (run.method, run.task, run.seed) != ("hype_n", "mrpc", 3):
             write_record(results_dir, run, score, "table2" if run.identity == "vanillarte12" else "table1")
-
-
-def expected(results_dir: Path) -> list[Line]:
-    plan = read_plan(results_dir, "table1")
-    statuses = tabulate(results_dir, plan.name, "paper").statuses
-    found = results(plan, statuses, "paper")
-    return lines_of(plan, experiment_tables(plan, statuses, found), found)
 
 
 def content(run: Path) -> list[Any]:
@@ -168,32 +163,32 @@ def test_the_run_that_carries_the_table(published: tuple[Path, Any], offline: di
         assert (run.summary["cells"], run.summary["cells_with_a_score"]) == (4, 3)
     page = first.media("page").read_text()
     assert page == (published[0] / "publish/table1/table.html").read_text()
-    assert page == report(tabulate(published[0], "table1", "paper"), "html", "paper", intervals=True).text
+    assert page == report(read_experiment(published[0], "table1", "paper"), "html", "paper", intervals=True).text
     assert first.media("figure/bert_large").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_the_table_in_it_is_the_table(published: tuple[Path, Any], offline: dict[str, list[OfflineRun]]) -> None:
     table = json.loads(offline["table-table1-paper"][0].media("table").read_text())
     lines = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
-    assert [list(line.values()) for line in lines] == [list(astuple(line)) for line in expected(published[0])]
-    cells = {(line["row"], line["task"]): line for line in lines}
+    cells = {(line["method"], line["task"]): line for line in lines}
     assert set(cells) == {(row, task) for row in SCORES for task in (*METRIC, "average")}
     best = cells["vanilla", "rte"]
-    assert {key: best[key] for key in ("block", "metric", "n", "configuration", "missing", "paper_n")} == {
-        "block": "bert_large", "metric": "accuracy", "n": 3, "configuration": "learning_rate=2e-5", "missing": "",
+    assert {key: best[key] for key in ("model", "metric", "n", "configuration", "missing", "paper_n")} == {
+        "model": "bert_large", "metric": "accuracy", "n": 3, "configuration": "learning_rate=2e-5", "missing": "",
         "paper_n": 3,
     }  # fmt: skip
-    assert [best[key] for key in ("mean", "std", "paper_mean", "paper_std_printed", "difference")] == pytest.approx(
-        [72.0, 4.0, 72.24, 2.18, -0.24]
-    )
+    names = ("mean", "std", "paper_mean", "paper_std_printed", "difference")
+    assert [best[f"{name}_fraction"] for name in names] == pytest.approx([0.72, 0.04, 0.7224, 0.0218, -0.0024])
     lacking = cells["hype_n", "mrpc"]
-    assert [lacking[key] for key in ("mean", "std", "n", "configuration", "difference")] == [None, None, 0, "", None]
+    names = ("mean_fraction", "std_fraction", "n", "configuration", "difference_fraction")
+    assert [lacking[name] for name in names] == [None, None, 0, "", None]
     assert lacking["missing"] == "1 of 3 runs, 1 failed"
-    assert lacking["paper_mean"] == pytest.approx(91.98)
+    assert lacking["paper_mean_fraction"] == pytest.approx(0.9198)
     assert cells["hype_n", "average"]["missing"] == "1 of 2 tasks"
-    with (published[0] / "publish/table1/table.csv").open() as stream:
-        written = list(csv.DictReader(stream))
-    assert [{key: str("" if value is None else value) for key, value in line.items()} for line in lines] == written
+    written = (published[0] / "publish/table1/table.csv").read_text()
+    rows = list(csv.DictReader(written.splitlines()))
+    assert [{key: str("" if value is None else value) for key, value in line.items()} for line in lines] == rows
+    assert written == report(read_experiment(published[0], "table1", "paper"), "csv", "paper").text + "\n"
 
 
 def test_runs_without_a_tracker_are_sent_from_their_records(offline: dict[str, list[OfflineRun]]) -> None:
@@ -299,7 +294,7 @@ def test_what_wandb_refuses_is_one_line_without_the_key(here: Path, monkeypatch:
 
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     monkeypatch.setattr(publishing, "open_session", refuse)
-    with pytest.raises(UserError, match=r"^W&B does not take it \(401 for <WANDB_API_KEY>\); what would be sent is in"):
+    with pytest.raises(UserError, match=r"^W&B refuses it \(401 for <WANDB_API_KEY>\); what would be sent is in"):
         publishing.publish(here, "table1")
     assert (here / "publish/table1/table.html").is_file()
     with pytest.raises(UserError, match="experiment nothing has no plan"):
@@ -341,18 +336,21 @@ def test_a_workspace_is_saved_over_the_one_before(monkeypatch: pytest.MonkeyPatc
 def test_a_figure_has_a_panel_per_task(tmp_path: Path) -> None:
     tasks = [f"task_{number}" for number in range(6)]
     rows = ["vanilla", "vanilla, wider search", "hype_n (layers=lowest:6, position=within)", "child_tuning_f"]
-    lines = [
-        Line("bert_large", row, task, "matthews", 60.0 + i, 1.0, 3, "", "", *((61.0, None, 3, -1.0) if i else ()))
-        for task in tasks
-        for i, row in enumerate(rows)
-    ]
-    lines[5] = replace(lines[5], mean=None, std=None, missing="2 of 12 runs, 1 failed")
-    drawn = figure(lines, "table1: bert_large", "paper, Table 1")
+    table = Table("bert_large", [*tasks, "average"], {}, [])
+    paper = {}
+    for i, row in enumerate(map(Row, rows)):
+        table.rows[row] = {task: Cell("matthews", {1: 0.6 + i / 100, 2: 0.62}) for task in tasks}
+        for task in tasks if i else ():
+            printed = Published(1, None, row.title, task, 61.0, n=3)
+            other = ["epochs=1 instead of 3"] if (i, task) == (1, "task_0") else []
+            paper["bert_large", row, task] = BesidePaper(table.rows[row][task], printed, other)
+    table.rows[Row(rows[1])]["task_1"].missing = "2 of 12 runs"
+    drawn = figure(table, paper, "table1: bert_large", "paper, Table 1")
     drawn.savefig(tmp_path / "figure.png")
     panels = [axes for axes in drawn.axes if axes.axison]
     assert [axes.get_title() for axes in panels] == tasks
     assert [label.get_text() for label in panels[0].get_yticklabels()] == rows
-    assert [text.get_text() for text in panels[1].texts] == ["X  2 of 12 runs, 1 failed"]
+    assert [text.get_text() for text in panels[1].texts] == ["X  2 of 12 runs"]
     hollow = [line for line in panels[0].lines if line.get_markerfacecolor() == "white"]
-    assert [float(line.get_xdata()[0]) for line in hollow] == [61.0] * 3
+    assert [float(line.get_xdata()[0]) for line in hollow] == [61.0] * 2  # one run is of another setting
     assert panels[0].get_xlabel() == "Matthews x 100"

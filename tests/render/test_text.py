@@ -6,11 +6,13 @@ import math
 import re
 import shutil
 import subprocess
-from statistics import stdev
+from statistics import mean, stdev
 
 import pytest
 
+from hype_bench.render.table_csv import COLUMNS
 from hype_bench.render.text import CAPTION, FORMATS, to_csv, to_html, to_latex, to_markdown, to_text
+from hype_bench.stats.means import interval_of_mean
 from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.notes import Note
 from hype_bench.tables.table import Table
@@ -36,6 +38,10 @@ def table():
         },
         [Note(GENERATED, frozenset(["demo_cola"])), Note("X: no score", frozenset(["rte"]))],
     )
+
+
+def ends(*scores: float) -> str:
+    return ",".join(map(repr, interval_of_mean(mean(scores), stdev(scores), len(scores))))
 
 
 TEXT = f"""\
@@ -81,12 +87,12 @@ hype\_u & - & 100.00 (1) \\
 {{\footnotesize {CAPTION.replace("±", "$" + chr(92) + "pm$")}\par}}"""
 
 CSV = f"""\
-model,task,method,settings,metric,mean,std,n,seeds,scores,unfinished,notes
-minilm,demo_cola,vanilla,,matthews,0.01,{stdev([0.0, -0.02, 0.05])!r},3,1 2 3,0.0 -0.02 0.05,,{GENERATED}
-minilm,rte,vanilla,,accuracy,0.66,{stdev([0.65, 0.66, 0.67])!r},3,1 2 3,0.65 0.66 0.67,,X: no score
-minilm,demo_cola,hype_n,scale=0.0001,matthews,0.55,{stdev([0.4125, 0.6875])!r},2,1 2,0.4125 0.6875,failed=1,{GENERATED}
-minilm,rte,hype_n,scale=0.0001,accuracy,,,0,,,running=2,X: no score
-minilm,rte,hype_u,,accuracy,1.0,,1,1,1.0,,X: no score"""
+{",".join(COLUMNS)}
+minilm,demo_cola,vanilla,,,matthews,3,0.01,{stdev([0.0, -0.02, 0.05])!r},{ends(0.0, -0.02, 0.05)},1 2 3,0.0 -0.02 0.05,,{GENERATED}
+minilm,rte,vanilla,,,accuracy,3,0.66,{stdev([0.65, 0.66, 0.67])!r},{ends(0.65, 0.66, 0.67)},1 2 3,0.65 0.66 0.67,,X: no score
+minilm,demo_cola,hype_n,scale=0.0001,,matthews,2,0.55,{stdev([0.4125, 0.6875])!r},{ends(0.4125, 0.6875)},1 2,0.4125 0.6875,1 failed,{GENERATED}
+minilm,rte,hype_n,scale=0.0001,,accuracy,0,,,,,,,2 running,X: no score
+minilm,rte,hype_u,,,accuracy,1,1.0,,,,1,1.0,,X: no score"""  # noqa: E501
 
 
 HTML = f"""\
@@ -202,9 +208,10 @@ def test_csv_gives_every_number_back(table):
         for task, cell in cells.items():
             line = lines[task, row.method]
             assert int(line["n"]) == cell.n
-            for name, number, least in (("mean", cell.mean, 1), ("std", cell.std, 2)):
-                read = line[name]
-                assert (read == "") == (cell.n < least)
-                assert not read or float(read) == number or (math.isnan(float(read)) and math.isnan(number))
-            scores = dict(zip(map(int, line["seeds"].split()), map(float, line["scores"].split()), strict=True))
+            for name, number in (("mean_fraction", cell.mean), ("std_fraction", cell.std)):
+                assert (line[name] == "") == math.isnan(number)
+                assert not line[name] or float(line[name]) == number
+            scores = dict(
+                zip(map(int, line["seeds"].split()), map(float, line["scores_fraction"].split()), strict=True)
+            )
             assert scores == pytest.approx(cell.scores, abs=0, rel=0, nan_ok=True)

@@ -12,12 +12,10 @@ import pytest
 
 from hype_bench.options import UserError
 from hype_bench.render import writers
+from hype_bench.render.comparisons import compare
 from hype_bench.render.text import sheets, to_csv, to_text
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
-from hype_bench.tables.beside_paper import against_paper
-from hype_bench.tables.budget import at_same_budget
-from hype_bench.tables.compare import against_method
 from hype_bench.tables.experiment import collapsed, experiment_tables, results
 
 TEXT = """\
@@ -158,13 +156,13 @@ def test_diverged_runs_are_counted(plan: Plan, statuses: dict[str, RunStatus]) -
 def test_csv_has_a_line_for_every_cell(plan: Plan, statuses: dict[str, RunStatus]) -> None:
     lines = to_csv(experiment_tables(plan, statuses, results(plan, statuses, "paper"))).splitlines()
     assert len(lines) == 1 + 2 * 3
-    assert next(line for line in lines if line.startswith("bert_large,rte,hype_n")).split(",")[7] == "3"
+    assert next(line for line in lines if line.startswith("bert_large,rte,hype_n")).split(",")[6] == "3"
 
 
 def test_against_the_paper_by_hand(plan: Plan, statuses: dict[str, RunStatus]) -> None:
     """Welch on 72.24 ± 2.18 (3) of Table 1, whose sample's std is 2.67, against 72.00 ± 4.00 (3): the standard error is
     2.777, df 3.48, t 2.95."""
-    (one,) = against_paper(plan, results(plan, statuses, "paper"))
+    (one,) = compare(plan, results(plan, statuses, "paper"), "paper").sheets
     lines = dict(zip([title for title, _ in one.rows], one.plain(), strict=True))
     assert lines["vanilla, rte"] == [
         "vanilla, rte",
@@ -177,7 +175,7 @@ def test_against_the_paper_by_hand(plan: Plan, statuses: dict[str, RunStatus]) -
     assert lines["hype_n, mrpc"][1:3] == ["X (1 of 3 runs)", "91.98 ± 1.36 (3; printed 1.11)"]
     assert "no whole number of 831 (vanilla, rte)" in one.notes[1]
     with pytest.raises(UserError, match="no table of the paper"):
-        against_paper(replace(plan, table=None), {})
+        compare(replace(plan, table=None), {}, "paper")
 
 
 def told(run: PlannedRun, score: float, **settings: Any) -> RunStatus:
@@ -211,7 +209,7 @@ def test_a_cell_of_another_setting_is_not_compared(other: dict[str, Any], reason
     shown = {}
     for name, settings in (("as printed", {}), ("other", other)):
         statuses = {run.identity: told(run, 0.7 + run.seed / 100, **settings) for run in runs}
-        (shown[name],) = against_paper(plan, results(plan, statuses, "paper"))
+        (shown[name],) = compare(plan, results(plan, statuses, "paper"), "paper").sheets
     assert shown["as printed"].plain()[0][-1] == "agrees"
     assert shown["other"].plain()[0][-2:] == ["", "other setting"]
     assert f"other setting: {reason}" in shown["other"].notes
@@ -240,7 +238,7 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
             statuses[run.identity] = replace(done(run, (right + seed) / 400), runs=tmp_path)
     plan = Plan("mine", "", "paper", None, [], "", runs)
     found = results(plan, statuses, "paper")
-    (one,) = against_method(plan, found, "vanilla")
+    (one,) = compare(plan, found, "vanilla").sheets
     lines = dict(zip([title for title, _ in one.rows], one.plain(), strict=True))
     assert lines["hype_n, rte"][1:4] == [
         "+20.00 [+20.00, +20.00]",
@@ -252,7 +250,7 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
     assert lines["hype_u, rte"][1:] == ["+0.00 [+0.00, +0.00]", "0.50 (1.5 of 3)", "1.000", "1.000", "1.000, 1.000"]
     assert "cannot fall below 0.25 with 3 seeds" in writers.to_text([one], "").replace("\n  ", " ")
     with pytest.raises(UserError, match="no row 'nothing' to compare with; there are vanilla, hype_n, hype_u"):
-        against_method(plan, found, "nothing")
+        compare(plan, found, "nothing")
 
 
 def test_a_further_split_is_compared_over_its_own_examples_and_scores(tmp_path: Path) -> None:
@@ -273,10 +271,10 @@ def test_a_further_split_is_compared_over_its_own_examples_and_scores(tmp_path: 
             statuses[run.identity] = replace(done(run, first, **scores), runs=tmp_path)
     plan = Plan("mine", "", "paper", None, ["training.learning_rate"], "", runs)
     found = results(plan, statuses, "paper")
-    (one,) = against_method(plan, found, "vanilla")
+    (one,) = compare(plan, found, "vanilla").sheets
     p_examples = {title: cells[3][0] for title, cells in one.rows}
     assert p_examples == {"hype_n, rte": "1.000", "hype_n, rte/mismatched": "0.002"}  # 1/1001, twice by Holm
-    (same,) = at_same_budget(found)
+    (same,) = compare(plan, found, "budget").sheets
     assert [line[2] for line in same.plain()] == ["40.00 ± 10.00 (2)", "100.00 ± 0.00 (1)"]
 
 
@@ -300,11 +298,11 @@ def test_runs_of_two_kinds_of_device_are_no_pair(scored: tuple[Plan, dict[str, R
     plan, statuses = scored
     statuses["hype_n-rte-2-None-1e-05"].record["machine"] = {"device": "cuda", "threads": 16}  # type: ignore[index]
     found = results(plan, statuses, "paper")
-    (one,) = against_method(plan, found, "vanilla")
+    (one,) = compare(plan, found, "vanilla").sheets
     assert one.plain()[0][1:3] == ["+20.00", "1.00 (1 of 1)"]
     assert "hype_n, rte: seed 2 is no pair: cuda and cpu draw other dropout and noise" in one.notes
     assert "hype_n rte: its runs differ in device cpu, cuda" in rendered(plan, statuses)
-    assert one.complaints == []
+    assert compare(plan, found, "vanilla").complaints == []
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "wrong", "not text", "nothing", "doubled", "shuffled"])
@@ -327,9 +325,10 @@ def test_predictions_that_do_not_give_the_score_leave_their_run_out(
             "shuffled": header + "\n".join(row.strip() for row in reversed(rows)),  # so does this
         }[damage]
         path.write_bytes(damaged.encode("latin-1"))
-    (one,) = against_method(plan, results(plan, statuses, "paper"), "vanilla")
+    comparison = compare(plan, results(plan, statuses, "paper"), "vanilla")
+    (one,) = comparison.sheets
     assert one.plain()[0][2] == "1.00 (1 of 1)"
-    (complaint,) = one.complaints
+    (complaint,) = comparison.complaints
     assert complaint.startswith(f"{path} ")
     assert complaint.endswith("the run is left out")
 
@@ -346,7 +345,7 @@ def test_a_run_in_two_grids_counts_once_and_two_runs_of_a_seed_give_no_number() 
 
 def test_at_the_same_budget_by_enumeration(plan: Plan, statuses: dict[str, RunStatus]) -> None:
     """hype_n tried one configuration, vanilla two (means 0.62 and 0.72): one drawn of them is 0.67 on average."""
-    (one,) = at_same_budget(results(plan, statuses, "paper"))
+    (one,) = compare(plan, results(plan, statuses, "paper"), "budget").sheets
     assert one.plain() == [
         ["vanilla", "67.00 ± 5.00 (2)", "67.00 ± 5.00 (2)"],
         ["hype_n", "74.67 ± 0.00 (1)", "X (1 of 3 runs)"],
@@ -366,10 +365,10 @@ def test_a_configuration_that_lost_a_seed_is_not_scored_by_its_survivors(lost: s
     if lost == DIVERGED:
         statuses[first.identity] = replace(statuses[first.identity], state=DIVERGED)
     plan = Plan("mine", "", "paper", None, [], "", [*runs, *tried])
-    (one,) = at_same_budget(results(plan, statuses, "paper"))
+    (one,) = compare(plan, results(plan, statuses, "paper"), "budget").sheets
     by_hand = [["vanilla", "76.67 ± 4.71 (3, 1 lost)"], ["hype_n", "80.00 ± 0.00 (2)"]]  # (80 + 80 + 70) / 3
     assert one.plain() == by_hand
     assert one.notes[1].startswith("lost: a seed diverged")
     alone = [run for run in (*runs, *tried) if run.configuration["learning_rate"] != "1e-05"]
-    (one,) = at_same_budget(results(replace(plan, runs=alone), statuses, "paper"))
+    (one,) = compare(plan, results(replace(plan, runs=alone), statuses, "paper"), "budget").sheets
     assert one.plain()[0] == ["vanilla", "X (2, 1 lost)"]

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, field
 
 Pieces = tuple[str, str, str]  # a cell: mean, spread, count; aligned one by one
+EMPTY: Pieces = ("", "", "")
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """``columns``: name and unit of each; ``rows``: a title and a cell per column; ``notes``: lines below;
-    ``complaints``: what makes it incomplete, for the terminal."""
+    """``columns``: name and unit of each; ``rows``: a title and a cell per column; ``notes``: lines below."""
 
     title: str
     columns: list[tuple[str, str]]
@@ -19,7 +19,6 @@ class Sheet:
     notes: list[str] = field(default_factory=list)
     kind: str = "model"
     corner: str = "method"
-    complaints: list[str] = field(default_factory=list)
 
     @property
     def heading(self) -> str:
@@ -43,8 +42,15 @@ class Sheet:
         return [[title, *("".join(pieces) for pieces in cells)] for title, cells in self.rows]
 
 
+def mean_and_std(mean: float, std: float, count: str) -> Pieces:
+    """``65.34 ± 1.20 (3)``, of fractions; without a std that is NaN or a count that is empty."""
+    return f"{100 * mean:.2f}", "" if math.isnan(std) else f" ± {100 * std:.2f}", f" ({count})" if count else ""
+
+
 def difference(mean: float, low: float, high: float) -> Pieces:
-    """``+1.20 [-0.31, +2.71]``, of fractions; without the interval where it is NaN."""
+    """``+1.20 [-0.31, +2.71]``, of fractions; without what is NaN."""
+    if math.isnan(mean):
+        return EMPTY
     interval = "" if math.isnan(low) else f" [{100 * low:+.2f}, {100 * high:+.2f}]"
     return f"{100 * mean:+.2f}", "", interval
 

@@ -1,0 +1,228 @@
+"""What a table is compared with, as sheets below it and as columns of its CSV."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hype_bench.output import counted
+from hype_bench.paper.published import Published
+from hype_bench.render.sheet import EMPTY, Pieces, Sheet, difference, mean_and_std
+from hype_bench.stats.multiple import stars
+from hype_bench.stats.permutation import least_p
+from hype_bench.sweeps.planned import Plan
+from hype_bench.tables.beside_paper import OTHER_SETTING, PAPER, BesidePaper, against_paper
+from hype_bench.tables.budget import BUDGET, ExpectedBest, at_same_budget
+from hype_bench.tables.compare import Compared, against_method
+from hype_bench.tables.experiment import Place, Result
+
+_CORNER = "method, task"
+_PAPER_COLUMNS = [
+    ("here", "mean ± std (n)"),
+    ("paper", "mean ± std (n)"),
+    ("difference", "95 % interval"),
+    ("verdict", ""),
+]
+_PAPER_NOTE = (
+    "difference: this run minus the paper, with Welch's 95 % interval from mean, std and n of both; it agrees if that "
+    "interval contains 0; without a printed std nothing can be said; the paper prints the population's std (n in the "
+    "denominator), which stands behind its n and is compared as a sample's (n - 1), as here"
+)
+_PAIRED_COLUMNS = [
+    ("difference", "95 % interval"),
+    ("P(improvement)", "seeds won"),
+    ("p (seeds)", "Holm"),
+    ("p (examples)", "Holm"),
+    ("bootstrap p", "seeds, examples"),
+]
+_PAIRED_NOTE = (
+    "paired by seed: mean difference with Student's 95 % interval; P(improvement): of a run here over one there, all "
+    "pairs of runs counted, ties half, and with how many seeds it is better; p (seeds): sign-flip permutation test, "
+    "which cannot fall below {least}; p (examples): these runs' predictions swapped example by "
+    "example (1,000 draws), about other examples and not other seeds; both adjusted by Holm over all {tests} lines of "
+    "this comparison; * below 0.05, ** 0.01, *** 0.001; bootstrap: paired and not adjusted; with few seeds its p over "
+    "seeds is far too small"
+)
+_BUDGET_NOTE = (
+    "expected best mean dev score of {configurations} drawn without replacement from those that were tried, with "
+    "its standard deviation over such draws; in brackets how many were tried"
+)
+_LOST = "lost: a seed diverged or has no finite score; such a configuration stands below all others"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``columns``: for the cells that are compared, name -> number or word; ``complaints``: files that are at fault, so
+    that the comparison is incomplete."""
+
+    sheets: list[Sheet] = field(default_factory=list)
+    columns: dict[Place, dict[str, object]] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+
+
+def compare(plan: Plan, results: Mapping[Place, Result], baseline: str | None) -> Comparison:
+    """An experiment's cells against ``paper``, at the same ``budget``, or against the row of that title.
+
+    Raises:
+        UserError: there is nothing to compare with.
+    """
+    if baseline is None:
+        return Comparison()
+    if baseline == PAPER:
+        beside = against_paper(plan, results)
+        blocks = dict.fromkeys(block for block, _, _ in results)
+        sheets = [_paper_sheet(plan, block, _in_block(beside, block)) for block in blocks]
+        return Comparison(sheets, {place: _paper_numbers(cell) for place, cell in beside.items()})
+    if baseline == BUDGET:
+        best = at_same_budget(results)
+        return Comparison(
+            _by_block(best, _budget_sheet), {place: _budget_numbers(cell) for place, cell in best.items()}
+        )
+    compared = against_method(plan, results, baseline)
+    note = _paired_note(compared)
+    return Comparison(
+        _by_block(compared, lambda block, cells: _paired_sheet(block, cells, baseline, note)),
+        {place: {"baseline": baseline, **_paired_numbers(cell)} for place, cell in compared.items()},
+        list(dict.fromkeys(text for cell in compared.values() for text in cell.complaints)),
+    )
+
+
+def _by_block(cells: Mapping[Place, Any], sheet: Callable[[str, dict[Place, Any]], Sheet]) -> list[Sheet]:
+    return [sheet(block, _in_block(cells, block)) for block in dict.fromkeys(block for block, _, _ in cells)]
+
+
+def _in_block(cells: Mapping[Place, Any], block: str) -> dict[Place, Any]:
+    return {place: cell for place, cell in cells.items() if place[0] == block}
+
+
+def _paper_sheet(plan: Plan, block: str, cells: Mapping[Place, BesidePaper]) -> Sheet:
+    lines, remarks = [], []
+    for (_, row, task), cell in cells.items():
+        title = f"{row.title}, {task}{' (quoted there)' * cell.printed.quoted}"
+        lines.append((title, _paper_pieces(cell)))
+        remarks += [(f"{OTHER_SETTING}: {reason}", title) for reason in cell.other]
+        remarks += [(f"of the printed number: {cell.printed.note}", title)] * bool(cell.printed.note)
+    notes = [_PAPER_NOTE, *_grouped(remarks, len(lines))]
+    if not lines:
+        notes = [f"Table {plan.table} of the paper has no cell for {block}"]
+    kind = f"against Table {plan.table} of the paper, model"
+    return Sheet(block, _PAPER_COLUMNS, lines, notes, kind=kind, corner=_CORNER)
+
+
+def _paper_pieces(beside: BesidePaper) -> list[Pieces]:
+    cell, paper, verdict = beside.cell, _printed(beside.printed), (beside.verdict, "", "")
+    if cell.missing or not cell.n or math.isnan(cell.mean):
+        return [("X", "", f" ({cell.missing or 'no score'})"), paper, EMPTY, verdict]
+    here = mean_and_std(cell.mean, cell.std, ", ".join([str(cell.n), *cell.lacks]))
+    return [here, paper, difference(*beside.difference[:3]), verdict]
+
+
+def _printed(cell: Published) -> Pieces:
+    """``72.24 ± 2.67 (3; printed 2.18)``; a std that cannot be converted as it is printed."""
+    if cell.sample_std is not None:
+        return mean_and_std(cell.mean / 100, cell.sample_std / 100, f"{cell.n}; printed {cell.std:.2f}")
+    std = math.nan if cell.std is None else cell.std / 100
+    return mean_and_std(cell.mean / 100, std, "" if cell.n is None else str(cell.n))
+
+
+def _paper_numbers(beside: BesidePaper) -> dict[str, object]:
+    paper, gap = beside.printed, beside.difference
+    return {
+        "paper_mean_fraction": paper.mean / 100,
+        "paper_std_fraction": None if paper.sample_std is None else paper.sample_std / 100,
+        "paper_std_printed_fraction": None if paper.std is None else paper.std / 100,
+        "paper_n": paper.n,
+        **_difference_numbers(gap.mean, gap.low, gap.high),
+        "verdict": beside.verdict,
+        "other_setting": "; ".join(beside.other),
+    }
+
+
+def _grouped(remarks: Iterable[tuple[str, str]], lines: int) -> list[str]:
+    """Remarks on lines, each once, with the lines that it is about unless those are all."""
+    titles: dict[str, list[str]] = defaultdict(list)
+    for text, title in remarks:
+        titles[text].append(title)
+    return [text if len(which) == lines else f"{text} ({'; '.join(which)})" for text, which in titles.items()]
+
+
+def _budget_sheet(block: str, cells: Mapping[Place, ExpectedBest]) -> Sheet:
+    rows = dict.fromkeys(row for _, row, _ in cells)
+    tasks = dict.fromkeys(task for _, _, task in cells)
+    lines = [(row.title, [_budget_pieces(cells.get((block, row, task))) for task in tasks]) for row in rows]
+    k = next(iter(cells.values())).k
+    notes = [_BUDGET_NOTE.format(configurations=counted(k, "configuration"))]
+    notes += [_LOST] if any(cell.lost for cell in cells.values()) else []
+    return Sheet(block, [(task, "") for task in tasks], lines, notes, kind="at the same budget, model")
+
+
+def _budget_pieces(best: ExpectedBest | None) -> Pieces:
+    if best is None:
+        return "-", "", ""
+    tried = f"{best.tried}, {best.lost} lost" if best.lost else str(best.tried)
+    if math.isnan(best.mean):
+        return "X", "", f" ({best.missing or tried})"
+    return mean_and_std(best.mean, best.std, tried)
+
+
+def _budget_numbers(best: ExpectedBest) -> dict[str, object]:
+    return {
+        "budget_configurations": best.k,
+        "budget_mean_fraction": _number(best.mean),
+        "budget_std_fraction": _number(best.std),
+        "configurations_tried": best.tried,
+        "configurations_lost": best.lost,
+    }
+
+
+def _paired_note(compared: Mapping[Place, Compared]) -> str:
+    sizes = sorted({cell.paired.n for cell in compared.values() if cell.paired.n})
+    least = ", ".join(f"{least_p(n):.2g} with {counted(n, 'seed')}" for n in sizes) or "1 without a pair"
+    return _PAIRED_NOTE.format(least=least, tests=len(compared))
+
+
+def _paired_sheet(block: str, cells: Mapping[Place, Compared], baseline: str, note: str) -> Sheet:
+    rows = [(f"{row.title}, {task}", _paired_pieces(cell)) for (_, row, task), cell in cells.items()]
+    notes = [f"{row.title}, {task}: {text}" for (_, row, task), cell in cells.items() for text in cell.notes]
+    return Sheet(block, _PAIRED_COLUMNS, rows, [note, *notes], kind=f"against {baseline}, model", corner=_CORNER)
+
+
+def _paired_pieces(cell: Compared) -> list[Pieces]:
+    paired = cell.paired
+    if not paired.n:
+        return [("X", "", " (no pairs)"), *[EMPTY] * 4]
+    improvement: Pieces = f"{cell.improvement:.2f}", "", f" ({cell.won:g} of {paired.n})"
+    bootstrap: Pieces = ", ".join(_p(p)[0] for p in cell.bootstrap), "", ""
+    gap = difference(paired.mean, paired.low, paired.high)
+    return [gap, improvement, _p(cell.p_seeds), _p(cell.p_examples), bootstrap]
+
+
+def _p(p: float) -> Pieces:
+    return ("-", "", "") if math.isnan(p) else (f"{p:.3f}", "", f" {stars(p)}" if stars(p) else "")
+
+
+def _paired_numbers(cell: Compared) -> dict[str, object]:
+    paired = cell.paired
+    return {
+        "pairs": paired.n,
+        **_difference_numbers(paired.mean, paired.low, paired.high),
+        "p_improvement": _number(cell.improvement),
+        "seeds_won": cell.won,
+        "p_seeds_holm": _number(cell.p_seeds),
+        "p_examples_holm": _number(cell.p_examples),
+        "p_seeds_bootstrap": _number(cell.bootstrap[0]),
+        "p_examples_bootstrap": _number(cell.bootstrap[1]),
+    }
+
+
+def _difference_numbers(mean: float, low: float, high: float) -> dict[str, object]:
+    names = ("difference_fraction", "difference_low_fraction", "difference_high_fraction")
+    return dict(zip(names, map(_number, (mean, low, high)), strict=True))
+
+
+def _number(value: float) -> float | None:
+    """No number is an empty field."""
+    return None if math.isnan(value) else value

@@ -1,0 +1,63 @@
+"""The CSV of tables: one schema, which docs/table_csv.md describes."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from hype_bench.paper.published import Published
+from hype_bench.render.comparisons import _budget_numbers, _paired_numbers, _paper_numbers
+from hype_bench.render.table_csv import COLUMNS, cell_rows, to_csv
+from hype_bench.stats.paired import paired_difference
+from hype_bench.tables.beside_paper import BesidePaper
+from hype_bench.tables.budget import ExpectedBest
+from hype_bench.tables.cells import AVERAGE, Cell, Row
+from hype_bench.tables.compare import Compared
+from hype_bench.tables.notes import Note
+from hype_bench.tables.table import Table
+
+DOCUMENTED = (Path(__file__).resolve().parents[2] / "docs" / "table_csv.md").read_text()
+CELL = Cell("accuracy", {1: 0.7, 2: 0.8})
+COMPARED = {
+    "paper": _paper_numbers(BesidePaper(CELL, Published(1, None, "vanilla", "rte", 72.24, 2.18, n=3), [])),
+    "budget": _budget_numbers(ExpectedBest(1, 2, 0)),
+    "row": {"baseline": "vanilla", **_paired_numbers(Compared(paired_difference({1: 0.5}, {1: 0.25}), [], []))},
+}
+
+
+def parse(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_every_column_is_documented_and_no_other() -> None:
+    names = [*COLUMNS, *(name for columns in COMPARED.values() for name in columns)]
+    lines = [line for line in DOCUMENTED.splitlines() if line.startswith("|")]
+    documented = [name for line in lines for name in re.findall(r"`(\w+)`", line.rsplit(" | ", 1)[0])]
+    assert set(documented) - {"paper", "budget"} == set(names)
+
+
+@pytest.mark.parametrize("columns", COMPARED.values(), ids=COMPARED)
+def test_a_comparison_adds_columns_to_one_table(columns: dict[str, object]) -> None:
+    table = Table("m", ["rte"], {Row("vanilla"): {"rte": CELL}, Row("hype_n"): {"rte": CELL}}, [])
+    rows = parse(to_csv(cell_rows([table], compared={("m", Row("hype_n"), "rte"): columns})))
+    assert [row["method"] for row in rows] == ["vanilla", "hype_n"]
+    assert {rows[0][name] for name in columns} == {""}
+    assert rows[1] == rows[1] | {name: "" if value is None else str(value) for name, value in columns.items()}
+
+
+def test_a_cell_that_may_show_no_number_has_none() -> None:
+    missing = Cell("accuracy", {1: 0.7, 2: 0.8}, {"failed": 1}, missing="2 of 3 runs")
+    (row,) = cell_rows([Table("m", ["rte"], {Row("vanilla"): {"rte": missing}}, [])])
+    assert (row["mean_fraction"], row["std_fraction"], row["low_fraction"]) == (None, None, None)
+    assert (row["n"], row["scores_fraction"], row["missing"]) == (2, "0.7 0.8", "2 of 3 runs, 1 failed")
+
+
+def test_the_mean_over_tasks_has_no_seeds_and_a_note_stands_at_its_task() -> None:
+    cells = {"rte": CELL, AVERAGE: Cell(AVERAGE, {0: 0.75})}
+    notes = [Note("a subset", frozenset(["rte"])), Note("of another task", frozenset(["mrpc"]))]
+    rows = cell_rows([Table("m", list(cells), {Row("vanilla"): cells}, notes)])
+    assert [(row["n"], row["seeds"], row["mean_fraction"]) for row in rows] == [(2, "1 2", 0.75), (None, "", 0.75)]
+    assert [row["notes"] for row in rows] == ["a subset", ""]
