@@ -37,14 +37,19 @@ class EngineLauncher(Launcher):
 class OurPresets(SearchPathPlugin):
     """Once all plugins are there, and before Hydra composes: ``hydra/launcher`` names ours alone, which check before
     they start. joblib's own would be merged into ``conf/hydra/launcher/joblib.yaml``, submitit's and Ray's fail in
-    words of their own. Other applications keep them."""
+    words of their own. Other applications keep them. Packages that add to ours add their choices."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         ours = sys.modules.get("hype_bench.config")  # not imported: another application need not pay for it
         if ours and any((entry.path or "").endswith(str(ours.CONF)) for entry in search_path.get_path()):
+            from hype_bench.plugins import conf_folders, data_folder
+
             launchers = ConfigStore.instance().repo["hydra"]["launcher"]
             for name in launchers.keys() - {"basic.yaml"}:
                 del launchers[name]
+            for folder in conf_folders():
+                search_path.append("hype_bench", f"file://{folder}")  # by its place: nothing is imported
+            OmegaConf.register_new_resolver("package", data_folder, replace=True)
 
 
 def _plain(value: Any) -> Any:

@@ -1,21 +1,42 @@
-"""What a file under ``conf`` says, read without composing anything: for those who hold a run against it."""
+"""What the files under ``conf`` say, ours and those of plug-ins, read without composing anything."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from hype_bench import plugins
 from hype_bench.config import CONF, Config, ModelConfig, RecipeConfig, TaskConfig, fill_training
 
 FILES = ("train_file", "validation_file")  # of a task: a user's own
 
 
+def conf_folders() -> list[Path]:
+    """Where choices are looked for, in order: what an earlier folder has, a later one cannot replace."""
+    return [CONF, *plugins.conf_folders()]
+
+
+def groups() -> list[str]:
+    """What can be chosen, by name: ``model``, ``task``, ..."""
+    return sorted({path.name for folder in conf_folders() for path in folder.iterdir() if path.is_dir()} - {"hydra"})
+
+
+def choices(group: str) -> list[str]:
+    return sorted({path.stem for folder in conf_folders() for path in (folder / group).glob("*.yaml")})
+
+
+def choice_file(group: str, name: str) -> Path | None:
+    paths = [folder / group / f"{name}.yaml" for folder in conf_folders()]
+    return next((path for path in paths if path.is_file()), None)
+
+
 def read_choice(group: str, name: str) -> dict[str, Any]:
     """A choice as its file has it, interpolations as they stand, with those of its defaults that are files beside it;
     empty if there is none."""
-    path = CONF / group / f"{name}.yaml"
-    if not path.is_file():
+    path = choice_file(group, name)
+    if path is None:
         return {}
     content: Any = OmegaConf.to_container(OmegaConf.load(path))
     parts = [read_choice(group, base) for base in content.pop("defaults", []) if base != "_self_"]

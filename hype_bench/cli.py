@@ -11,6 +11,7 @@ from hype_bench import __version__
 from hype_bench.commands.clean import clean
 from hype_bench.commands.methods import methods
 from hype_bench.commands.plan import plan
+from hype_bench.commands.plugins import plugins
 from hype_bench.commands.publish import publish
 from hype_bench.commands.retry import retry
 from hype_bench.commands.run import run
@@ -27,7 +28,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 # Their words are Hydra's, flags among them:
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run)
 app.command(context_settings={"ignore_unknown_options": True})(plan)
-for verb in (status, table, retry, clean, submit, publish, soup, methods):
+for verb in (status, table, retry, clean, submit, publish, soup, methods, plugins):
     app.command()(verb)
 
 

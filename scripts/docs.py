@@ -11,9 +11,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from hype_bench.contract import registry
 from hype_bench.contract.card import Card
 from hype_bench.contract.method import Method
-from hype_bench.contract.registry import cards, discover
+from hype_bench.contract.registry import discover
 from hype_bench.options import in_words
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +22,12 @@ PAGES = ROOT / "docs" / "methods"
 README = ROOT / "README.md"
 COSTS = ROOT / "results" / "bench" / "methods.csv"
 MARKS = ("<!-- techniques: make docs -->", "<!-- end of techniques -->")
+
+
+def cards() -> dict[str, Card]:
+    """Of our own techniques; those of an installed plug-in are described by ``hype-bench methods NAME``."""
+    foreign = {name for name, (cls, _) in discover().items() if not cls.__module__.startswith("hype_bench.")}
+    return {name: card for name, card in registry.cards().items() if name not in foreign}
 
 
 def main() -> None:

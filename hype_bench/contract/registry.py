@@ -1,4 +1,4 @@
-"""Finds techniques by file, and builds them from names and values."""
+"""Finds techniques by file, our own and those of plug-ins, and builds them from names and values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from hype_bench.contract.card import Card, card_of
 from hype_bench.contract.method import Method, check_together
 from hype_bench.options import UserError
+from hype_bench.plugins import Plugin, installed
 
 T = TypeVar("T", bound=type[Method])
 _FOLDER = "hype_bench.methods"  # by its name: what a technique is knows of none
@@ -23,37 +24,74 @@ _REGISTERED: dict[str, tuple[type[Method], dict[str, Any]]] = {}
 
 
 def register(name: str, **fixed: Any) -> Callable[[T], T]:
-    """Names a technique. One class may stand under several names, each fixing some of its fields."""
+    """Names a technique. One class may stand under several names, each fixing some of its fields.
+
+    Raises:
+        UserError: another module has registered the name.
+    """
 
     def enter(cls: T) -> T:
+        if not cls.__module__.startswith(f"{_FOLDER}."):
+            _import_own()  # first, so that nobody takes the name of one of ours
+        other = _REGISTERED[name][0].__module__ if name in _REGISTERED else cls.__module__
+        if other != cls.__module__:
+            raise UserError(f"{cls.__module__} registers {name!r}, a name that {other} has taken")
         _REGISTERED[name] = (cls, fixed)
         return cls
 
     return enter
 
 
-@cache
 def discover() -> dict[str, tuple[type[Method], dict[str, Any]]]:
     """Imports every technique and returns what they registered: name -> (class, fixed fields)."""
-    for _ in _modules():
-        pass  # importing them registers
+    import_plugins()
     return dict(sorted(_REGISTERED.items()))
+
+
+def described() -> dict[str, Any]:
+    """What has a card, by name: classes of techniques, and the functions that make soups of finished runs."""
+    described: dict[str, Any] = {name: cls for name, (cls, _) in discover().items()}
+    for module in _import_own():
+        described |= getattr(module, "SOUPS", {})
+    return dict(sorted(described.items()))
 
 
 @cache
 def cards() -> dict[str, Card]:
-    """The card of each technique, by name; those made of finished runs (soups) too."""
-    techniques: dict[str, Any] = {name: cls for name, (cls, _) in discover().items()}
-    for module in _modules():
-        techniques |= getattr(module, "SOUPS", {})
-    return {name: card_of(technique) for name, technique in sorted(techniques.items())}
+    """The card of each technique, by name."""
+    return {name: card_of(technique) for name, technique in described().items()}
 
 
-def _modules() -> Iterator[types.ModuleType]:
+@cache
+def import_plugins() -> dict[Plugin, str]:
+    """Imports the techniques of every plug-in; returns why those that cannot be used are left out."""
+    _import_own()
+    problems = {plugin: _problem(plugin) for plugin in installed()}
+    return {plugin: problem for plugin, problem in problems.items() if problem}
+
+
+def _problem(plugin: Plugin) -> str:
+    before = dict(_REGISTERED)
+    try:
+        for module in plugin.modules("methods"):
+            importlib.import_module(module)
+        for name in _REGISTERED.keys() - before.keys():
+            card_of(_REGISTERED[name][0])
+    except Exception as error:  # whatever a stranger's module does wrong
+        _REGISTERED.clear()
+        _REGISTERED.update(before)
+        reason = (str(error).strip().splitlines() or [""])[0]
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        return f"the techniques of {plugin.title} are left out: {kind}{reason}"
+    return ""
+
+
+@cache
+def _import_own() -> list[types.ModuleType]:
     """Every file of the folder of techniques."""
     folder = importlib.import_module(_FOLDER)
-    for module in pkgutil.iter_modules(folder.__path__):
-        yield importlib.import_module(f"{_FOLDER}.{module.name}")
+    names = [module.name for module in pkgutil.iter_modules(folder.__path__)]
+    return [importlib.import_module(f"{_FOLDER}.{name}") for name in names]
 
 
 def build(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Method]:
@@ -74,7 +112,8 @@ def build(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Method]:
 def _build_one(name: str, values: Mapping[str, Any]) -> Method:
     known = discover()
     if name not in known:
-        raise UserError(f"there is no method {name!r}; there are {', '.join(known)}")
+        problems = "".join(f"; {problem}" for problem in import_plugins().values())
+        raise UserError(f"there is no method {name!r}; there are {', '.join(known)}{problems}")
     cls, fixed = known[name]
     hints = typing.get_type_hints(cls)
     free = [f.name for f in fields(cls) if f.name not in fixed]  # type: ignore[arg-type]

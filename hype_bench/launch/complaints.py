@@ -14,8 +14,8 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hype_bench.choices import read_choice
-from hype_bench.config import CONF, Config
+from hype_bench.choices import choice_file, choices, groups, read_choice
+from hype_bench.config import Config
 from hype_bench.options import UserError
 from hype_bench.output import say
 from hype_bench.runs.secrets import scrub
@@ -67,7 +67,7 @@ def one_line(error: Exception) -> str:
         return _sweep(*several[1].partition("=")[::2])
     if options := re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]*)'", text):
         group, wrong = options.groups()
-        known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        known = choices(group)
         return f"there is no {group} {wrong!r}{_nearest(wrong, known)}; there are {', '.join(known)}"
     if key := re.search(r"Could not override '([^']+)'", text):
         return _no_key(key[1])
@@ -90,18 +90,17 @@ def _sweep(key: str, value: str) -> str:
 
 
 def _no_key(key: str) -> str:
-    groups = [path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"]
-    if key in groups:
+    if key in groups():
         return f"{key} is chosen by name, as in {key}=NAME; its options are set one by one, as in {key}.OPTION=VALUE"
     group, _, option = key.partition(".")
     name, _, option = option.partition(".")
-    if group == "method" and option and (CONF / "method" / f"{name}.yaml").is_file():
+    if group == "method" and option and choice_file("method", name):
         own = _options(name)
         if key in own:
             return f"{key} is an option of {name}, which is not chosen; method={name} or method=[...,{name}] does so"
         return f"{name} has no option {option!r}{_nearest(key, own)}; it has {', '.join(own) or 'none'}"
-    methods = [option for path in sorted((CONF / "method").glob("*.yaml")) for option in _options(path.stem)]
-    return f"there is no key {key!r}{_nearest(key, [*groups, *_keys(OmegaConf.structured(Config)), *methods])}"
+    methods = [option for choice in choices("method") for option in _options(choice)]
+    return f"there is no key {key!r}{_nearest(key, [*groups(), *_keys(OmegaConf.structured(Config)), *methods])}"
 
 
 def _nearest(wrong: str, known: list[str]) -> str:
