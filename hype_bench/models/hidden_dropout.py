@@ -1,8 +1,8 @@
 """Which dropouts of a model the one setting "hidden dropout" drives, whatever its architecture calls them.
 
-An architecture says so itself: whatever in it follows these entries of its configuration. So a twin without weights is
-made of the configuration with a probability of its own there, and the places where that turns up are the hidden
-dropouts, be they modules or, as in BART, numbers that a layer hands to a function.
+The architecture itself shows it: the hidden dropouts are whatever follows these entries of its configuration. A copy
+without weights is built from the configuration with a marked probability in those entries; the dropouts that have it
+are the hidden ones, be they modules or, as in BART, numbers that a layer passes to a function.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.options import UserError
 
-# For embeddings, for what attention and feed-forward part put out, and for the head. Left out, and so left alone: the
+# For embeddings, the outputs of attention and feed-forward part, and the head. Left out, and so left alone: the
 # dropout of attention probabilities (but XLNet's `dropout` drives that too), XLNet's `summary_last_dropout` (HyPe code,
 # main.py; methods.md 1.3), DeBERTa's `pooler_dropout`, Funnel's and BART's `activation_dropout`.
 _ENTRIES = (
@@ -35,11 +35,11 @@ _ENTRIES = (
     "cls_dropout",
     "seq_classif_dropout",
 )
-_MARK = 0.625048828125  # a probability that nobody sets
+_MARK = 0.625048828125  # a probability that no configuration has
 
 
 class Dropout(Protocol):
-    """A place with a probability that may be read and set: a ``nn.Dropout``, or a :class:`FunctionalDropout`."""
+    """Its probability can be read and set: a ``nn.Dropout``, or a :class:`FunctionalDropout`."""
 
     p: float
 
@@ -61,38 +61,38 @@ class FunctionalDropout:
 
 
 def set_in_config(config: Any, p: float) -> None:
-    """Sets the hidden dropout of a configuration, under the names that its architecture has for it. An entry that is
-    null follows another one and stays null."""
+    """Sets the hidden dropout of a configuration, under the names of its architecture. An entry that is null follows
+    another one and stays null."""
     for name in _ENTRIES:
         if type(getattr(config, name, None)) in (int, float):
             setattr(config, name, p)
 
 
 def hidden_dropouts(model: PreTrainedModel) -> dict[str, Dropout]:
-    """The places whose probability is the hidden dropout, by name; none if the architecture has no such thing."""
+    """The dropouts that the hidden dropout sets, by name; none if the architecture has no such setting."""
     config = deepcopy(model.config)
     set_in_config(config, _MARK)
     with torch.device("meta"):
-        twin: nn.Module = type(model)._from_config(config)
-    places = all_dropouts(model)
-    return {name: places[name] for name, dropout in all_dropouts(twin).items() if dropout.p == _MARK}
+        marked: nn.Module = type(model)._from_config(config)
+    dropouts = all_dropouts(model)
+    return {name: dropouts[name] for name, dropout in all_dropouts(marked).items() if dropout.p == _MARK}
 
 
 def all_dropouts(model: nn.Module) -> dict[str, Dropout]:
-    """Every place with a dropout, by name: modules, and numbers that a module keeps under a name with "drop" in it."""
-    places: dict[str, Dropout] = {}
+    """Every dropout, by name: modules, and numbers that a module keeps under a name with "drop" in it."""
+    dropouts: dict[str, Dropout] = {}
     for path, module in model.named_modules():
         if isinstance(module, nn.Dropout):
-            places[path] = module
+            dropouts[path] = module
         for name, value in vars(module).items():
             if "drop" in name and type(value) in (int, float):
-                places[f"{path}.{name}"] = FunctionalDropout(module, name)
-    return places
+                dropouts[f"{path}.{name}"] = FunctionalDropout(module, name)
+    return dropouts
 
 
 def check_hidden_dropout(model: PreTrainedModel, p: float, setting: str) -> None:
     """Raises:
-    UserError: ``setting`` asks for a hidden dropout of ``p``, and the architecture has nothing that would obey.
+    UserError: ``setting`` asks for a hidden dropout of ``p``, and the architecture has none.
     """
     if p > 0 and not hidden_dropouts(model):
         raise UserError(
@@ -100,14 +100,14 @@ def check_hidden_dropout(model: PreTrainedModel, p: float, setting: str) -> None
         )
 
 
-def set_dropout(places: Iterable[Dropout], p: float) -> Callable[[], None]:
-    """Sets these dropouts to ``p``; returns what sets them back."""
-    before = [(place, place.p) for place in places]
-    for place, _ in before:
-        place.p = p
+def set_dropout(dropouts: Iterable[Dropout], p: float) -> Callable[[], None]:
+    """Sets these dropouts to ``p``; returns what restores them."""
+    before = [(dropout, dropout.p) for dropout in dropouts]
+    for dropout, _ in before:
+        dropout.p = p
 
     def restore() -> None:
-        for place, old in before:
-            place.p = old
+        for dropout, old in before:
+            dropout.p = old
 
     return restore

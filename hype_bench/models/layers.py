@@ -1,4 +1,4 @@
-"""The parts of an encoder that techniques act on, found by what they do there and not by an architecture's names."""
+"""The parts of an encoder that techniques act on, found by their role and not by an architecture's names."""
 
 from __future__ import annotations
 

@@ -17,16 +17,16 @@ from hype_bench.options import UserError
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """The checkpoint's own tokenizer; it gives token types only to a model that tells them apart.
+    """The checkpoint's own tokenizer; it gives token types only to a model that distinguishes them.
 
     Raises:
-        UserError: none is there. Of a folder without its files transformers makes a tokenizer that knows no word.
+        UserError: there is none. From a folder without its files transformers makes a tokenizer without a vocabulary.
     """
     with loading_errors(checkpoint):
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, trust_remote_code=False)
     if tokenizer.is_fast and tokenizer.get_vocab().keys() <= set(tokenizer.all_special_tokens):
         raise UserError(
-            f"{checkpoint.location} has no tokenizer, or one that knows no word: "
+            f"{checkpoint.location} has no tokenizer, or one without a vocabulary: "
             "put the checkpoint's tokenizer.json or its vocabulary beside the weights"
         )
     if token_types(skeleton(checkpoint, outputs=2)) < 2:
@@ -41,18 +41,18 @@ def load_classifier(
 
     The encoder's weights must all come from the checkpoint. Whatever the checkpoint has no fitting weights for
     outside the encoder (for some families the pooler) is initialised from ``head_seed`` as the architecture
-    prescribes, and so is always what gives a value to each class: a head that comes with the checkpoint has learnt
-    other classes, or these in another order.
+    prescribes, and so is the layer that gives a value to each class, always: a head that comes with the checkpoint has
+    learnt other classes, or these in another order.
 
     Args:
         outputs: classes, or 1 for a regression (mean squared error).
         dropout: hidden dropout probability, set in the configuration as the HyPe code does (methods.md 1.3), under
-            the names that the architecture has for it.
+            the names of the architecture.
         names: of the classes in order, for the configuration; without them they are called 0, 1, ... (a regression's
             output is called ``score``).
 
     Raises:
-        UserError: no model there, or an encoder weight is missing or has another shape.
+        UserError: there is no model, or an encoder weight is missing or has another shape.
     """
     config = read_config(checkpoint)
     with loading_errors(checkpoint):
@@ -91,5 +91,5 @@ def _draw_classes(model: PreTrainedModel, checkpoint: Checkpoint, outputs: int, 
     torch.manual_seed(seed)
     for module in map(model.get_submodule, dict.fromkeys(name.rpartition(".")[0] for name in came)):
         for parameter in module.parameters():
-            parameter._is_hf_initialized = False  # type: ignore[attr-defined]  # else transformers leaves what was loaded as it is
+            parameter._is_hf_initialized = False  # type: ignore[attr-defined]  # or transformers keeps what was loaded
         model._init_weights(module)

@@ -1,4 +1,4 @@
-"""A model without weights, from a checkpoint's configuration alone: in milliseconds it tells what would not fit."""
+"""A model without weights, from a checkpoint's configuration alone: it shows in milliseconds what would not fit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hype_bench.models.pretrained import loading_errors, read_config
 
 @lru_cache(maxsize=4)
 def skeleton(checkpoint: Checkpoint, outputs: int) -> PreTrainedModel:
-    """The classifier on the meta device: every module and every shape, and no number. It is shared: change nothing.
+    """The classifier on the meta device: every module and every shape, but no values. It is shared: do not change it.
 
     Raises:
         UserError: there is no configuration, or none of a sequence classifier.

@@ -1,4 +1,4 @@
-"""Which examples stand in which batch, and a batch as the model takes it: packed into one row, or padded."""
+"""Which examples make up a batch, and a batch as the model takes it: packed into one row, or padded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Indices = NDArray[np.int64]
 
 
 def training_order(examples: int, batch_size: int, steps: int, seed: int) -> Iterator[Indices]:
-    """The batches of ``steps`` updates: every epoch a fresh permutation, its last batch as small as it comes."""
+    """The batches of ``steps`` updates: every epoch a fresh permutation, its last batch what is left."""
     generator = torch.Generator().manual_seed(seed)
     epochs = math.ceil(steps / math.ceil(examples / batch_size))
     for epoch in range(epochs):
@@ -53,7 +53,7 @@ class Collator:
         packed: one row for the whole batch (see ``models.packing``) instead of padding to its longest.
         first_position: the position number of a sequence's first token (packed rows only).
         pad_token, pad_left: as the tokenizer has them.
-        ranks: for every token number, its row in the model's table, if that is not the number (``models.vocabulary``).
+        rows: for every token id, its row in the model's table, if that is not the id (``models.vocabulary``).
     """
 
     packed: bool
@@ -61,7 +61,7 @@ class Collator:
     first_position: int = 0
     pad_token: int = 0
     pad_left: bool = False
-    ranks: NDArray[np.int64] | None = None
+    rows: NDArray[np.int64] | None = None
 
     def __call__(self, tokens: Tokens, indices: Indices) -> dict[str, Any]:
         labels = torch.from_numpy(tokens.labels[indices])
@@ -84,17 +84,17 @@ class Collator:
 
     def _padded(self, tokens: Tokens, indices: Indices) -> dict[str, Any]:
         lengths = tokens.lengths[indices]
-        inside = np.arange(lengths.max())[None] < lengths[:, None]
+        mask = np.arange(lengths.max())[None] < lengths[:, None]
         if self.pad_left:
-            inside = inside[:, ::-1]
+            mask = mask[:, ::-1]
         rows = _rows(tokens.bounds, indices)
-        batch = {"input_ids": _fill(inside, self._ids(tokens, rows), self.pad_token), "attention_mask": _long(inside)}
+        batch = {"input_ids": _fill(mask, self._ids(tokens, rows), self.pad_token), "attention_mask": _long(mask)}
         if tokens.types is not None:  # XLNet's tokenizer gives padding a segment of its own
-            batch["token_type_ids"] = _fill(inside, tokens.types[rows], 3 if self.pad_left else 0)
+            batch["token_type_ids"] = _fill(mask, tokens.types[rows], 3 if self.pad_left else 0)
         return batch
 
-    def _ids(self, tokens: Tokens, rows: NDArray[np.int64]) -> NDArray[Any]:
-        return tokens.ids[rows] if self.ranks is None else self.ranks[tokens.ids[rows]]
+    def _ids(self, tokens: Tokens, positions: NDArray[np.int64]) -> NDArray[Any]:
+        return tokens.ids[positions] if self.rows is None else self.rows[tokens.ids[positions]]
 
 
 def collator_for(model: PreTrainedModel, tokenizer: Any, device: torch.device) -> Collator:
@@ -110,13 +110,13 @@ def collator_for(model: PreTrainedModel, tokenizer: Any, device: torch.device) -
 
 
 def _rows(bounds: NDArray[np.int64], indices: Indices) -> NDArray[np.int64]:
-    """The places in the flat arrays of all tokens of these examples, one example after the other."""
+    """The positions in the flat arrays of all tokens of these examples, one example after the other."""
     return np.concatenate([np.arange(bounds[i], bounds[i + 1]) for i in indices])
 
 
-def _fill(inside: NDArray[np.bool_], values: NDArray[Any], padding: int) -> Tensor:
-    filled = np.full(inside.shape, padding, dtype=np.int64)
-    filled[inside] = values
+def _fill(mask: NDArray[np.bool_], values: NDArray[Any], padding: int) -> Tensor:
+    filled = np.full(mask.shape, padding, dtype=np.int64)
+    filled[mask] = values
     return torch.from_numpy(filled)
 
 
@@ -124,8 +124,8 @@ def _long(values: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
 
 
-def split_evenly(indices: Indices, pieces: int) -> list[Indices]:
-    """A batch in at most ``pieces`` pieces of nearly equal size, none empty."""
-    pieces = min(pieces, len(indices))
-    edges = np.linspace(0, len(indices), pieces + 1).round().astype(int)
+def split_evenly(indices: Indices, micro_batches: int) -> list[Indices]:
+    """A batch in at most ``micro_batches`` parts of nearly equal size, none empty."""
+    micro_batches = min(micro_batches, len(indices))
+    edges = np.linspace(0, len(indices), micro_batches + 1).round().astype(int)
     return [indices[a:b] for a, b in pairwise(edges)]

@@ -1,4 +1,4 @@
-"""The machine: which device, which arithmetic, and an allocator that does not give memory back at every step."""
+"""The machine: device, arithmetic, and an allocator that does not return memory at every step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def choose_device(name: str, precision: str) -> torch.device:
     """``auto`` takes a GPU if there is one.
 
     Raises:
-        UserError: an unknown or absent device, or a precision that it lacks.
+        UserError: an unknown or absent device, or a precision that it does not have.
     """
     check_device(name)
     if name == "auto":
@@ -36,7 +36,7 @@ def choose_device(name: str, precision: str) -> torch.device:
 
 
 def set_up(device: torch.device, precision: str) -> None:
-    """Sets process-wide arithmetic for one run: TF32 only if asked for, deterministic kernels, steady memory."""
+    """Sets process-wide arithmetic for one run: TF32 only if chosen, deterministic kernels, steady memory."""
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     if device.type == "cuda":
@@ -48,34 +48,36 @@ def set_up(device: torch.device, precision: str) -> None:
 
 
 def autocast_for(device: torch.device, precision: str) -> torch.autocast:
-    """Matrix products in half precision if that is asked for; else a context that does nothing."""
+    """Matrix products in half precision if so chosen; else a context that does nothing."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def keep_memory() -> None:
-    """Tells glibc to keep freed memory: every activation is asked for again at the next update, and fresh pages
-    cost a tenth of a CPU update. Does nothing elsewhere."""
+    """Makes glibc keep freed memory: every activation is allocated again at the next update, and fresh pages cost a
+    tenth of a CPU update. Does nothing elsewhere."""
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
         trim_threshold, most_mmaps = -1, -4
-        mallopt(most_mmaps, 0)  # or a gradient of the embedding table is mapped and unmapped at every update
+        mallopt(most_mmaps, 0)  # or the gradient of the embedding table is mapped and unmapped at every update
         mallopt(trim_threshold, 2**31 - 1)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that was allocated on the GPU in this run, or the most this process ever held on a CPU."""
+    """Bytes: the peak of this run on a GPU, of this process on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    with contextlib.suppress(OSError):  # on Linux getrusage also counts what a parent held when it started us
+    with contextlib.suppress(
+        OSError
+    ):  # on Linux getrusage also counts what the parent held when it started this process
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        if found := re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE):
-            return int(found[1]) * 1024
+        if peak := re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE):
+            return int(peak[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def describe(device: torch.device) -> dict[str, object]:
-    """What the record says of the machine."""
+    """The machine, for the record."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {"device": device.type, "device_name": name, "threads": torch.get_num_threads(), "host": platform.node()}

@@ -1,4 +1,4 @@
-"""Scores a model on a split: in order of length and in big batches, predictions back in data order."""
+"""Scores a model on a split: large batches in order of length, predictions in data order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hype_bench.training.tokens import Tokens
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``logits``: (examples, outputs), data order. ``scores``: all that go with the task's metric."""
+    """``logits``: (examples, outputs), data order. ``scores``: all that belong to the task's metric."""
 
     labels: NDArray[Any]
     logits: NDArray[np.float32]
@@ -36,7 +36,7 @@ def to_predictions(logits: NDArray[np.float32]) -> NDArray[Any]:
 def evaluate(
     model: PreTrainedModel, tokens: Tokens, collate: Collator, metric: str, autocast: torch.autocast
 ) -> Evaluation:
-    """Predicts a split and compares with its labels."""
+    """Predicts a split and scores it against its labels."""
     logits = predict(model, tokens, collate, autocast)
     return Evaluation(tokens.labels, logits, score(metric, tokens.labels, to_predictions(logits)))
 

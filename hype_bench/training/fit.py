@@ -1,4 +1,4 @@
-"""Whether settings fit the model and the data: asked before a run leaves anything on disk."""
+"""Whether settings fit the model and the data, checked before a run leaves anything on disk."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ def check_architecture(model: PreTrainedModel, settings: TrainingSettings, metho
 
 
 def check_speed(model: PreTrainedModel, settings: TrainingSettings) -> None:
-    """Raises UserError for packing or gradient checkpointing that the architecture lacks."""
+    """Raises UserError for packing or gradient checkpointing that the architecture does not support."""
     kind = model.config.model_type
     if settings.packing == "on" and not can_pack(model):
-        raise UserError(f"training.packing=on cannot work for {kind}: not shown to equal padding; use auto or off")
+        raise UserError(
+            f"training.packing=on is not available for {kind}: it has not been shown to equal padding; use auto or off"
+        )
     if settings.gradient_checkpointing and not model.supports_gradient_checkpointing:
-        raise UserError(f"training.gradient_checkpointing=true cannot work for {kind}: it has none")
+        raise UserError(f"training.gradient_checkpointing=true is not available for {kind}")
 
 
 def check_length(model: PreTrainedModel, max_length: int) -> None:
@@ -57,10 +59,10 @@ def check_length(model: PreTrainedModel, max_length: int) -> None:
 
 
 def check_texts(checkpoint: Checkpoint, data: TaskData, max_length: int) -> list[str]:
-    """What to tell the user of the texts as tokens. They stay in the cache, so that a run finds them there.
+    """Warnings about the texts as tokens, which stay in the cache for the run.
 
     Raises:
-        UserError: the checkpoint has no tokenizer, or none that fits its model and these texts.
+        UserError: the checkpoint has no tokenizer that fits its model and these texts.
     """
     model = skeleton(checkpoint, data.outputs)
     check_length(model, max_length)
@@ -70,8 +72,8 @@ def check_texts(checkpoint: Checkpoint, data: TaskData, max_length: int) -> list
         if max_length <= (added := tokenizer.num_special_tokens_to_add(pair=len(data.train.texts) == 2)):
             raise UserError(f"data.max_length={max_length} leaves no room for text beside {added} special tokens")
         tokens = [tokenise(split, tokenizer, max_length) for split in splits]
-    for split, found in zip(splits, tokens, strict=True):
-        _check_tables(model, tokenizer, split, found)
+    for split, split_tokens in zip(splits, tokens, strict=True):
+        _check_tables(model, tokenizer, split, split_tokens)
     return _check_words(checkpoint, tokenizer, tokens[0])
 
 
@@ -81,33 +83,33 @@ def _check_tables(model: PreTrainedModel, tokenizer: Any, split: Split, tokens: 
     largest = max(int(tokens.ids.max(initial=0)), tokenizer.pad_token_id or 0)
     if rows is not None and largest >= rows:
         raise UserError(
-            f"the tokenizer gives {tokenizer.convert_ids_to_tokens(largest)!r} (split {split.name}) the number "
-            f"{largest}, and the model has embeddings for {rows} tokens alone: take a checkpoint whose tokenizer and "
-            "weights belong together"
+            f"the tokenizer gives {tokenizer.convert_ids_to_tokens(largest)!r} (split {split.name}) the id {largest}, "
+            f"but the model has embeddings for {rows} tokens only: use a checkpoint whose tokenizer and weights belong "
+            "together"
         )
     if tokens.types is not None and int(tokens.types.max(initial=0)) >= types:
         raise UserError(
-            f"the tokenizer gives token type {tokens.types.max()} (split {split.name}), and the model has {types} types"
+            f"the tokenizer gives token type {tokens.types.max()} (split {split.name}), but the model has {types} types"
         )
 
 
 def _check_words(checkpoint: Checkpoint, tokenizer: Any, train: Tokens) -> list[str]:
-    """Whether the tokenizer knows the words of the training split; half of them unknown is told."""
-    frame = tokenizer.encode("")  # some tokenizers add tokens that they do not name as special
-    special = np.isin(train.ids, [*tokenizer.all_special_ids, *frame])
+    """Warns if half of the words of the training split are unknown to the tokenizer."""
+    added = tokenizer.encode("")  # some tokenizers add tokens that they do not list as special
+    special = np.isin(train.ids, [*tokenizer.all_special_ids, *added])
     if special.all():
-        raise UserError(f"the tokenizer of {checkpoint.location} knows no word of the training texts")
+        raise UserError(f"the tokenizer of {checkpoint.location} knows none of the words in the training texts")
     unknown = int((train.ids == tokenizer.unk_token_id).sum()) if tokenizer.unk_token_id is not None else 0
     share = unknown / (unknown + int((~special).sum()))
     return [f"{share:.0%} of the words in the training texts are unknown to the tokenizer"] if share >= 0.5 else []
 
 
 def check_warmup(examples: int, settings: TrainingSettings, is_asked_for: bool) -> list[str]:
-    """What to tell of a warm-up that does not end within the run.
+    """Warns of a warm-up that does not end within the run.
 
     Args:
         examples: of the training data.
-        is_asked_for: whether the user gave the warm-up; the recipe's is only told.
+        is_asked_for: whether the user chose the warm-up; of the recipe's there is a warning only.
 
     Raises:
         UserError: the user's own warm-up is longer than the run.
@@ -118,4 +120,4 @@ def check_warmup(examples: int, settings: TrainingSettings, is_asked_for: bool) 
     sentence = f"training.warmup_steps={warmup} is longer than the run of {total} updates"
     if is_asked_for:
         raise UserError(f"{sentence}; give fewer, or training.warmup_ratio")
-    return [f"{sentence}: its learning rate never reaches the recipe's"]
+    return [f"{sentence}: the learning rate never reaches the recipe's"]

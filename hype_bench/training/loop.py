@@ -120,7 +120,7 @@ def fine_tune(
     context.batches = partial(_one_pass, collate, train, settings.batch_size, derive(run.seed, "pass"))
     hooks = compose(methods, model, context)
     vocabulary = keep_used_rows(model, np.concatenate([tokens.ids for tokens in (train, *evaluation.values())]))
-    collate = replace(collate, ranks=vocabulary.ranks)
+    collate = replace(collate, rows=vocabulary.rows)
     groups = hooks.parameter_groups(parameter_groups(model, settings.learning_rate, settings.weight_decay))
     optimizer = make_optimizer(groups, settings)
     schedule = make_schedule(optimizer, total, warmup)
@@ -171,7 +171,7 @@ def fine_tune(
     vocabulary.restore()
     for split in data.test:  # with all rows of the embeddings: which words it has must not change what was trained
         tokens = tokenise(split, tokenizer, run.data.max_length)
-        outcome.tests[split.name] = predict(model, tokens, replace(collate, ranks=None), autocast)
+        outcome.tests[split.name] = predict(model, tokens, replace(collate, rows=None), autocast)
     plain()
     if save_to is not None:
         model.save_pretrained(save_to)

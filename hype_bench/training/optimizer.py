@@ -16,7 +16,7 @@ from hype_bench.models.layers import is_layer_norm
 
 
 def parameter_groups(model: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups of the trainable parameters: with decay, and biases and LayerNorm without.
+    """Two groups of the trainable parameters: those with weight decay, and biases and LayerNorm without.
 
     The same for every architecture. The Trainer of transformers 4.7 knew ``nn.LayerNorm`` alone, so that with it
     DeBERTa v1, whose LayerNorm is a class of its own, has decay on the gains (methods.md 1.5).
@@ -49,7 +49,7 @@ def make_optimizer(groups: list[dict[str, Any]], settings: TrainingSettings) -> 
 
 
 class AdamWHF(Optimizer):
-    """AdamW as transformers 4.7.0 wrote it, with which the HyPe paper's numbers were made.
+    """AdamW as transformers 4.7.0 wrote it, which the HyPe paper's numbers come from.
 
     epsilon is added before the bias correction: ``p -= lr * sqrt(1-b2^t)/(1-b1^t) * m / (sqrt(v) + eps)``, and the
     decay follows on the already updated parameter, ``p -= lr * wd * p``. With the paper's epsilon of 1e-5 and small
@@ -92,7 +92,7 @@ class AdamWHF(Optimizer):
 @torch.no_grad()
 def clip_gradients(parameters: list[Tensor], most_norm: float) -> float | Tensor:
     """Scales all gradients together so that their common Euclidean norm is at most ``most_norm``; returns
-    the norm before. 0: they stay as they are.
+    the norm before. 0: no clipping.
 
     On a CPU by scalar products, and without a pass over gradients that need no scaling: torch's own function takes
     three times as long there.
@@ -118,7 +118,7 @@ def total_steps(examples: int, settings: TrainingSettings) -> int:
 
 
 def warmup_steps(total: int, settings: TrainingSettings) -> int:
-    """Updates of warm-up: ``warmup_steps``, or ceil(warmup_ratio * total)."""
+    """Warm-up updates: ``warmup_steps``, or ceil(warmup_ratio * total)."""
     if settings.warmup_steps is not None:
         return settings.warmup_steps
     assert settings.warmup_ratio is not None

@@ -1,4 +1,4 @@
-"""Scores given weights on given splits, outside a run: for soups."""
+"""Scores weights on splits, outside a run: for soups."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from hype_bench.training.tokens import tokenise
 
 
 class Scorer:
-    """One classifier whose weights are exchanged.
+    """A classifier whose weights are exchanged.
 
     Args:
         folder: a saved classifier of the same architecture, with its tokenizer.
-        metric: as the task names it; ``headline`` gives it.
+        metric: as the task names it; ``headline`` returns it.
     """
 
     def __init__(self, folder: Path, metric: str, max_length: int, device: str) -> None:
@@ -38,7 +38,7 @@ class Scorer:
         with loading_errors(saved):
             model: Any = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=False)
         self.model = model.to(self.device).eval()
-        self.plain = attach_packing(self.model) if can_pack(self.model) else lambda: None
+        self.detach_packing = attach_packing(self.model) if can_pack(self.model) else lambda: None
 
     def evaluate(self, state: dict[str, Tensor], split: Split) -> Evaluation:
         self.model.load_state_dict(state)
@@ -52,7 +52,7 @@ class Scorer:
     def save(self, state: dict[str, Tensor], folder: Path) -> None:
         """A plain ``from_pretrained`` folder with these weights."""
         self.model.load_state_dict(state)
-        self.plain()
+        self.detach_packing()
         with silence_transformers():
             self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""A split as token numbers, made once: kept in memory for the next run of a sweep and on disk for the next sweep."""
+"""A split as token ids, computed once: kept in memory for the next run of a sweep and on disk for the next sweep."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from hype_bench.tasks.data import Split, fingerprint
 _FORMAT = 2
 _SEAL = 16  # bytes at the end of a stored file
 _MOST_BYTES = 1 << 29
-_MEMORY: OrderedDict[str, Tokens] = OrderedDict()  # the splits this process has seen, the latest last
+_MEMORY: OrderedDict[str, Tokens] = OrderedDict()  # the splits of this process, the latest last
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """All token numbers of a split in one flat array; example i has ``ids[bounds[i]:bounds[i + 1]]``."""
+    """All token ids of a split in one flat array; example i has ``ids[bounds[i]:bounds[i + 1]]``."""
 
     ids: NDArray[np.int32]
     types: NDArray[np.int8] | None
@@ -56,7 +56,7 @@ def tokenise(split: Split, tokenizer: Any, max_length: int) -> Tokens:
     """Tokenises a split, pairs truncated longest first to ``max_length`` tokens, or takes it from the cache.
 
     Raises:
-        UserError: an example has no token, which no encoder can read.
+        UserError: an example has no token.
     """
     key = _key(split, tokenizer, max_length)
     if key not in _MEMORY:
@@ -67,14 +67,14 @@ def tokenise(split: Split, tokenizer: Any, max_length: int) -> Tokens:
     tokens = _MEMORY[key]
     if (empty := np.flatnonzero(tokens.lengths == 0)).size:
         raise UserError(
-            f"split {split.name}: row {split.rows[empty[0]]} has no token, and {empty.size} of {len(tokens)} are so: "
-            "drop the empty texts, or take a checkpoint whose tokenizer adds special tokens"
+            f"split {split.name}: row {split.rows[empty[0]]} has no token ({empty.size} of {len(tokens)} examples): "
+            "drop the empty texts, or use a checkpoint whose tokenizer adds special tokens"
         )
     return tokens
 
 
 def _key(split: Split, tokenizer: Any, max_length: int) -> str:
-    """Everything that the token numbers depend on."""
+    """Everything that the token ids depend on."""
     rules = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else _saved(tokenizer)
     what = (type(tokenizer).__name__, rules, tokenizer.truncation_side, tokenizer.model_input_names, max_length)
     versions = (_FORMAT, transformers.__version__, tokenizers.__version__)
@@ -84,7 +84,7 @@ def _key(split: Split, tokenizer: Any, max_length: int) -> str:
 
 
 def _saved(tokenizer: Any) -> list[tuple[str, bytes]]:
-    """What a tokenizer written in Python is made of: the files that it would save."""
+    """The files that a tokenizer written in Python would save."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
@@ -108,14 +108,14 @@ def _make(key: str, split: Split, tokenizer: Any, max_length: int) -> Tokens:
     if "token_type_ids" in encoded:
         types = np.fromiter(chain.from_iterable(encoded["token_type_ids"]), dtype=np.int8, count=bounds[-1])
     tokens = Tokens(ids, types, bounds, split.labels)
-    with contextlib.suppress(OSError):  # no room or no right to write: the next process does the work again
+    with contextlib.suppress(OSError):  # disk full or read-only: the next process tokenises again
         _store(key, tokens)
     return tokens
 
 
 @contextlib.contextmanager
 def _as_loaded(tokenizer: Any) -> Iterator[None]:
-    """A call leaves its truncation and padding on a fast tokenizer, and with them what ``save_pretrained`` writes."""
+    """A call leaves its truncation and padding on a fast tokenizer, and ``save_pretrained`` would write them."""
     if not tokenizer.is_fast:
         yield
         return
@@ -137,7 +137,7 @@ def _seal(key: str, body: bytes) -> bytes:
 
 
 def _read(key: str, split: Split) -> Tokens | None:
-    """What is stored under this key, if it is that, whole and unchanged."""
+    """What is stored under this key, if it is complete and unchanged."""
     path = _path(key)
     try:
         content = path.read_bytes() if path.is_file() else b""
@@ -155,7 +155,7 @@ def _store(key: str, tokens: Tokens) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"ids": tokens.ids, "bounds": tokens.bounds} | ({} if tokens.types is None else {"types": tokens.types})
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for allow_pickle
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub reads the names as allow_pickle
     body = buffer.getvalue()
     handle, scratch = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:

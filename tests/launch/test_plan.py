@@ -117,7 +117,7 @@ def test_what_needs_no_search_is_marked() -> None:
         (["experiment=table1", "training.learning_rate=7"], "training.learning_rate must be above 0 and at most 1"),
         (["experiment=table1", "method=[lora,mixout]"], "method=[lora,mixout]"),
         (["experiment=table1", "model=tiny_bert", "method=top_k", "method.top_k.k=9"], "top_k.k must be at most 3"),
-        (["experiment=table1", "model=tiny_xlnet", "training.packing=on"], "packing=on cannot work for xlnet"),
+        (["experiment=table1", "model=tiny_xlnet", "training.packing=on"], "packing=on is not available for xlnet"),
         (["experiment=table1", "device=meta"], "device must be auto, cpu, cuda, cuda:N or mps, not 'meta'"),
         (["experiment=table1,table2"], "experiment cannot be swept"),
         (["experiment=table1", "+more=1,2"], "+more cannot be swept"),

@@ -174,9 +174,9 @@ def test_a_folder_without_its_tokenizer_is_refused(folder: Path, files: list[str
         ("os.path", "must name one installed package"),
         ("../../x", "must name one installed package"),
         ("", "must name one installed package"),
-        ("os", "package:os is no model: the package holds no model"),
-        ("json", "package:json is no model"),
-        ("__main__", "is no model|is not installed"),
+        ("os", "package:os is not a model: the package holds no model"),
+        ("json", "package:json is not a model"),
+        ("__main__", "is not a model|is not installed"),
         ("no_such_package", "the package no_such_package is not installed"),
     ],
 )

@@ -24,7 +24,7 @@ def tiny(family: str) -> Any:
 
 def train(model: Any, vocabulary: Vocabulary) -> list[float]:
     """Four updates with decay on everything, dropout on."""
-    ids = torch.from_numpy(IDS if vocabulary.ranks is None else vocabulary.ranks[IDS])
+    ids = torch.from_numpy(IDS if vocabulary.rows is None else vocabulary.rows[IDS])
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2, weight_decay=0.1)
     losses = []
     torch.manual_seed(3)
@@ -57,7 +57,7 @@ def test_rows_that_nothing_touches_come_back_bit_for_bit() -> None:
 
 
 def test_numbers_up_to_padding_and_their_order_stay() -> None:
-    ranks = keep_used_rows(tiny("roberta"), IDS.ravel()).ranks
+    ranks = keep_used_rows(tiny("roberta"), IDS.ravel()).rows
     assert ranks is not None
     assert ranks[[0, 1]].tolist() == [0, 1]
     assert ranks[[9, 12, 40, 41, 700]].tolist() == [2, 3, 4, 5, 6]
@@ -65,8 +65,8 @@ def test_numbers_up_to_padding_and_their_order_stay() -> None:
 
 def test_a_table_that_is_used_up_stays() -> None:
     model = tiny("bert")
-    assert keep_used_rows(model, np.arange(len(model.get_input_embeddings().weight))).ranks is None
+    assert keep_used_rows(model, np.arange(len(model.get_input_embeddings().weight))).rows is None
 
 
 def test_an_encoder_without_word_embeddings_stays_as_it_is() -> None:
-    assert keep_used_rows(architecture("canine"), np.arange(9)).ranks is None
+    assert keep_used_rows(architecture("canine"), np.arange(9)).rows is None

@@ -120,7 +120,7 @@ def test_no_secret_leaves_a_sweep(warm: Any, tmp_path: Path) -> None:
     sweep = ("-m", "tracker=wandb", *names, f"model.name_or_path=null,./{TOKEN}")
     ended = warm(*DEMO, *sweep, env={**SECRETS, "WANDB_MODE": "offline"})
     assert "2 runs: 1 done now, 0 done before, 1 failed" in ended.stdout
-    assert "<HF_TOKEN> is no model" in ended.stdout
+    assert "<HF_TOKEN> is not a model" in ended.stdout
     single = warm(*DEMO, "tracker=none", f"model.name_or_path=./{TOKEN}", env=SECRETS)
     planned = warm("plan", *DEMO, f"model.name={KEY}", program="hype_bench.cli", env=SECRETS)
     assert "<WANDB_API_KEY>  demo_rte  vanilla" in planned.stdout, planned.stdout + planned.stderr

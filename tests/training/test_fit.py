@@ -57,7 +57,7 @@ def test_an_option_that_does_not_fit_is_found(family: str, method: str, option: 
 
 def test_settings_that_an_architecture_lacks_are_found() -> None:
     for setting in ("training.packing=on", "training.gradient_checkpointing=true"):
-        with pytest.raises(UserError, match="cannot work for xlnet"):
+        with pytest.raises(UserError, match="is not available for xlnet"):
             check_model(tiny("xlnet"), 2, configured("model=tiny_xlnet", setting).training, {})
 
 

@@ -63,9 +63,7 @@ def test_a_token_without_an_embedding(folder: Path, where: str) -> None:
     size = len(content["model"]["vocab"])
     content["model"]["vocab"]["good" if where == "train" else "xyzzy"] = size  # the model's table ends before it
     tokens.write_text(json.dumps(content))
-    with pytest.raises(
-        UserError, match=rf"\(split {where}\) the number {size}, and the model has embeddings for {size}"
-    ):
+    with pytest.raises(UserError, match=rf"\(split {where}\) the id {size}, but the model has embeddings for {size}"):
         check_texts(at(folder), data, 32)
 
 
@@ -73,7 +71,7 @@ def test_a_token_type_without_an_embedding(folder: Path) -> None:
     file = folder / "tokenizer.json"
     file.write_text(file.read_text().replace('"type_id": 1', '"type_id": 2'))
     assert check_texts(at(folder), DATA, 32) == []
-    with pytest.raises(UserError, match=r"token type 2 \(split train\), and the model has 2 types"):
+    with pytest.raises(UserError, match=r"token type 2 \(split train\), but the model has 2 types"):
         check_texts(at(folder), PAIRS, 32)
 
 
@@ -84,7 +82,7 @@ def test_no_room_for_text(folder: Path) -> None:
 
 def test_texts_that_the_tokenizer_does_not_know(folder: Path) -> None:
     strange = ["☃ ☂", "☀ ☁ ☃"]
-    with pytest.raises(UserError, match="knows no word of the training texts"):
+    with pytest.raises(UserError, match="knows none of the words"):
         check_texts(at(folder), replace(DATA, train=split("train", strange)), 32)
     (said,) = check_texts(at(folder), replace(DATA, train=split("train", [*strange, "no"])), 32)
     assert said == "83% of the words in the training texts are unknown to the tokenizer"
