@@ -1,6 +1,7 @@
 # make demo    install, fine-tune real MiniLM weights with and without HyPe over three seeds, print the table
 # make test    install, check style and types, run the tests (below 10 minutes on 2 cores)
 # make test-slow, make test-engines    what takes longer: large folders and tables; Ray (0.4 GB) and, as root, SLURM
+# make site    the documentation as HTML, in site/; make docs rewrites the pages that follow from the code
 # make table1 ... table18, make tables    the tables of the paper; scope=small or scope=smoke for a laptop
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -10,7 +11,7 @@ TABLES := table1 table2 table3 table4 table5 table8 table9 table12 table16 table
 scope := paper
 RESULTS := results$(if $(filter-out paper,$(scope)),/$(scope))
 
-.PHONY: demo test test-slow test-engines bench bench-methods docs tables $(TABLES)
+.PHONY: demo test test-slow test-engines bench bench-methods docs site tables $(TABLES)
 
 demo: $(INSTALLED)
 	$(BIN)/python run.py -m experiment=demo results_dir=results/demo
@@ -43,6 +44,10 @@ bench-methods: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python scripts/docs.py
 	$(BIN)/python scripts/stub.py
+	$(BIN)/python scripts/reference.py
+
+site: $(INSTALLED)
+	$(BIN)/mkdocs build --strict
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

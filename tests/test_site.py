@@ -1,0 +1,72 @@
+"""The documentation: its generated pages are current, its links lead somewhere, what it names exists."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+
+
+def load(path: str) -> Any:
+    """A script or a test as a module."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(folder)]
+    ended = subprocess.run(
+        build, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return Path(folder)
+
+
+def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        loaded = re.findall(r'<(?:script|img|iframe|link)\b[^>]*(?:src|href)="((?:https?:)?//[^"]+)', page.read_text())
+        assert not loaded, page.name
+    assert "url(http" not in "".join(path.read_text() for path in site.rglob("*.css"))
+
+
+def test_every_equation_is_shown(site: Path) -> None:
+    for page in (DOCS / "methods").glob("*.md"):
+        shown = (site / "methods" / ("index.html" if page.stem == "README" else f"{page.stem}.html")).read_text()
+        assert shown.count("<math ") == page.read_text().count("$$") // 2, page.name
+        assert 'class="arithmatex"' not in shown
+
+
+def test_generated_pages_are_current() -> None:
+    pages = load("scripts/reference.py").pages()
+    assert {name: (DOCS / name).read_text() for name in pages} == pages, "run make docs"
+    assert {f"tables/{path.name}" for path in (DOCS / "tables").glob("*.md")} <= pages.keys(), "run make docs"
+
+
+def test_files_that_pages_name_exist() -> None:
+    for page in (*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        text = page.read_text()
+        for name in re.findall(r"`((?:hype_bench|conf|tests|scripts|examples)/[\w./]*)`", text):
+            if "NAME" not in name and "embedding_dropout" not in name:  # the worked example's own files
+                assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_the_levels_are_those_that_imports_are_held_to() -> None:
+    text = (DOCS / "architecture.md").read_text().partition("## What may import what")[2].partition("\n## ")[0]
+    levels = [tuple(re.findall(r"`(\w+)`", row)) for row in re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE)]
+    order = load("tests/test_structure.py").ORDER
+    assert levels == [tuple(name for name in names if name != "__init__") for names in order]
