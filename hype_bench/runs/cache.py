@@ -32,7 +32,7 @@ Stamp = tuple[int, int]  # of result.json: time of the last change in ns, size i
 FILE = "records.cache"
 
 _CELL = ("label", "parts", "config")  # the same for all runs of a cell, but for the seed
-_SETUP = ("status", "reason", "predictions", "machine", "dropped", "warnings", "versions", "git")  # the same for most
+_SETUP = ("status", "reason", "predictions", "machine", "scored_rows", "dropped", "warnings", "versions", "git")
 _OWN = ("scores", "seconds", "updates", "tokens", "peak_memory_bytes")
 KEPT = (*_CELL, *_SETUP, *_OWN)  # of a record; RunFolder.result has it whole
 

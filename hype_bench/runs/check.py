@@ -54,6 +54,8 @@ def check_record(content: Any) -> Record:
         _need(_is_number(value) and 0 <= value < _LARGEST, f"seconds.{name} is not a time")
     for name in ("updates", "tokens"):
         _need(_is_count(record.get(name, 0)), f"{name} is not a number")
+    rows = _mapping("scored_rows", record.get("scored_rows", {})).values()
+    _need(all(map(_is_count, rows)), "scored_rows has something other than numbers")
     for name in ("machine", "versions", "git", "dropped"):
         values = _mapping(name, record.get(name) or {}).values()
         _need(not any(isinstance(value, (dict, list)) for value in values), f"{name} is nested")

@@ -31,6 +31,7 @@ def result(request: dict[str, Any], outcome: Outcome, data: TaskData, status: st
         "classes": data.labels,
         "positive_class": positive_class(request["label"]["metric"], data.labels),
         "predictions": "predictions.csv" if outcome.evaluations else None,
+        "scored_rows": {split: len(evaluation.labels) for split, evaluation in outcome.evaluations.items()},
         "test_rows": {split: len(logits) for split, logits in outcome.tests.items()},
         "curve": outcome.curve,
         "updates": outcome.updates,

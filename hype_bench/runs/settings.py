@@ -19,8 +19,11 @@ _SHOWN = {"data": 8, "model": len("content:") + 8}  # characters of what is or m
 
 def variant(about: Mapping[str, Any]) -> str:
     """The identity without the seed: runs of one cell have the same."""
-    parts = {key: value for key, value in about.get("parts", {}).items() if key != "seed"}
-    return json.dumps(parts, sort_keys=True)
+    return json.dumps(without_seed(about.get("parts", {})), sort_keys=True)
+
+
+def without_seed(parts: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in parts.items() if key != "seed"}
 
 
 def cached_variant() -> Callable[[Mapping[str, Any]], str]:
@@ -36,22 +39,27 @@ def cached_variant() -> Callable[[Mapping[str, Any]], str]:
     return variant_of
 
 
-def flat_settings(about: Mapping[str, Any]) -> dict[str, str]:
+def options(about: Mapping[str, Any]) -> dict[str, Any]:
     """Everything of a run's identity but its seed; the data in words as well as by its hash."""
-    flat: dict[str, str] = {}
+    flat: dict[str, Any] = {}
     for key, value in about.get("parts", {}).items():
         if key == "methods":
-            for name, options in value:
-                flat |= {f"{_METHODS}{name}.{option}": _text(setting) for option, setting in options.items()}
+            for name, values in value:
+                flat |= {f"{_METHODS}{name}.{option}": setting for option, setting in values.items()}
         elif key == "training":
-            flat |= {f"training.{option}": _text(setting) for option, setting in value.items()}
+            flat |= {f"training.{option}": setting for option, setting in value.items()}
         elif key != "seed":
-            flat[key] = _text(value)[: _SHOWN.get(key)]
+            flat[key] = value
     config = about.get("config", {})
     data, task = config.get("data", {}), config.get("task", {})
     if any(data.get(key) for key in _SUBSET[:-1]):
-        flat |= {key: _text(data[key]) for key in _SUBSET if data.get(key) is not None}
+        flat |= {key: data[key] for key in _SUBSET if data.get(key) is not None}
     return flat | {key: PurePath(task[key]).name for key in FILES if task.get(key)}
+
+
+def flat_settings(about: Mapping[str, Any]) -> dict[str, str]:
+    """:func:`options` as they are written on the command line; of hashes the first digits."""
+    return {key: _text(value)[: _SHOWN.get(key)] for key, value in options(about).items()}
 
 
 def of_methods(flat: Mapping[str, str], keep: bool) -> dict[str, str]:
