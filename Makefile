@@ -2,6 +2,7 @@
 # make test    install, check style and types, run the tests (below 10 minutes on 2 cores)
 # make test-slow, make test-engines    what takes longer: large folders and tables; Ray (0.4 GB) and, as root, SLURM
 # make site    the documentation as HTML, in site/; make docs rewrites the pages that follow from the code
+# make mutation    which changes to the statistics no test would notice
 # make table1 ... table18, make tables    the tables of the paper; scope=small or scope=smoke for a laptop
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,7 +12,7 @@ TABLES := table1 table2 table3 table4 table5 table8 table9 table12 table16 table
 scope := paper
 RESULTS := results$(if $(filter-out paper,$(scope)),/$(scope))
 
-.PHONY: demo test test-slow test-engines bench bench-methods docs site tables $(TABLES)
+.PHONY: demo test test-slow test-engines mutation bench bench-methods docs site tables $(TABLES)
 
 demo: $(INSTALLED)
 	$(BIN)/python run.py -m experiment=demo results_dir=results/demo
@@ -34,6 +35,10 @@ test-slow: $(INSTALLED)
 test-engines: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,ray]"
 	$(BIN)/pytest -m "slow or not slow" tests/launch/test_engines.py tests/launch/test_slurm.py
+
+# how many changes to the code no test notices (10 minutes); `.venv/bin/mutmut results` lists them
+mutation: $(INSTALLED)
+	$(BIN)/mutmut run
 
 bench: $(INSTALLED)
 	$(BIN)/python scripts/bench.py

@@ -23,8 +23,7 @@ def bootstrap_p(differences: ArrayLike, draws: int = DRAWS, seed: int = 0) -> fl
     values = finite(differences)
     if len(values) < 2:
         return math.nan
-    counts = _resample(len(values), draws, np.random.default_rng(seed))
-    return _two_sided(counts @ values / len(values))
+    return _two_sided(_resample(len(values), draws, np.random.default_rng(seed)) @ values)  # sums have the means' signs
 
 
 def bootstrap_examples(

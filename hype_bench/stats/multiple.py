@@ -21,7 +21,7 @@ def holm(p_values: ArrayLike) -> Floats:
     tested = np.flatnonzero(~np.isnan(adjusted))
     if ((adjusted[tested] < 0) | (adjusted[tested] > 1)).any():
         raise ValueError("a p-value lies outside [0, 1]")
-    ascending = tested[np.argsort(adjusted[tested], kind="stable")]
+    ascending = tested[np.argsort(adjusted[tested])]
     remaining = np.arange(len(tested), 0, -1)
     adjusted[ascending] = np.minimum(np.maximum.accumulate(remaining * adjusted[ascending]), 1)
     return adjusted

@@ -104,11 +104,11 @@ def _spearman(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
 
 
 def _ranks(values: Floats, counts: Floats) -> Floats:
-    """[draws, examples]: the rank in a draw, ties sharing the mean: as many as lie below, and half of the equals."""
+    """[draws, examples]: as many as lie below in a draw, and half of the equals: the mean rank of ties, less 1/2."""
     distinct, place = np.unique(values, return_inverse=True)
     first = np.searchsorted(np.sort(place), np.arange(len(distinct)))
-    equal = np.add.reduceat(counts[:, np.argsort(place, kind="stable")], first, axis=1)
-    return (np.cumsum(equal, axis=1) - (equal - 1) / 2)[:, place]
+    equal = np.add.reduceat(counts[:, np.argsort(place)], first, axis=1)
+    return (np.cumsum(equal, axis=1) - equal / 2)[:, place]
 
 
 def _correlation(x: Floats, y: Floats, counts: Floats) -> Floats:

@@ -48,6 +48,27 @@ def test_a_method_does_not_differ_from_itself_and_swapping_turns_the_sign(metric
     assert permutation_examples(metric, labels, a, b) == permutation_examples(metric, labels, b, a)
 
 
+@pytest.mark.parametrize("function", [bootstrap_examples, permutation_examples])
+def test_whole_numbers_of_few_bits_are_scored_as_numbers(function):
+    labels, a, b = (np.clip(values, 0, 5).astype(np.uint8) for values in run("pearson", skill=1.5))
+    expected = function("pearson", *(values.astype(float) for values in (labels, a, b)), draws=50)
+    assert function("pearson", labels, a, b, draws=50) == expected
+
+
+def test_tables_use_the_first_thousand_draws_of_seed_0():
+    labels, a, b = run("accuracy", skill=0.1)
+    for function in (bootstrap_examples, permutation_examples):
+        assert function("accuracy", labels, a, b) == function("accuracy", labels, a, b, draws=1000, seed=0)
+    many = np.random.default_rng(0).normal(0.3, 1, 20)
+    for function in (bootstrap_p, permutation_p):
+        assert function(many) == function(many, seed=0)
+
+
+def test_the_last_batch_has_the_rest_and_none_is_empty():
+    assert list(draws.batches(10, draws._CELLS // 3)) == [3, 3, 3, 1]
+    assert list(draws.batches(2, 2 * draws._CELLS)) == [1, 1]
+
+
 def test_a_collapsed_run_has_no_correlation_and_no_p():
     labels, a, b = run("pearson")
     b[1] = 2.5
@@ -81,15 +102,15 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_others():
 @pytest.mark.parametrize(
     ("metric", "labels", "a", "b", "message"),
     [
-        ("bleu", [0, 1], [0, 1], [0, 1], "no metric 'bleu'; there are accuracy"),
+        ("bleu", [0, 1], [0, 1], [0, 1], "no metric 'bleu'; there are accuracy, f1"),
         ("accuracy", [0, 1], [0, 1], [0, 1, 1], "predictions of shapes"),
         ("accuracy", [0, 1, 1], [0, 1], [0, 1], "predictions of shapes"),
         ("accuracy", [0, 1], [[0, 1]], [[0, 1], [0, 1]], "predictions of shapes"),
         ("accuracy", [], [], [], "predictions of shapes"),
-        ("pearson", [0, 1], [0, math.nan], [0, 1], "NaN or infinite"),
-        ("pearson", [0, math.inf], [0, 1], [0, 1], "NaN or infinite"),
-        ("f1", [0, 2], [0, 1], [0, 1], "class 1"),
-        ("accuracy_f1", [0, 1], [0, 1], [0, 2], "class 1"),
+        ("pearson", [0, 1], [0, math.nan], [0, 1], "^a label or a prediction is NaN or infinite"),
+        ("pearson", [0, math.inf], [0, 1], [0, 1], "^a label or a prediction is NaN or infinite"),
+        ("f1", [0, 2], [0, 1], [0, 1], "^F1 is that of class 1"),
+        ("accuracy_f1", [0, 1], [0, 1], [0, 2], "^F1 is that of class 1"),
     ],
 )
 @pytest.mark.parametrize("function", [bootstrap_examples, permutation_examples])

@@ -32,6 +32,7 @@ def test_interval_of_three_seeds_from_the_printed_table_of_t():
     low, high = interval([1.0, 2.0, 3.0])
     assert (high - low) / 2 == pytest.approx(4.303 / math.sqrt(3), abs=1e-3)
     assert (low + high) / 2 == pytest.approx(2.0)
+    assert interval_of_mean(2.0, 1.0, 3) == (low, high)  # 95 % unless told otherwise
 
 
 def test_interval_covers_the_true_mean_as_often_as_it_says():
@@ -54,8 +55,13 @@ def test_equal_scores_have_no_spread_at_all():
 @pytest.mark.parametrize("bad", NOT_FINITE)
 @pytest.mark.parametrize("function", [interval, mean_and_std])
 def test_what_is_not_finite_is_refused_and_not_averaged(function, bad):
-    with pytest.raises(ValueError, match="NaN or infinite"):
+    with pytest.raises(ValueError, match=r"^a score is NaN or infinite"):
         function([0.5, bad, 0.7])
+
+
+def test_scores_of_low_precision_are_averaged_in_float64():
+    low = np.array(SCORES, dtype=np.float32)
+    assert mean_and_std(low) == pytest.approx((np.mean(low, dtype=float), np.std(low, ddof=1, dtype=float)), **TIGHT)
 
 
 def test_scores_are_one_list():
@@ -69,7 +75,7 @@ def test_a_level_is_a_fraction(level):
         interval(SCORES, level)
 
 
-@pytest.mark.parametrize(("std_b", "n_b"), [(1.2, 5), (0.3, 3), (4.0, 20), (0.0, 4)])
+@pytest.mark.parametrize(("std_b", "n_b"), [(1.2, 5), (0.3, 2), (4.0, 20), (0.0, 4)])
 def test_difference_of_means_is_welchs(std_b, n_b):
     result = difference_of_means(68.3, 1.2, 5, 67.1, std_b, n_b)
     expected = stats.ttest_ind_from_stats(68.3, 1.2, 5, 67.1, std_b, n_b, equal_var=False)

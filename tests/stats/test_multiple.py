@@ -31,6 +31,11 @@ def test_holm_is_the_loop(n):
     assert (p_values == before).all()
 
 
+def test_holm_of_p_values_of_low_precision_is_in_float64():
+    p_values = np.array([0.01, 0.04, 0.03], dtype=np.float32)
+    assert holm(p_values) == pytest.approx(naive_holm(p_values.astype(float)), **TIGHT)
+
+
 def test_a_comparison_that_was_not_made_does_not_count():
     assert holm([0.02, math.nan, 0.01]) == pytest.approx([0.02, math.nan, 0.02], nan_ok=True)
     assert np.isnan(holm([math.nan])).all()
@@ -38,7 +43,7 @@ def test_a_comparison_that_was_not_made_does_not_count():
 
 @pytest.mark.parametrize("bad", [-0.1, 1.1])
 def test_holm_takes_probabilities(bad):
-    with pytest.raises(ValueError, match="outside"):
+    with pytest.raises(ValueError, match=r"^a p-value lies outside"):
         holm([0.5, bad])
 
 

@@ -21,6 +21,7 @@ def test_paired_difference_is_that_of_the_paired_t_test(level):
     assert (result.low, result.high) == pytest.approx((expected.low, expected.high), **TIGHT)
     assert (result.mean, result.std) == pytest.approx((np.mean(DIFFERENCES), np.std(DIFFERENCES, ddof=1)), **TIGHT)
     assert result.n == 5
+    assert paired_difference(A, B) == paired_difference(A, B, 0.95)
 
 
 def test_only_seeds_of_both_count_in_their_order():
@@ -45,5 +46,5 @@ def test_probability_of_improvement_at_its_edges():
     assert probability_of_improvement([2, 3], [0, 1]) == 1
     assert probability_of_improvement([1, 1], [1, 1]) == 0.5
     assert probability_of_improvement([2], [1, 3]) == 0.5
-    with pytest.raises(ValueError, match="both sides"):
+    with pytest.raises(ValueError, match=r"^a probability of improvement needs a run on both sides"):
         probability_of_improvement([], [0.5])

@@ -74,6 +74,12 @@ def test_permutation_examples_is_all_swaps(metric):
     assert permutation_examples(metric, labels, a, b, draws=5000) == pytest.approx(exact, abs=0.03)
 
 
+def test_the_observed_difference_counts_once_among_the_draws():
+    labels, a, b = run("accuracy", skill=0.3, seed=5)
+    tenths = 10 * permutation_examples("accuracy", labels, a, b, draws=9)
+    assert tenths == pytest.approx(1)
+
+
 def test_permutation_of_accuracy_is_the_sign_test_of_the_examples_that_differ():
     labels, (a,), (b,) = run("accuracy", seeds=1, examples=200, skill=0.1, seed=2)  # without the axis of seeds
     better, worse = (int(((x == labels) & (y != labels)).sum()) for x, y in ((a, b), (b, a)))

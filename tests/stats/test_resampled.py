@@ -42,6 +42,17 @@ def test_weighted_scores_are_the_metric_of_the_resampled_data(metric, examples):
     assert result == pytest.approx(np.array(expected), nan_ok=True, **TIGHT)
 
 
+def test_a_perfect_correlation_is_one_in_spite_of_rounding():
+    values = np.array([0.0, 0.2, 0.7])
+    both = weighted_scores("pearson", values, np.stack([values, -values]), np.ones((1, 3)))
+    assert both.tolist() == [[1, -1]]
+
+
+def test_a_draw_of_equals_has_no_correlation_in_spite_of_rounding():
+    constant_in_draw = np.array([[0.1, 0.2, 0.2, 0.2]])
+    assert np.isnan(weighted_scores("pearson", np.arange(4.0), constant_in_draw, np.array([[0.0, 1, 1, 1]]))).all()
+
+
 def test_a_prediction_far_from_zero_keeps_its_correlation():
     labels = np.arange(10.0)
     near_constant = 1e6 + 1e-4 * np.random.default_rng(0).normal(size=10)

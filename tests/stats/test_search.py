@@ -21,6 +21,11 @@ def test_expected_best_is_the_mean_over_every_possible_draw(scores, lost):
         assert expected_best_std(scores, k, lost) == pytest.approx(np.std(best), rel=1e-12, abs=1e-8)
 
 
+def test_nothing_is_lost_unless_said():
+    assert expected_best(SCORES, 2) == expected_best(SCORES, 2, lost=0)
+    assert expected_best_std(SCORES, 2) == expected_best_std(SCORES, 2, lost=0)
+
+
 def test_who_searched_more_is_not_expected_to_find_more():
     """Of equally good configurations the best of 4 is the same on average, whether 4, 5 or 8 were tried."""
     samples = np.random.default_rng(0).normal(size=(2000, 8))
