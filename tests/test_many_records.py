@@ -38,12 +38,12 @@ def template(model: str, task: str, method: str, rate: float) -> str:
     training: dict[str, Any] = {**TRAINING, "learning_rate": rate}
     run = make_run(-1.0, model=model, task=task, method=method, seed=-1, training=training, options={"scale": 1e-5})
     assert run.record is not None
-    about = run.record
-    about["config"] |= {
+    about = run.record.to_json()
+    about["config"] = {
         "model": {"name": model, "family": "bert", "training": {}},
         "task": {"name": task, "text_columns": ["sentence1", "sentence2"], "labels": ["yes", "no"], "train_file": None},
         "methods": {method: {"scale": 1e-5}},
-        "training": about["parts"]["training"],
+        "training": run.record.parts["training"],
         "data": {"root": None, "max_length": 128, "max_train_examples": None, "max_eval_examples": None},
         "seed": -1,
     }

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hype_bench import output
 from hype_bench.config import DataConfig, SourceConfig, TaskConfig
 from hype_bench.options import UserError
-from hype_bench.runs import predictions, record
+from hype_bench.runs import predictions
 from hype_bench.runs.folder import BusyError, RunFolder
 from hype_bench.runs.identity import digest
+from hype_bench.runs.record import Label, Record, Request
+from hype_bench.runs.result import now, record_of
 from hype_bench.runs.status import DONE, RunStatus, read_runs
 from hype_bench.runs.weights import check_weights, digest_of_weights
 
@@ -32,20 +34,20 @@ class Pot:
     members: list[RunStatus]
 
     @property
-    def first(self) -> dict[str, Any]:
+    def first(self) -> Record:
         assert self.members[0].record is not None
         return self.members[0].record
 
     def parts(self, kind: str) -> dict[str, Any]:
         """The soup's identity: the members' own, and who they are."""
-        every = [member.record["parts"] for member in self.members if member.record is not None]
+        every = [member.record.parts for member in self.members if member.record is not None]
         training = {key: _shared([parts["training"][key] for parts in every]) for key in every[0]["training"]}
         soup = [f"soup_{kind}", {"members": [member.identity for member in self.members]}]
         same = {key: every[0].get(key) for key in _SAME}
         return {**same, "methods": [*every[0]["methods"], soup], "training": training, "seed": 0}
 
-    def label(self, kind: str) -> dict[str, Any]:
-        return {**self.first["label"], "method": f"{self.first['label']['method']}+soup_{kind}", "seed": 0}
+    def label(self, kind: str) -> Label:
+        return replace(self.first.label, method=f"{self.first.label.method}+soup_{kind}", seed=0)
 
 
 def _shared(values: list[Any]) -> Any:
@@ -59,7 +61,7 @@ def pots(results_dir: Path) -> list[Pot]:
     groups: dict[str, list[RunStatus]] = defaultdict(list)
     for run in read_runs(results_dir):
         if run.state == DONE and run.record is not None and _has_weights(run) and not _is_soup(run.record):
-            groups[json.dumps([run.record["parts"].get(key) for key in _SAME])].append(run)
+            groups[json.dumps([run.record.parts.get(key) for key in _SAME])].append(run)
     return [Pot(members) for members in groups.values() if len(members) > 1]
 
 
@@ -67,8 +69,8 @@ def _has_weights(run: RunStatus) -> bool:
     return (run.path / "model" / "model.safetensors").is_file()
 
 
-def _is_soup(result: Mapping[str, Any]) -> bool:
-    return any(name.startswith("soup_") for name, _ in result["parts"]["methods"])
+def _is_soup(record: Record) -> bool:
+    return any(name.startswith("soup_") for name, _ in record.methods)
 
 
 def make(kind: str, results_dir: Path, device: str = "auto", say: Callable[[str], None] = output.say) -> int:
@@ -99,14 +101,16 @@ def make(kind: str, results_dir: Path, device: str = "auto", say: Callable[[str]
 
 def _made(kind: str, pot: Pot, results_dir: Path, device: str) -> str:
     folder = RunFolder.of(results_dir, digest(pot.parts(kind)))
-    title = f"{{model}} {{task}} {{method}} of {len(pot.members)} runs".format_map(pot.label(kind))
+    label = pot.label(kind)
+    title = f"{label.model} {label.task} {label.method} of {len(pot.members)} runs"
     if folder.result() is not None:
         return f"done before: {title}"
     data = _data(pot)
     if kind == "greedy" and data.selection is None:
         raise UserError("a greedy soup needs examples that no run has seen: train with data.selection_examples=...")
     for member in pot.members:
-        check_weights(member.path, RunFolder(member.path).result() or {})
+        if record := RunFolder(member.path).result():
+            check_weights(member.path, record)
     try:
         with folder.lock():
             return f"done: {title}: {_score_and_save(kind, pot, data, folder, device)}"
@@ -121,12 +125,11 @@ def _score_and_save(kind: str, pot: Pot, data: TaskData, folder: RunFolder, devi
     from hype_bench.training.loop import Outcome
     from hype_bench.training.scoring import Scorer
 
-    about = {"label": pot.label(kind), "parts": pot.parts(kind), "config": pot.first["config"]}
-    request = {**about, "started": record.now()}
+    request = Request(label=pot.label(kind), parts=pot.parts(kind), config=pot.first.config, started=now())
     folder.begin(request)
     paths = {member.identity: member.path / "model" for member in pot.members}
     outcome = Outcome(warnings=list(data.warnings))
-    scorer = Scorer(next(iter(paths.values())), pot.first["parts"]["metric"], pot.first["parts"]["max_length"], device)
+    scorer = Scorer(next(iter(paths.values())), pot.first.label.metric, pot.first.parts["max_length"], device)
 
     def load(name: str) -> dict[str, Any]:
         return dict(load_file(paths[name] / "model.safetensors"))
@@ -147,10 +150,9 @@ def _score_and_save(kind: str, pot: Pot, data: TaskData, folder: RunFolder, devi
     folder.share_model()
     outcome.facts["weights"] = digest_of_weights(folder.path / "model")
     folder.write("predictions.csv", predictions.scored(outcome.evaluations, data))
-    result = record.result(request, outcome, data, DONE, "")
-    folder.write_json("result.json", result)
-    score = 100 * float(result["scores"][request["label"]["metric"]])
-    return f"{request['label']['metric']} {score:.2f}, {len(members)} in it"
+    record = record_of(request, outcome, data, DONE, "")
+    folder.write_record(record)
+    return f"{record.label.metric} {100 * (record.headline or 0):.2f}, {len(members)} in it"
 
 
 def _data(pot: Pot) -> TaskData:
@@ -161,10 +163,10 @@ def _data(pot: Pot) -> TaskData:
     """
     from hype_bench.tasks.data import load
 
-    config = pot.first["config"]
-    task = TaskConfig(**{**config["task"], "source": _source(config["task"]["source"])})
-    data = load(task, DataConfig(**config["data"]))
-    if (data.fingerprint, data.labels) != tuple(pot.first["parts"].get(key) for key in ("data", "labels")):
+    settings = pot.first.task
+    task = TaskConfig(**{**settings, "source": _source(settings["source"])})
+    data = load(task, DataConfig(**pot.first.data))
+    if (data.fingerprint, data.labels) != tuple(pot.first.parts.get(key) for key in ("data", "labels")):
         raise UserError(f"the data of {task.name} are not those that the runs were trained on")
     return data
 

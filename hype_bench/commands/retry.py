@@ -35,7 +35,7 @@ def run_again(results_dir: Path) -> int:
             say(f"{run.problem or f'{run.path} does not say how it was started'}; run its command again")
             failures += 1
             continue
-        began_in = Path(run.request.get("working_directory", "."))
+        began_in = Path(run.request.working_directory or ".")
         if not began_in.is_dir():
             say(f"{run.title}: the folder that it began in is not there: {began_in}")
             failures += 1
@@ -53,7 +53,9 @@ def main(run: str, results_dir: str) -> None:
     folder = RunFolder(Path(run))
     with complaining():
         try:
-            composed = rebuild(folder.request() or {}, Path(results_dir))
+            if (request := folder.request()) is None:
+                raise UserError("it is not there any more")
+            composed = rebuild(request, Path(results_dir))
         except UserError as error:
             raise UserError(f"{folder.path / 'run.json'} cannot be run again: {error}") from error
         ended = run_alone(composed)

@@ -35,8 +35,9 @@ def _done(runs: list[RunStatus]) -> list[str]:
     """Done runs by model, task and method, with their seeds in one line."""
     seeds: dict[str, list[int]] = defaultdict(list)
     for run in runs:
-        if run.state == DONE and run.record is not None and (label := run.record.get("label")):
-            seeds[f"{label['model']} {label['task']} {label['method']}"].append(int(label["seed"]))
+        if run.record is not None and run.state == DONE:
+            label = run.record.label
+            seeds[f"{label.model} {label.task} {label.method}"].append(label.seed)
     return [_with_seeds(name, found) for name, found in sorted(seeds.items())]
 
 

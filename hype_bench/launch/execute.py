@@ -13,10 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from hype_bench.config import RunConfig, UserError, resolve
 from hype_bench.launch.complaints import told_in_one_line
-from hype_bench.runs import predictions, record
+from hype_bench.runs import predictions
 from hype_bench.runs.folder import BusyError, RunFolder
 from hype_bench.runs.identity import digest, identity
 from hype_bench.runs.reading import BrokenError, UnreadableError
+from hype_bench.runs.record import Label, Request
+from hype_bench.runs.result import now, record_of
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, FAILED, RUNNING, UNREADABLE
 from hype_bench.runs.weights import digest_of_weights
@@ -46,27 +48,30 @@ class _Job:
         return RunFolder.of(self.run.results_dir, digest(self.parts))
 
     @property
-    def label(self) -> dict[str, Any]:
-        """What tables and W&B call the run."""
-        return {
-            "model": self.checkpoint.name,
-            "task": self.run.task.name,
-            "method": "+".join(self.run.methods),
-            "seed": self.run.seed,
-            "metric": self.run.task.metric,
-            "generated": self.run.task.generated,
-            "experiment": self.run.experiment,
-        }
+    def label(self) -> Label:
+        return Label(
+            model=self.checkpoint.name,
+            task=self.run.task.name,
+            method="+".join(self.run.methods),
+            seed=self.run.seed,
+            metric=self.run.task.metric,
+            generated=self.run.task.generated,
+            experiment=self.run.experiment,
+        )
 
     @property
     def title(self) -> str:
-        return "{model} {task} {method} seed {seed}".format_map(self.label)
+        return self.label.title
 
-    def request(self) -> dict[str, Any]:
-        """What was asked for, and how: what ``run.json`` says."""
-        overrides = _typed()
-        asked = {"label": self.label, "parts": self.parts, "config": self.run.as_dict(), "overrides": overrides}
-        return {**asked, "working_directory": str(Path.cwd()), "started": record.now()}
+    def request(self) -> Request:
+        return Request(
+            label=self.label,
+            parts=self.parts,
+            config=self.run.as_dict(),
+            overrides=_typed(),
+            working_directory=str(Path.cwd()),
+            started=now(),
+        )
 
     def ended(self, state: str, reason: str = "", skipped: bool = False, found: str = "") -> Ended:
         return Ended(state, self.title, self.folder.path.name, reason, skipped, found)
@@ -214,22 +219,22 @@ def _data_key(run: RunConfig) -> str:
 
 def _done_before(job: _Job) -> Ended | None:
     try:
-        found = job.folder.result()
+        record = job.folder.result()
     except BrokenError:  # as good as none; RunFolder.begin sets it aside and says so
         return None
     except UnreadableError as error:  # it may be a good record
         return job.ended(UNREADABLE, str(error))
-    if found is None:
+    if record is None:
         return None
-    reason = str(found.get("reason", ""))
+    reason = record.reason
     wanted = {
         "its weights were not kept": job.run.training.save == "last" and not (job.folder.path / "model").is_dir(),
         "its test sets were not predicted": job.data.test and not (job.folder.path / "test.csv").is_file(),
     }
     for what, is_missing in wanted.items():
-        if found["status"] == DONE and is_missing:
+        if record.status == DONE and is_missing:
             reason = f"{what}; to have them, move {job.folder.path} away and run it again"
-    return job.ended(found["status"], reason, skipped=True, found=record.in_words(found))
+    return job.ended(record.status, reason, skipped=True, found=record.summary)
 
 
 def _run(job: _Job, display: Display, warnings: list[str]) -> Ended:
@@ -259,17 +264,17 @@ def _run(job: _Job, display: Display, warnings: list[str]) -> Ended:
             _write_beside(folder, outcome, job.data)
         except DivergedError as error:
             state, reason = DIVERGED, str(error)
-        result = record.result(request, outcome, job.data, state, reason)
-        folder.write_json("result.json", result)
+        record = record_of(request, outcome, job.data, state, reason)
+        folder.write_record(record)
     except BaseException as error:
         tracker.finish({}, FAILED)
         if not isinstance(error, Exception):  # an interrupt ends the sweep
             raise
         return _failed(job, error)
-    tracker.finish(result["scores"], state)
+    tracker.finish(record.scores.to_json(), state)
     for warning in outcome.warnings:
         display.warn(f"{job.checkpoint.name} {run.task.name}: {warning}")
-    return job.ended(state, reason, found=record.in_words(result))
+    return job.ended(state, reason, found=record.summary)
 
 
 def _write_beside(folder: RunFolder, outcome: Outcome, data: TaskData) -> None:

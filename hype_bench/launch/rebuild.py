@@ -18,29 +18,28 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hype_bench.config import Config, TrainingConfig
 from hype_bench.options import UserError
+from hype_bench.runs.record import Request
 
 _GROUPS = ("model", "task", "method", "recipe", "tracker", "experiment", "scope")  # their choices: as composed then
 _OWN = {f.name for f in fields(TrainingConfig) if f.default is not None}  # what no recipe leaves open
 
 
-def rebuild(request: Mapping[str, Any], results_dir: Path) -> DictConfig:
+def rebuild(request: Request, results_dir: Path) -> DictConfig:
     """The composed configuration of the run, which writes to ``results_dir``.
 
     Args:
-        request: what ``run.json`` says: ``config``, as it was resolved, and ``overrides``, the words of the command;
-            one that was changed since counts.
+        request: ``config``, as it was resolved, and ``overrides``, the words of the command; one that was changed since
+            counts.
 
     Raises:
         UserError: something that is no value of the schema.
     """
-    if not isinstance(request.get("config"), Mapping):
-        raise UserError("it does not say what was asked for")
-    config = dict(request["config"])
-    if strange := next((text for text in _texts([config, request.get("overrides")]) if "${" in text), None):
+    config, overrides = dict(request.config), list(request.overrides or [])
+    if strange := next((text for text in _texts([config, overrides]) if "${" in text), None):
         raise UserError(f"{strange!r} is no value")
     try:
         composed: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), _sections(config))  # type: ignore[assignment]
-        for key, value in _values(request.get("overrides") or []):
+        for key, value in _values(overrides):
             OmegaConf.update(composed, key, value)
         composed.results_dir = str(results_dir)
     except (OmegaConfBaseException, HydraException, AttributeError, KeyError, TypeError, ValueError) as error:

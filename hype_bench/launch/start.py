@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hype_bench.runs.record import in_words
 from hype_bench.runs.status import DIVERGED, DONE, read_named
 from hype_bench.sweeps.display import display
 from hype_bench.sweeps.outcomes import Ended, note
@@ -23,7 +22,7 @@ def begin(plan: Plan, results_dir: str | Path, sweep: Path) -> list[PlannedRun]:
     done = {status.identity for status in before}
     to_do = [run for run in runs if run.identity not in done]
     for number, status in enumerate(before, start=len(to_do)):
-        found = in_words(status.record or {})
+        found = status.record.summary if status.record else ""
         ended = Ended(status.state, status.title, status.identity, status.reason, skipped=True, found=found)
         note(sweep, number, ended)
     rows = f", {len(plan.runs)} in rows of its table" if len(plan.runs) != len(to_do) + len(before) else ""

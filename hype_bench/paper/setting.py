@@ -10,14 +10,19 @@ from typing import Any
 from hype_bench.choices import FILES, read_choice, usual_training
 from hype_bench.config import Config, ModelConfig
 from hype_bench.paper.published import Published, searched
-from hype_bench.tasks.sizes import SUBSET
+from hype_bench.tasks.sizes import part_of_rows
 
 _RECIPE = "paper"
 _SAME_NUMBERS = {"gradient_accumulation_steps", "gradient_checkpointing", "packing", "evaluate_every", "save"}
 _WHOLE = ("max_train_examples", "max_eval_examples", "selection_examples")  # of the data; None: all of it
 
 
-def contradictions(printed: Published, record: Mapping[str, Any]) -> list[str]:
+def contradictions(
+    printed: Published,
+    parts: Mapping[str, Any],
+    config: Mapping[str, Any],
+    subset: Mapping[str, Sequence[int]],
+) -> list[str]:
     """In what a run differs from those behind a printed cell: ``["epochs=1 instead of 3"]``; empty if in nothing.
 
     The paper's settings are the recipe ``paper`` for the cell's model and task, the techniques' defaults, the values it
@@ -25,16 +30,16 @@ def contradictions(printed: Published, record: Mapping[str, Any]) -> list[str]:
     length) is this project's default, which every other run of a regenerated table has.
 
     Args:
-        record: as in ``result.json``; a setting that it lacks contradicts nothing.
+        parts, config, subset: of the run's record; a setting that they lack contradicts nothing.
     """
-    wanted = _wanted(printed, [name for name, _ in record.get("parts", {}).get("methods", ())])
+    wanted = _wanted(printed, [name for name, _ in parts.get("methods", ())])
     different = [
         f"{name}={_text(value)} instead of {' or '.join(map(_text, wanted[name]))}"
-        for name, value in _settings(record)
+        for name, value in _settings(parts, config)
         if name in wanted and not any(_same(value, allowed) for allowed in wanted[name])
     ]
-    parts = sorted({w.removeprefix(SUBSET) for w in record.get("warnings", ()) if w.startswith(SUBSET)})
-    return [*different, *(f"only a part of the data ({part})" for part in parts)]
+    few = sorted(part_of_rows(split, *rows) for split, rows in subset.items())
+    return [*different, *(f"only a part of the data ({part})" for part in few)]
 
 
 def _wanted(printed: Published, methods: Sequence[str]) -> dict[str, Sequence[Any]]:
@@ -54,8 +59,7 @@ def _wanted(printed: Published, methods: Sequence[str]) -> dict[str, Sequence[An
     return wanted
 
 
-def _settings(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    parts, config = record.get("parts", {}), record.get("config", {})
+def _settings(parts: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for method, options in parts.get("methods", ()):
         yield from ((f"{method}.{option}", value) for option, value in options.items())
     yield from parts.get("training", {}).items()

@@ -18,8 +18,9 @@ from hype_bench.render.comparisons import compare
 from hype_bench.render.figure import figure
 from hype_bench.render.report import Experiment, read_experiment, report
 from hype_bench.render.text import CAPTION
-from hype_bench.runs.folder import RunFolder, file_name, write_atomically, writing_to
+from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.secrets import scrub
+from hype_bench.runs.writing import file_name, write_atomically, writing_to
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.beside_paper import PAPER, against_paper
 from hype_bench.tables.cells import AVERAGE
@@ -173,13 +174,12 @@ def _send_runs(publication: _Publication) -> list[str]:
     warnings: list[str] = []
     for name in to_send:
         if record := RunFolder.of(publication.results_dir, name).result():
-            label, config = record["label"], record["config"]
             address: dict[str, Any] = {"project": publication.project, "entity": publication.entity}
-            session = open_run(config, label, name, str(publication.results_dir), **address)
+            session = open_run(record.config, record.label, name, str(publication.results_dir), **address)
             tracker = WandbTracker(session, warnings)
-            for row in [] if session.resumed else record.get("curve", []):
+            for row in [] if session.resumed else record.curve:
                 tracker.log({key: float(value) for key, value in row.items()})
-            tracker.finish({key: float(value) for key, value in record["scores"].items()}, record["status"])
+            tracker.finish(record.scores.to_json(), record.status)
     return [f"runs: {len(to_send)} from their records", *warnings]
 
 
@@ -188,7 +188,7 @@ def _send_workspace(publication: _Publication, sent: _Sent) -> list[str]:
     metrics = list(dict.fromkeys(run.metric for run in plan.runs))
     cells = {(run.model, run.task, run.method, *run.settings.items(), *run.configuration.items()) for run in plan.runs}
     records = {name: status.record for name, status in publication.experiment.statuses.items() if status.record}
-    elsewhere = [name for name, record in records.items() if record["label"].get("experiment") != plan.name]
+    elsewhere = [name for name, record in records.items() if record.label.experiment != plan.name]
     media = [PAGE, *map(_key, publication.figures)]
     shown = Shown(plan.name, publication.project, metrics, media, len(cells), elsewhere)
     try:

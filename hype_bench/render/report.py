@@ -86,7 +86,7 @@ def report(experiment: Experiment, format: str, baseline: str | None = None, int
 
 
 def _check_format(statuses: Mapping[str, RunStatus]) -> None:
-    formats = {str(run.record["parts"].get("format")) for run in statuses.values() if run.record}
+    formats = {str(run.record.format) for run in statuses.values() if run.record}
     if len(formats) > 1:
         raise UserError(
             f"the records are of code formats {' and '.join(sorted(formats))}: their numbers are not comparable; "

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from hype_bench.options import UserError
 from hype_bench.render.report import read_experiment
-from hype_bench.runs.folder import RunFolder, file_name
+from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.reading import read_text
 from hype_bench.runs.status import RunStatus
+from hype_bench.runs.writing import file_name
 from hype_bench.sweeps.planned import PlannedRun
 from hype_bench.tables.experiment import Result
 
@@ -91,14 +92,14 @@ def _best_seed(result: Result) -> tuple[PlannedRun, RunStatus] | None:
     seed = max(cell.scores, key=lambda seed: (np.nan_to_num(cell.scores[seed], nan=-np.inf), -seed))
     run = result.reported()[seed]
     status = result.statuses[run.identity]
-    asked = (status.record or {})["config"]["data"].get("predict_test")  # whose file may have been lost
+    asked = status.record and status.record.data.get("predict_test")  # whose file may have been lost
     return (run, status) if asked or (status.path / "test.csv").is_file() else None
 
 
 def _write(path: Path, runs: list[tuple[PlannedRun, RunStatus]]) -> str:
     content: dict[str, str] = {}
     for run, status in runs:
-        labels = [str(label) for label in (status.record or {})["config"]["task"]["labels"] or []]
+        labels = [str(label) for label in (status.record and status.record.task.get("labels")) or []]
         for split, logits in _predicted(status.path, max(len(labels), 1)).items():
             if file := FILES.get((run.task, split)):
                 content[file] = lines(run.task, labels, logits)
@@ -121,14 +122,15 @@ def _predicted(run: Path, outputs: int) -> dict[str, NDArray[np.float64]]:
         UserError: ``test.csv`` is not whole; it names the file.
     """
     path = run / "test.csv"
-    rows = (RunFolder(run).result() or {}).get("test_rows")
+    record = RunFolder(run).result()
+    rows = record.test_rows if record else None
     try:
         table = pd.read_csv(io.StringIO(read_text(path)))
         columns = ["split", "index", *(f"logit_{k}" for k in range(outputs)), "row"]
         if list(table.columns) != columns:
             raise ValueError(f"its columns are not {', '.join(columns)}")
         parts = {str(split): part for split, part in table.groupby("split", sort=False, dropna=False)}
-        if isinstance(rows, dict) and parts.keys() != rows.keys():
+        if rows is not None and parts.keys() != rows.keys():
             raise ValueError(f"its splits are {', '.join(parts) or 'none'}, the run predicted {', '.join(rows)}")
         return {split: _logits(path, split, part, (rows or {}).get(split)) for split, part in parts.items()}
     except UserError:

@@ -20,19 +20,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hype_bench.options import UserError
-from hype_bench.runs.folder import write_atomically
 from hype_bench.runs.reading import read_bytes
+from hype_bench.runs.writing import write_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Record = dict[str, Any]
+Record = dict[str, Any]  # the content of a result.json
 Stamp = tuple[int, int]  # of result.json: time of the last change in ns, size in bytes
 
 FILE = "records.cache"
 
 _CELL = ("label", "parts", "config")  # the same for all runs of a cell, but for the seed
-_SETUP = ("status", "reason", "predictions", "machine", "scored_rows", "dropped", "warnings", "versions", "git")
+_OF_DATA = ("scored_rows", "subset", "absent", "dropped")
+_SETUP = ("status", "reason", "predictions", "machine", *_OF_DATA, "warnings", "versions", "git")  # the same for most
 _OWN = ("scores", "seconds", "updates", "tokens", "peak_memory_bytes")
 KEPT = (*_CELL, *_SETUP, *_OWN)  # of a record; RunFolder.result has it whole
 

@@ -1,11 +1,13 @@
-"""What a record and a request must be. Whatever reads one relies on this and checks nothing again."""
+"""What the files of a run must hold, before a record is made of them. Nothing checks it again."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import PurePath
 from typing import Any, TypeGuard
 
-Record = dict[str, Any]
+Content = dict[str, Any]
 
 DONE, DIVERGED = "done", "diverged"  # the states that a record has
 NO_SEED = 2**32  # the first number that is too large for one
@@ -15,9 +17,10 @@ _LARGEST = 2**63
 _DEEPEST = 16  # levels of lists and dictionaries; a record has six
 _SIGNED = {"matthews", "pearson", "spearman", "pearson_spearman"}  # from -1 to 1, or NaN; all others from 0 to 1
 _ROUNDING = 1e-9  # by which a perfect correlation may exceed 1
+_SUMMED = ("status", "label", "parts", "config", "scores", "subset", "absent", "machine", "versions")  # tables read it
 
 
-def check_request(content: Any) -> Record:
+def check_request(content: Any) -> Content:
     """What was asked for: the content of ``run.json``, and a part of every record.
 
     Raises:
@@ -32,14 +35,19 @@ def check_request(content: Any) -> Record:
     _need(_is_count(parts.get("seed")) and parts["seed"] == label["seed"], "parts.seed is not the label's")
     _need(_is_list_of_methods(parts.get("methods")), "parts.methods is not a list of techniques with their options")
     _mapping("parts.training", parts.get("training", {}))
-    place = about.get("working_directory", "/")  # a foreign record must not mean a folder that comes with it
-    _need(isinstance(place, str) and PurePath(place).is_absolute(), "working_directory is not an absolute path")
+    _need(isinstance(label.get("generated", False), bool), "label.generated is neither true nor false")
+    _need(_is_text(label.get("experiment", "")), "label.experiment is not a name")
+    _need(_is_text(about.get("started", "")), "started is not a time")
+    place = about.get("working_directory")  # a foreign record must not mean a folder that comes with it
+    is_absolute = isinstance(place, str) and PurePath(place).is_absolute()
+    _need(place is None or is_absolute, "working_directory is not an absolute path")
+    _need(_is_list_of(str, about.get("overrides") or []), "overrides is not a list of texts")
     _check_config(config)
     _need(_is_shallow(parts, _DEEPEST) and _is_shallow(config, _DEEPEST), "it is nested too deeply")
     return about
 
 
-def check_record(content: Any) -> Record:
+def check_record(content: Any) -> Content:
     """The record of a run that is done or has diverged: the content of ``result.json``.
 
     Raises:
@@ -47,25 +55,42 @@ def check_record(content: Any) -> Record:
     """
     record = check_request(content)
     _need(record.get("status") in (DONE, DIVERGED), "its status is neither done nor diverged")
-    _need(isinstance(record.get("reason", ""), str), "reason is not a text")
     for name, value in _mapping("scores", record.get("scores")).items():
         _need(_is_score(name, value), f"scores.{name} is not a score")
     for name, value in _mapping("seconds", record.get("seconds", {})).items():
         _need(_is_number(value) and 0 <= value < _LARGEST, f"seconds.{name} is not a time")
-    for name in ("updates", "tokens"):
-        _need(_is_count(record.get(name, 0)), f"{name} is not a number")
-    rows = _mapping("scored_rows", record.get("scored_rows", {})).values()
-    _need(all(map(_is_count, rows)), "scored_rows has something other than numbers")
-    for name in ("machine", "versions", "git", "dropped"):
+    for name in ("updates", "tokens", "peak_memory_bytes"):
+        _need(_is_count(record.get(name) or 0), f"{name} is not a number")
+    _need(_is_number(record.get("tokens_per_second") or 0), "tokens_per_second is not a number")
+    for name in ("reason", "ended", "predictions", "positive_class"):
+        _need(_is_text(record.get(name) or ""), f"{name} is not a text")
+    for name in ("classes", "absent", "warnings"):
+        _need(_is_list_of(str, record.get(name, [])), f"{name} is not a list of texts")
+    _need(_is_list_of(dict, record.get("curve", [])), "curve is not a list of points")
+    _check_counts(record)
+    for name in ("machine", "versions", "git"):
         values = _mapping(name, record.get(name) or {}).values()
         _need(not any(isinstance(value, (dict, list)) for value in values), f"{name} is nested")
-    warnings, curve = record.get("warnings", []), record.get("curve", [])
-    _need(isinstance(warnings, list) and all(isinstance(one, str) for one in warnings), "warnings is not a list")
-    _need(isinstance(curve, list), "curve is not a list")
+    _mapping("facts", record.get("facts", {}))
+    _need(record.get("checksum") in (None, checksum_of(record)), "its checksum is another: it was changed since")
     return record
 
 
-def _check_config(config: Record) -> None:
+def checksum_of(content: Content) -> str:
+    """Of what tables read, as a file has it: JSON without NaN."""
+    text = json.dumps([content.get(name) for name in _SUMMED], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _check_counts(record: Content) -> None:
+    for name in ("dropped", "scored_rows", "test_rows"):
+        values = _mapping(name, record.get(name) or {}).values()
+        _need(all(map(_is_count, values)), f"{name} does not count rows")
+    for split, rows in _mapping("subset", record.get("subset", {})).items():
+        _need(isinstance(rows, list) and len(rows) == 2 and all(map(_is_count, rows)), f"subset.{split} counts no rows")
+
+
+def _check_config(config: Content) -> None:
     task = _mapping("config.task", config.get("task", {}))
     _mapping("config.data", config.get("data", {}))
     _mapping("config.training", config.get("training", {}))
@@ -79,7 +104,7 @@ def _need(holds: object, complaint: str) -> None:
         raise ValueError(complaint)
 
 
-def _mapping(name: str, value: Any) -> Record:
+def _mapping(name: str, value: Any) -> Content:
     if not isinstance(value, dict):
         raise ValueError(f"{name} is not a mapping")
     return value
@@ -89,6 +114,14 @@ def _is_list_of_methods(methods: Any) -> bool:
     return isinstance(methods, list) and all(
         isinstance(method, list) and [type(part) for part in method] == [str, dict] for method in methods
     )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list_of(kind: type, value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
 
 
 def _is_count(value: Any) -> bool:

@@ -14,22 +14,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import re
-import secrets
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from hype_bench.options import UserError, check_file_name
-from hype_bench.runs.check import check_record, check_request
+from hype_bench.runs.check import checksum_of
 from hype_bench.runs.reading import BrokenError, broken, read_json, read_text
+from hype_bench.runs.record import Record, Request
 from hype_bench.runs.secrets import scrub_values
+from hype_bench.runs.writing import without_nan, write_atomically, writing_to
 
 _PATIENCE = 1.0  # seconds: someone who only asks whether a run is busy holds its lock for an instant
 _OURS = ("run.json", "failure.txt", "predictions.csv", "test.csv", "result.json")  # the files of a run
@@ -41,6 +41,7 @@ _MODEL = re.compile(  # what ``save_pretrained`` writes
     r"|model.*\.safetensors(\.index\.json)?|vocab\.\w+|merges\.txt|.+\.model|chat_template\.jinja"
 )
 _TRACEBACK = 2**20  # bytes
+_T = TypeVar("_T")
 
 
 class BusyError(RuntimeError):
@@ -73,18 +74,18 @@ class RunFolder:
         check_file_name("a run", identity)
         return cls(Path(results_dir) / "runs" / identity)
 
-    def result(self) -> dict[str, Any] | None:
+    def result(self) -> Record | None:
         """The record, or None if the run is not done.
 
         Raises:
             BrokenError: ``result.json`` is no record.
             UnreadableError: the system does not give it now.
         """
-        return self._read("result.json", check_record)
+        return self._read("result.json", Record.from_json)
 
-    def request(self) -> dict[str, Any] | None:
+    def request(self) -> Request | None:
         """What was asked for, or None if nobody wrote it down. Raises as :meth:`result`."""
-        return self._read("run.json", check_request)
+        return self._read("run.json", Request.from_json)
 
     def failure(self) -> str | None:
         """The traceback of the last attempt, if it crashed. Raises as :meth:`result`."""
@@ -93,10 +94,10 @@ class RunFolder:
         except FileNotFoundError:
             return None
 
-    def _read(self, name: str, check: Callable[[Any], dict[str, Any]]) -> dict[str, Any] | None:
+    def _read(self, name: str, parse: Callable[[Any], _T]) -> _T | None:
         path = self.path / name
         try:
-            return check(read_json(path))
+            return parse(read_json(path))
         except FileNotFoundError:
             return None
         except UserError:
@@ -164,7 +165,7 @@ class RunFolder:
         except UserError:  # a folder that we may only read: nobody of ours is at it
             return False
 
-    def begin(self, request: dict[str, Any]) -> str | None:
+    def begin(self, request: Request) -> str | None:
         """Notes what was asked for, and removes what an attempt that did not end has left. The run is locked.
 
         Returns:
@@ -183,7 +184,7 @@ class RunFolder:
                 (self.path / "result.json").replace(kept)
                 warning = f"{error}; it is kept as {kept.name}, and the run is done again"
             self._remove_attempt(was_finished=warning is not None)
-        self.write_json("run.json", request)
+        self.write_json("run.json", request.to_json())
         return warning
 
     def remove(self) -> list[str]:
@@ -228,8 +229,13 @@ class RunFolder:
         """The names of the broken records that were kept when the run was done again."""
         return sorted(path.name for path in self.path.glob("result.broken*.json") if _SET_ASIDE.fullmatch(path.name))
 
+    def write_record(self, record: Record) -> None:
+        """Writes ``result.json``, with a checksum of what stands in it."""
+        content = without_nan(scrub_values(record.to_json()))
+        self.write_json("result.json", {**content, "checksum": checksum_of(content)})
+
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        self.write(name, json.dumps(_without_nan(scrub_values(content)), indent=1, allow_nan=False) + "\n")
+        self.write(name, json.dumps(without_nan(scrub_values(content)), indent=1, allow_nan=False) + "\n")
 
     def write(self, name: str, text: str) -> None:
         """Writes a file of the folder in one move: a reader sees the old one or the whole new one.
@@ -241,53 +247,9 @@ class RunFolder:
             write_atomically(self.path / name, text)
 
 
-@contextlib.contextmanager
-def writing_to(path: Path) -> Iterator[None]:
-    """Says in one sentence that a results folder is full or cannot be written to.
-
-    Raises:
-        UserError: for every OSError of the block; it names the file, or ``path`` where the system names none.
-    """
-    try:
-        yield
-    except OSError as error:
-        what = f"{error.strerror or error}: {error.filename or path}"
-        raise UserError(f"the results folder cannot be written to: {what}") from error
-
-
-def file_name(words: str) -> str:
-    """Words as the name of a file, whatever the file system."""
-    return "".join(letter if letter.isalnum() or letter in "_+.=-" else "_" for letter in words)
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file in one move, readable for whom the umask says. A link in its place is replaced, not followed."""
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with scratch.open("xb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
-
-
 def _free_name(path: Path) -> Path:
     number, free = 1, path
     while os.path.lexists(free):
         number += 1
         free = path.with_stem(f"{path.stem}-{number}")
     return free
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: it is written as the string "nan", which ``float`` reads back."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {str(key): _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return value

@@ -12,6 +12,7 @@ import pandas as pd
 
 from hype_bench.options import UserError
 from hype_bench.runs.identity import digest
+from hype_bench.runs.record import HELDOUT, Scores
 from hype_bench.runs.settings import options, without_seed
 from hype_bench.runs.status import RunStatus, read_runs
 
@@ -82,10 +83,10 @@ def tidy(runs: Sequence[RunStatus]) -> pd.DataFrame:
     cells, setups = _Distinct(), _Distinct()
     rows = []
     for run in runs:
-        about = run.record or run.request or {}
-        cell = cells.number(*(about.get(part) or _NOTHING for part in ("parts", "config")))
-        setup = setups.number(*(about.get(part) or _NOTHING for part in ("machine", "versions", "git")))
-        rows.append((*_run_row(run, about), cell, setup))
+        about, record = run.about, run.record
+        cell = cells.number(about.parts, about.config) if about else cells.number(_NOTHING, _NOTHING)
+        setup = (record.machine, record.versions, record.git or _NOTHING) if record else [_NOTHING] * 3
+        rows.append((*_run_row(run), cell, setups.number(*setup)))
     frame = pd.DataFrame([row for number, run in enumerate(runs) for row in _score_rows(number, run)], None, _OF_SCORE)
     frame = frame.join(pd.DataFrame(rows, None, (*_OF_RUN, *_COUNTED, "cell", "setup")), on="run")
     of_cells, of_setups = _cells(cells.parts), _setups(setups.parts)
@@ -108,36 +109,39 @@ class _Distinct:
         return number
 
 
-def _run_row(run: RunStatus, about: Mapping[str, Any]) -> tuple[Any, ...]:
-    label, seconds = about.get("label", {}), about.get("seconds") or {}
+def _run_row(run: RunStatus) -> tuple[Any, ...]:
+    label, seconds = run.about and run.about.label, run.record.seconds if run.record else {}
     return (
-        *map(label.get, _LABEL),
+        *(getattr(label, name, None) for name in _LABEL),
         run.state,
         run.reason,
         run.identity,
         f"{run.runs}/{run.identity}",
         sum(seconds.values()) if seconds else None,
         seconds.get("train"),
-        *map(about.get, _COUNTED),
+        *(getattr(run.record, name, None) for name in _COUNTED),
     )
 
 
 def _score_rows(number: int, run: RunStatus) -> Iterator[tuple[Any, ...]]:
-    about = run.record or run.request or {}
-    label, scores = about.get("label", {}), about.get("scores") or {}
-    splits = about.get("config", {}).get("task", {}).get("evaluation_splits") or ["validation"]
-    sizes = about.get("scored_rows") or {}
-    if label.get("metric") not in scores:
-        yield number, splits[0] if label else None, label.get("metric"), None, sizes.get(splits[0]), True
-    for name, score in scores.items():
-        split, _, metric = name.rpartition("/")
-        split = split or splits[0]
-        yield number, split, metric, float(score), sizes.get(split), name == label["metric"]
+    if run.about is None:
+        yield number, None, None, None, None, True
+        return
+    headline, first = run.about.label.metric, (run.about.task.get("evaluation_splits") or ["validation"])[0]
+    rows = run.record.scored_rows if run.record else {}
+    scores = run.record.scores if run.record else Scores()
+    if headline not in scores.first:
+        yield number, first, headline, None, rows.get(first), True
+    for metric, score in scores.first.items():
+        yield number, first, metric, score, rows.get(first), metric == headline
+    for split, of_split in (*scores.further.items(), (HELDOUT, scores.heldout)):
+        for metric, score in of_split.items():
+            yield number, split, metric, score, rows.get(split), False
 
 
 def _cells(parts: Sequence[tuple[Mapping[str, Any], ...]]) -> pd.DataFrame:
     """What the runs of a cell share: its variant, and the options in which some cells differ."""
-    cells = [options({"parts": of_identity, "config": config}) for of_identity, config in parts]
+    cells = [options(of_identity, config) for of_identity, config in parts]
     values: dict[str, set[str]] = defaultdict(set)
     for cell in cells:
         for name, value in cell.items():

@@ -1,97 +1,245 @@
-"""What one run leaves behind: the content of ``result.json``. Imports no torch."""
+"""The typed record of a run: what ``run.json`` and ``result.json`` hold, checked once where a file is read.
+
+docs/record_schema.md is generated from the ``Attributes`` of these classes.
+"""
 
 from __future__ import annotations
 
-import platform
-import subprocess
-from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
-from hype_bench.tasks.metrics import positive_class
+from hype_bench.runs.check import check_record, check_request
+from hype_bench.tasks.sizes import SUBSET
 
-if TYPE_CHECKING:
-    from hype_bench.tasks.data import TaskData
-    from hype_bench.training.loop import Outcome
+HELDOUT = "selection"  # the name of the split of training examples that were set aside for choices
 
-_PACKAGES = ("hype-bench", "torch", "transformers", "datasets", "tokenizers", "numpy", "scikit-learn", "scipy")
+_PART = re.compile(rf"{SUBSET}(\d+) of the (\d+) rows of (.+)")
+_ABSENT = re.compile(r"split '(.+)' is not at the source and was not scored")
 
 
-def result(request: dict[str, Any], outcome: Outcome, data: TaskData, status: str, reason: str) -> Any:
-    """The record of a run that is done or has diverged: what was asked for, what was found, on what machine."""
-    train_seconds = outcome.seconds.get("train", 0.0)
-    return {
-        "status": status,
-        "reason": reason,
-        **request,
-        "ended": now(),
-        "scores": _scores(outcome),
-        "classes": data.labels,
-        "positive_class": positive_class(request["label"]["metric"], data.labels),
-        "predictions": "predictions.csv" if outcome.evaluations else None,
-        "scored_rows": {split: len(evaluation.labels) for split, evaluation in outcome.evaluations.items()},
-        "test_rows": {split: len(logits) for split, logits in outcome.tests.items()},
-        "curve": outcome.curve,
-        "updates": outcome.updates,
-        "seconds": outcome.seconds,
-        "tokens": outcome.tokens,
-        "tokens_per_second": outcome.tokens / train_seconds if train_seconds else None,
-        "peak_memory_bytes": outcome.peak_memory,
-        "machine": outcome.machine,
-        "facts": outcome.facts,
-        "dropped": data.dropped,
-        "warnings": outcome.warnings,
-        "versions": _versions(),
-        "git": _git_state(),
-    }
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What tables and W&B call a run.
+
+    Attributes:
+        model: The name of the model's choice, or the last part of the user's own address.
+        task: The task's name.
+        method: The techniques in their order, joined by ``+``.
+        seed: The run's seed, below 2**32.
+        metric: The metric of the task's headline score.
+        generated: Whether the task is made by a program, so that its scores say nothing about a real one.
+        experiment: The experiment that the run was started for; empty in old records.
+    """
+
+    model: str
+    task: str
+    method: str
+    seed: int
+    metric: str
+    generated: bool = False
+    experiment: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.model} {self.task} {self.method} seed {self.seed}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _NAMES[Label]}
 
 
-def in_words(record: dict[str, Any]) -> str:
-    """``accuracy 65.34 in 41 s``: the headline score x 100 and the seconds of all phases; empty if it diverged."""
-    metric = record["label"]["metric"]
-    if metric not in record["scores"]:
-        return ""
-    return f"{metric} {100 * float(record['scores'][metric]):.2f} in {sum(record.get('seconds', {}).values()):.0f} s"
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores as fractions; NaN where a correlation is not defined.
+
+    A file holds them flat: ``{"accuracy": 0.71, "validation_mismatched/accuracy": 0.72, "selection/accuracy": 0.7}``.
+
+    Attributes:
+        first: Metric -> score on the first evaluation split, which a table's cell shows.
+        further: Split -> metric -> score on the evaluation splits beside it.
+        heldout: Metric -> score on training examples that were set aside for choices.
+    """
+
+    first: Mapping[str, float] = field(default_factory=dict)
+    further: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    heldout: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, flat: Mapping[str, Any]) -> Self:
+        first: dict[str, float] = {}
+        further: dict[str, dict[str, float]] = {}
+        for name, value in flat.items():
+            split, _, metric = name.rpartition("/")
+            score = float(value)
+            of_split = further.setdefault(split, {}) if split else first
+            of_split[metric] = math.nan if score != score else score  # one object: equal records compare equal
+        return cls(first, further, further.pop(HELDOUT, {}))
+
+    def to_json(self) -> dict[str, float]:
+        by_split = {**self.further, HELDOUT: self.heldout}
+        return dict(self.first) | {
+            f"{split}/{metric}": score for split, scores in by_split.items() for metric, score in scores.items()
+        }
+
+    def get(self, metric: str, split: str = "") -> float | None:
+        """The score on the first evaluation split or on a further one; None if there is none."""
+        return (self.further.get(split, {}) if split else self.first).get(metric)
 
 
-def _scores(outcome: Outcome) -> dict[str, float]:
-    """Metric -> value; the first split gives the cell of a table, the others carry their name in front."""
-    scores: dict[str, float] = {}
-    for number, (split, evaluation) in enumerate(outcome.evaluations.items()):
-        prefix = f"{split}/" if number else ""
-        scores |= {prefix + name: value for name, value in evaluation.scores.items()}
-    return scores
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked for: the content of ``run.json``, and a part of every record.
+
+    Attributes:
+        label: What tables and W&B call the run.
+        parts: What the run's identity is a hash of, word for word (``hype_bench.runs.identity``).
+        config: The whole configuration, as ``RunConfig.as_dict`` gives it.
+        overrides: The overrides as they were typed; null outside of Hydra.
+        working_directory: The folder in which the run was started; null for a soup.
+        started: When it was started, ISO 8601 in UTC.
+    """
+
+    label: Label
+    parts: Mapping[str, Any]
+    config: Mapping[str, Any]
+    overrides: Sequence[str] | None = None
+    working_directory: str | None = None
+    started: str = ""
+
+    @classmethod
+    def from_json(cls, content: Any) -> Self:
+        """Raises ValueError for what is none; the message says what is wrong with it."""
+        return cls.trusted(check_request(content))
+
+    @classmethod
+    def trusted(cls, content: Mapping[str, Any]) -> Self:
+        """The same of a content that was checked before; keys that the class does not know are left out."""
+        values = {name: value for name in _NAMES[cls] if (value := content.get(name)) is not None}
+        label = values["label"]
+        values["label"] = Label(**{name: label[name] for name in _NAMES[Label] if name in label})
+        if "scores" in values:
+            values["scores"] = Scores.from_json(values["scores"])
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a file holds of it."""
+        values = {name: getattr(self, name) for name in _NAMES[type(self)]}
+        return {name: v.to_json() if isinstance(v, (Label, Scores)) else v for name, v in values.items()}
+
+    @property
+    def format(self) -> int:
+        """The version of the code's numbers: runs of two formats are not comparable."""
+        return int(self.parts["format"])
+
+    @property
+    def methods(self) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """Each technique with all of its options, in their order."""
+        return self.parts["methods"]  # type: ignore[no-any-return]
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The settings of ``DataConfig``."""
+        return self.config.get("data", {})  # type: ignore[no-any-return]
+
+    @property
+    def task(self) -> Mapping[str, Any]:
+        """The settings of ``TaskConfig``."""
+        return self.config.get("task", {})  # type: ignore[no-any-return]
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """The settings of ``TrainingSettings``."""
+        return self.config.get("training", {})  # type: ignore[no-any-return]
 
 
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record(Request):
+    """The record of a run that is done or has diverged: the content of ``result.json``.
+
+    Attributes:
+        status: ``done`` or ``diverged``.
+        reason: Why it diverged; empty if it is done.
+        ended: When it ended, ISO 8601 in UTC.
+        scores: Score of every metric on every scored split, of the last weights.
+        classes: The names of the classes, in the order of the logits; empty for a regression.
+        positive_class: The class that F1 is about; null if the metric knows none.
+        predictions: The name of the file with the predictions of the scored splits; null if there is none.
+        scored_rows: Split -> number of rows that were scored; missing in old records.
+        test_rows: Split -> number of rows, of the test splits in ``test.csv``.
+        curve: Points of the training curve: update, loss, learning rate, and scores where it was evaluated.
+        updates: Number of updates of the weights.
+        seconds: Phase -> seconds on the wall clock.
+        tokens: Number of tokens in training, without padding.
+        tokens_per_second: Those by the seconds of training; null if it did not train.
+        peak_memory_bytes: The most memory that was allocated on the GPU; 0 on a CPU.
+        machine: Kind of device, its name, number of threads and the like.
+        facts: What the techniques have measured of themselves.
+        subset: Split -> rows that were there and rows of the public set, where fewer were there.
+        absent: Evaluation splits that are not at the source, and were not scored.
+        dropped: Split -> number of rows that were dropped, being without text or label.
+        warnings: What the user was told, in sentences.
+        versions: Package -> version.
+        git: Commit of the checkout, and whether it was changed; null outside of one.
+        checksum: Of what tables read, so that a change by hand is seen; missing in old records.
+    """
+
+    status: str
+    reason: str = ""
+    ended: str = ""
+    scores: Scores
+    classes: Sequence[str] = field(default_factory=list)
+    positive_class: str | None = None
+    predictions: str | None = None
+    scored_rows: Mapping[str, int] = field(default_factory=dict)
+    test_rows: Mapping[str, int] | None = None
+    curve: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    updates: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    tokens: int = 0
+    tokens_per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    subset: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    absent: Sequence[str] = field(default_factory=list)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    warnings: Sequence[str] = field(default_factory=list)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    git: Mapping[str, Any] | None = None
+    checksum: str | None = None
+
+    @classmethod
+    def from_json(cls, content: Any) -> Self:
+        return cls.trusted(_with_facts(check_record(content)))
+
+    @property
+    def headline(self) -> float | None:
+        """The score that a table's cell shows; None if there is none."""
+        return self.scores.get(self.label.metric)
+
+    @property
+    def summary(self) -> str:
+        """``accuracy 65.34 in 41 s``: the headline score x 100 and the seconds of all phases; empty without a score."""
+        if self.headline is None:
+            return ""
+        return f"{self.label.metric} {100 * self.headline:.2f} in {sum(self.seconds.values()):.0f} s"
+
+    @property
+    def device(self) -> str:
+        """``cpu``, ``cuda`` or ``mps``: dropout and noise under one seed are the same on one kind alone."""
+        return str(self.machine.get("device", "unknown"))
 
 
-@cache
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
+_NAMES = {kind: tuple(f.name for f in fields(kind)) for kind in (Label, Request, Record)}
 
 
-@cache
-def _git_state() -> dict[str, Any] | None:
-    """Commit of this checkout and whether it was changed since; None outside a checkout."""
-    where = Path(__file__).resolve().parents[2]
-    if not (where / ".git").exists():  # installed: the repository around it, if any, is another one
-        return None
-
-    def git(*words: str) -> str:
-        command = ["git", "--no-optional-locks", *words]
-        return subprocess.run(command, cwd=where, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return None
+def _with_facts(content: dict[str, Any]) -> dict[str, Any]:
+    """A record of a version before 0.2 says in sentences alone what it has of the data."""
+    if "subset" in content or not content.get("warnings"):
+        return content
+    parts = filter(None, map(_PART.fullmatch, content["warnings"]))
+    subset = {part[3]: [int(part[1]), int(part[2])] for part in parts}
+    absent = [split[1] for split in map(_ABSENT.fullmatch, content["warnings"]) if split]
+    return {**content, "subset": subset, "absent": absent}

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from hype_bench.choices import FILES
+from hype_bench.runs.record import Request
 
 Settings = tuple[tuple[str, str], ...]
 
@@ -17,21 +18,21 @@ _METHODS = "methods."
 _SHOWN = {"data": 8, "model": len("content:") + 8}  # characters of what is or may be a hash
 
 
-def variant(about: Mapping[str, Any]) -> str:
+def variant(about: Request) -> str:
     """The identity without the seed: runs of one cell have the same."""
-    return json.dumps(without_seed(about.get("parts", {})), sort_keys=True)
+    return json.dumps(without_seed(about.parts), sort_keys=True)
 
 
 def without_seed(parts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in parts.items() if key != "seed"}
 
 
-def cached_variant() -> Callable[[Mapping[str, Any]], str]:
+def cached_variant() -> Callable[[Request], str]:
     """:func:`variant` for many runs: a text is written once for all that share their parts, as those of an index do."""
     written: dict[int, tuple[Mapping[str, Any], str]] = {}
 
-    def variant_of(about: Mapping[str, Any]) -> str:
-        parts = about.get("parts", {})
+    def variant_of(about: Request) -> str:
+        parts = about.parts
         if id(parts) not in written:
             written[id(parts)] = parts, variant(about)  # with the parts: an id holds as long as its object
         return written[id(parts)][1]
@@ -39,10 +40,14 @@ def cached_variant() -> Callable[[Mapping[str, Any]], str]:
     return variant_of
 
 
-def options(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything of a run's identity but its seed; the data in words as well as by its hash."""
+def options(parts: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything of a run's identity but its seed; the data in words as well as by its hash.
+
+    Args:
+        parts, config: as :class:`hype_bench.runs.record.Request` has them.
+    """
     flat: dict[str, Any] = {}
-    for key, value in about.get("parts", {}).items():
+    for key, value in parts.items():
         if key == "methods":
             for name, values in value:
                 flat |= {f"{_METHODS}{name}.{option}": setting for option, setting in values.items()}
@@ -50,16 +55,15 @@ def options(about: Mapping[str, Any]) -> dict[str, Any]:
             flat |= {f"training.{option}": setting for option, setting in value.items()}
         elif key != "seed":
             flat[key] = value
-    config = about.get("config", {})
     data, task = config.get("data", {}), config.get("task", {})
     if any(data.get(key) for key in _SUBSET[:-1]):
         flat |= {key: data[key] for key in _SUBSET if data.get(key) is not None}
     return flat | {key: PurePath(task[key]).name for key in FILES if task.get(key)}
 
 
-def flat_settings(about: Mapping[str, Any]) -> dict[str, str]:
+def flat_settings(about: Request) -> dict[str, str]:
     """:func:`options` as they are written on the command line; of hashes the first digits."""
-    return {key: _text(value)[: _SHOWN.get(key)] for key, value in options(about).items()}
+    return {key: _text(value)[: _SHOWN.get(key)] for key, value in options(about.parts, about.config).items()}
 
 
 def of_methods(flat: Mapping[str, str], keep: bool) -> dict[str, str]:

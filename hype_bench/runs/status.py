@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hype_bench.options import UserError
 from hype_bench.runs.cache import RecordCache, stamp_of
@@ -14,6 +13,7 @@ from hype_bench.runs.check import DIVERGED as DIVERGED
 from hype_bench.runs.check import DONE as DONE
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.reading import BrokenError, UnreadableError
+from hype_bench.runs.record import Record, Request
 
 RUNNING, FAILED, INTERRUPTED, BROKEN, UNREADABLE = "running", "failed", "interrupted", "broken", "unreadable"
 STATES = (DONE, DIVERGED, RUNNING, FAILED, INTERRUPTED, BROKEN, UNREADABLE)
@@ -30,8 +30,8 @@ class RunStatus:
     identity: str
     state: str
     runs: Path
-    record: dict[str, Any] | None = None
-    request: dict[str, Any] | None = None
+    record: Record | None = None
+    request: Request | None = None
     reason: str = ""
     problem: str = ""
 
@@ -41,9 +41,12 @@ class RunStatus:
 
     @property
     def title(self) -> str:
-        about = (self.record or self.request or {}).get("label", {})
-        words = [about.get("model"), about.get("task"), about.get("method")]
-        return " ".join([str(word) for word in words if word] + [f"seed {about['seed']}"] if about else [self.identity])
+        return self.about.label.title if self.about else self.identity
+
+    @property
+    def about(self) -> Request | None:
+        """The record, or what was asked for; None if neither can be read."""
+        return self.record or self.request
 
 
 def read_runs(results_dir: str | Path) -> Iterator[RunStatus]:
@@ -72,12 +75,13 @@ def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunSta
     with RecordCache(results_dir, len(names)) as cache:
         for name in names:
             stamp = stamp_of(f"{runs}/{name}/result.json")
-            if record := cache.find(name, stamp):
-                yield _with_record(name, runs, record)
+            if stored := cache.find(name, stamp):
+                yield _with_record(name, runs, Record.trusted(stored))
             elif stamp or RunFolder(runs / name).has_begun():
                 status = read_run(RunFolder(runs / name))
                 if status.record is not None:
-                    status = replace(status, record=cache.keep(name, stamp, status.record))
+                    stored = cache.keep(name, stamp, status.record.to_json())
+                    status = replace(status, record=Record.trusted(stored))
                 yield status
 
 
@@ -115,5 +119,5 @@ def _without_record(folder: RunFolder, state: str, reason: str = "", problem: st
     return RunStatus(folder.path.name, state, folder.path.parent, None, request, reason, problem)
 
 
-def _with_record(name: str, runs: Path, record: dict[str, Any]) -> RunStatus:
-    return RunStatus(name, record["status"], runs, record, reason=record.get("reason", ""))
+def _with_record(name: str, runs: Path, record: Record) -> RunStatus:
+    return RunStatus(name, record.status, runs, record, reason=record.reason)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from hype_bench.options import UserError
+from hype_bench.runs.record import Record
 
 
 def digest_of_weights(model: Path) -> str | None:
@@ -20,9 +19,8 @@ def digest_of_weights(model: Path) -> str | None:
     return total.hexdigest() if files else None
 
 
-def check_weights(run: Path, record: Mapping[str, Any]) -> None:
+def check_weights(run: Path, record: Record) -> None:
     """Raises UserError if a run's weights are not those of its record, one that has their digest."""
-    facts = record.get("facts")
-    saved = facts.get("weights") if isinstance(facts, dict) else None
+    saved = record.facts.get("weights")
     if saved is not None and digest_of_weights(run / "model") != saved:
         raise UserError(f"{run} does not hold the weights that it saved; move it away and run it again")

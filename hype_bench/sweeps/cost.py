@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from hype_bench.config import DataConfig, TrainingConfig
+from hype_bench.runs.record import Record
 from hype_bench.runs.status import BROKEN, DIVERGED, DONE, FAILED, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
 
@@ -136,7 +137,7 @@ class _Done:
     rest: float
     updates: int
     device: tuple[str, str]
-    methods: list[tuple[str, dict[str, Any]]]
+    methods: Sequence[tuple[str, Mapping[str, Any]]]
 
     def has(self, options: Options) -> bool:
         mine = {f"method.{name}.{key}": value for name, values in self.methods for key, value in values.items()}
@@ -151,8 +152,8 @@ class Finished:
         self.known: dict[tuple[str, str, str, Settings, Options], Estimate] = {}
         for status in statuses:
             if status.state == DONE and status.record is not None and (done := _read(status.record)):
-                label = status.record["label"]
-                self.done[label["model"], label["task"], _settings_of(status.record["config"])].append(done)
+                label = status.record.label
+                self.done[label.model, label.task, _settings_of(status.record)].append(done)
 
     def estimate(self, run: PlannedRun) -> Estimate:
         """What a run will cost; the same for all that differ in what costs nothing."""
@@ -222,27 +223,25 @@ def _costly(run: PlannedRun) -> tuple[Settings, Options]:
     return tuple(_OPEN if (value, default) == ("null", _OPEN) else value for value, default in opened), options
 
 
-def _settings_of(config: Mapping[str, Any]) -> Settings:
+def _settings_of(record: Record) -> Settings:
     """What a finished run was told, or had by default."""
-    parts = {part: config.get(part, {}) for part in ("training", "data")}
+    parts = {"training": record.training, "data": record.data}
     return tuple(_plain(parts[part].get(name, default)) for part, name, default in _PLACES)
 
 
-def _read(record: Mapping[str, Any]) -> _Done | None:
+def _read(record: Record) -> _Done | None:
     """None for what was not trained, such as a soup."""
-    seconds = {phase: float(value) for phase, value in (record.get("seconds") or {}).items()}
-    updates, train = int(record.get("updates") or 0), seconds.get("train", 0.0)
-    if not (updates and train):
+    train = record.seconds.get("train", 0.0)
+    if not (record.updates and train):
         return None
-    machine = record.get("machine") or {}
-    kind = "CPU" if machine.get("device", "cpu") == "cpu" else "GPU"
+    kind = "CPU" if record.machine.get("device", "cpu") == "cpu" else "GPU"
     return _Done(
-        method=str(record["label"]["method"]),
+        method=record.label.method,
         train=train,
-        rest=sum(seconds.values()) - train,
-        updates=updates,
-        device=(kind, str(machine.get("device_name") or "unnamed")),
-        methods=record["parts"].get("methods", []),
+        rest=sum(record.seconds.values()) - train,
+        updates=record.updates,
+        device=(kind, str(record.machine.get("device_name") or "unnamed")),
+        methods=record.methods,
     )
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import get_type_hints
 
 from hype_bench.options import UserError, is_file_name
-from hype_bench.runs.folder import Holder, RunFolder, write_atomically, writing_to
+from hype_bench.runs.folder import Holder, RunFolder
 from hype_bench.runs.reading import broken, read_json
 from hype_bench.runs.secrets import scrub, scrub_values
 from hype_bench.runs.status import DIVERGED, DONE, FAILED, RUNNING, read_run
+from hype_bench.runs.writing import write_atomically, writing_to
 
 NOT_BEGUN = "not begun"  # with --fail-fast, after a failure
 _POLL_SECONDS = 1.0

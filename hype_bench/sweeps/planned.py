@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 from hype_bench.options import UserError, check_file_name
-from hype_bench.runs.folder import write_atomically, writing_to
 from hype_bench.runs.reading import BrokenError, UnreadableError, broken, read_json
 from hype_bench.runs.secrets import scrub_values
+from hype_bench.runs.writing import write_atomically, writing_to
 
 
 @dataclass(frozen=True, slots=True)

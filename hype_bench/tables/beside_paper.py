@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -64,7 +65,8 @@ def counterpart(printed: list[Published], result: Result, row: Row, task: str) -
     if cell is None:
         return None
     records = [run.record for run in result.shown().values() if run.record is not None]
-    return Counterpart(cell, list(dict.fromkeys(reason for one in records for reason in contradictions(cell, one))))
+    reasons = [contradictions(cell, record.parts, record.config, record.subset) for record in records]
+    return Counterpart(cell, list(dict.fromkeys(itertools.chain(*reasons))))
 
 
 def printed_cell(printed: list[Published], run: PlannedRun, row: Row) -> Published | None:

@@ -10,7 +10,6 @@ from typing import Any
 from hype_bench.runs.settings import Settings
 
 AVERAGE = "average"  # over the tasks of a row
-HELDOUT = "selection/"  # in front of the scores on training examples set aside for choices
 _FIRST = ("vanilla", "no_dropout")  # the controls stand above what is compared with them
 
 

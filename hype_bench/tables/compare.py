@@ -19,7 +19,6 @@ from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.cells import Cell
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.predictions import read_predictions
-from hype_bench.tables.same_seed import kind_of_device
 
 _ByRun = dict[int, tuple[Floats, Floats]]  # seed -> labels, predictions
 
@@ -100,7 +99,7 @@ def _comparable(result: Result, base: Result, sides: list[dict[int, RunStatus]])
     scores = [_finite(side.chosen.cell) for side in (result, base)]
     seeds, notes = [], []
     for seed in sorted(sides[0].keys() | sides[1].keys()):
-        kinds = [kind_of_device(side[seed].record or {}) for side in sides if seed in side]
+        kinds = [record.device for side in sides if seed in side and (record := side[seed].record)]
         if len(kinds) < 2 or any(seed not in finite for finite in scores):
             notes.append(f"seed {seed} is no pair: one of its runs has no score")
         elif kinds[0] != kinds[1]:

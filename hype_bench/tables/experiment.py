@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from hype_bench.runs.record import Scores
 from hype_bench.runs.settings import Settings
 from hype_bench.runs.status import DIVERGED, DONE, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
-from hype_bench.tables.cells import AVERAGE, HELDOUT, Cell, Row
+from hype_bench.tables.cells import AVERAGE, Cell, Row
 from hype_bench.tables.notes import Note, notes_of
 from hype_bench.tables.same_seed import mixtures
 from hype_bench.tables.selection import RULES, Candidate, Chosen
@@ -93,7 +94,7 @@ def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan, status
             cells[AVERAGE] = _average([cells.get(task) for task in tasks])
     wanted = {run.identity for run in plan.runs if run.block == block}
     begun = [status for name, status in statuses.items() if name in wanted]
-    notes = notes_of([run for run in begun if (run.record or run.request or {}).get("label")], rows)
+    notes = notes_of([run for run in begun if run.about], rows)
     notes += [*_unreachable(plan, block), *_configurations(results)]
     return Table(block, [*tasks, AVERAGE] if len(tasks) > 1 else tasks, rows, notes)
 
@@ -111,20 +112,25 @@ def _candidates(runs: list[PlannedRun], statuses: Mapping[str, RunStatus]) -> li
             continue
         planned.add((key, run.identity))
         candidate.planned += 1
-        scores = (status.record or {}).get("scores", {}) if status and status.state == DONE else {}
+        scores = status.record.scores if status and status.record and status.state == DONE else Scores()
         is_second = run.seed in candidate.reported.scores  # nobody knows which of the two is meant
-        if run.metric in scores and not is_second:
-            candidate.reported.scores[run.seed] = float(scores[run.metric])
+        if run.metric in scores.first and not is_second:
+            candidate.reported.scores[run.seed] = scores.first[run.metric]
         elif status is not None:
             state = "of the same seed" if is_second else "not scored" if status.state == DONE else status.state
             candidate.reported.unfinished[state] = candidate.reported.unfinished.get(state, 0) + 1
-        for name, score in () if is_second else scores.items():
-            split, _, metric = name.rpartition("/")
-            if metric == run.metric and split:
-                further = candidate.further
-                cell = candidate.heldout if name.startswith(HELDOUT) else further.setdefault(split, Cell(metric))
-                cell.scores[run.seed] = float(score)
+        if not is_second:
+            _add(candidate, run, scores)
     return list(candidates.values())
+
+
+def _add(candidate: Candidate, run: PlannedRun, scores: Scores) -> None:
+    """Scores on the splits beside the first one."""
+    if run.metric in scores.heldout:
+        candidate.heldout.scores[run.seed] = scores.heldout[run.metric]
+    for split, of_split in scores.further.items():
+        if run.metric in of_split:
+            candidate.further.setdefault(split, Cell(run.metric)).scores[run.seed] = of_split[run.metric]
 
 
 def _average(cells: list[Cell | None]) -> Cell:

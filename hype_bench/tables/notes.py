@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from hype_bench.output import counted
+from hype_bench.runs.record import Record, Request
 from hype_bench.runs.status import DIVERGED, DONE, RunStatus
 from hype_bench.tables.cells import Cell, Row
-from hype_bench.tasks.sizes import SUBSET
+from hype_bench.tasks.sizes import SUBSET, part_of_rows
 
 _NAN = "nan: labels or predictions are constant or not finite, and no correlation is defined; not averaged away"
 
@@ -26,23 +26,23 @@ class Note:
 
 def notes_of(runs: list[RunStatus], rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
     """Generated tasks and subsets first, since they change what a number means; then what is missing, and why."""
-    about = [run.record or run.request or {} for run in runs]
+    about = [run.about for run in runs if run.about]
     found = [_generated(about), _subset(about), *_cells(rows), *_not_scored(runs), _diverged(runs), *_legend(rows)]
     return [note for note in found if note is not None]
 
 
-def _generated(about: list[dict[str, Any]]) -> Note | None:
-    tasks = sorted({one["label"]["task"] for one in about if one["label"].get("generated")})
+def _generated(about: Iterable[Request]) -> Note | None:
+    tasks = sorted({one.label.task for one in about if one.label.generated})
     if not tasks:
         return None
     what = "is made by a program; its scores say" if len(tasks) == 1 else "are made by a program; their scores say"
     return Note(f"generated: {', '.join(tasks)} {what} nothing about the real task", frozenset(tasks))
 
 
-def _subset(about: list[dict[str, Any]]) -> Note | None:
+def _subset(about: Iterable[Request]) -> Note | None:
     parts: dict[str, set[str]] = defaultdict(set)
     for one in about:
-        parts[one["label"]["task"]].update(_parts(one))
+        parts[one.label.task].update(_parts(one))
     alike: dict[str, list[str]] = defaultdict(list)
     for task in sorted(task for task, which in parts.items() if which):
         alike["; ".join(sorted(parts[task]))].append(task)
@@ -51,14 +51,12 @@ def _subset(about: list[dict[str, Any]]) -> Note | None:
     return Note(f"{SUBSET}no more of the data than said of {', '.join(named)}", tasks) if named else None
 
 
-def _parts(about: Mapping[str, Any]) -> Iterator[str]:
-    for warning in about.get("warnings", ()):
-        if warning.startswith(SUBSET):
-            yield warning.removeprefix(SUBSET)
-    data = about.get("config", {}).get("data", {})
+def _parts(about: Request) -> Iterator[str]:
+    if isinstance(about, Record):
+        yield from (part_of_rows(split, *rows) for split, rows in about.subset.items())
     for key in ("max_train_examples", "max_eval_examples", "selection_examples"):
-        if data.get(key):
-            yield f"data.{key}={data[key]}"
+        if about.data.get(key):
+            yield f"data.{key}={about.data[key]}"
 
 
 def _cells(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
@@ -75,18 +73,14 @@ def _cells(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
 
 
 def _not_scored(runs: list[RunStatus]) -> list[Note]:
-    found = {
-        (_label(run)["task"], warning)
-        for run in runs
-        if run.state == DONE and run.record is not None
-        for warning in run.record.get("warnings", [])
-        if "not scored" in warning
-    }
-    return [Note(f"{task}: {warning}", frozenset([task])) for task, warning in sorted(found)]
+    records = [run.record for run in runs if run.state == DONE and run.record is not None]
+    absent = {(record.label.task, split) for record in records for split in record.absent}
+    why = "is not at the source and was not scored"
+    return [Note(f"{task}: split {split!r} {why}", frozenset([task])) for task, split in sorted(absent)]
 
 
 def _diverged(runs: list[RunStatus]) -> Note | None:
-    diverged = [_label(run)["task"] for run in runs if run.state == DIVERGED]
+    diverged = [run.about.label.task for run in runs if run.state == DIVERGED and run.about]
     if not diverged:
         return None
     return Note(f"diverged: {counted(len(diverged), 'run')}, counted and not averaged", frozenset(diverged))
@@ -100,8 +94,3 @@ def _legend(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
     if nan := frozenset(task for task, cell in cells if cell.nans):
         notes.append(Note(_NAN, nan))
     return notes
-
-
-def _label(run: RunStatus) -> dict[str, Any]:
-    label: dict[str, Any] = (run.record or run.request or {})["label"]
-    return label

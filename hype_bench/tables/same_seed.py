@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from hype_bench.runs.identity import digest
+from hype_bench.runs.record import Record
 from hype_bench.runs.status import RunStatus
-
-_UNKNOWN = "unknown"
 
 
 def rightful(runs: list[RunStatus]) -> tuple[list[RunStatus], list[str]]:
@@ -21,7 +19,7 @@ def rightful(runs: list[RunStatus]) -> tuple[list[RunStatus], list[str]]:
     by_seed: dict[int, list[RunStatus]] = defaultdict(list)
     for run in runs:
         if run.record is not None:
-            by_seed[int(run.record["label"]["seed"])].append(run)
+            by_seed[run.record.label.seed].append(run)
     left_out: set[str] = set()
     notes = []
     for seed, same in by_seed.items():
@@ -36,27 +34,22 @@ def rightful(runs: list[RunStatus]) -> tuple[list[RunStatus], list[str]]:
 
 def _identity(run: RunStatus) -> str:
     assert run.record is not None
-    return digest({**run.record["parts"], "seed": run.record["label"]["seed"]})
+    return digest({**run.record.parts, "seed": run.record.label.seed})
 
 
-def mixtures(records: Iterable[Mapping[str, Any]]) -> list[str]:
+def mixtures(records: Iterable[Record]) -> list[str]:
     """In what the machines and the software behind one number differ: ``["device cpu, cuda", "torch 2.12, 2.13"]``.
 
     Threads count on a CPU alone, where they decide in which order sums are formed.
     """
-    different: dict[tuple[int, int], Mapping[str, Any]] = {}  # records share these dictionaries: 100,000 are few kinds
+    different: dict[tuple[int, int], Record] = {}  # records share these dictionaries: 100,000 are few kinds
     for record in records:
-        different.setdefault((id(record.get("machine")), id(record.get("versions"))), record)
+        different.setdefault((id(record.machine), id(record.versions)), record)
     values: dict[str, set[str]] = defaultdict(set)
     for record in different.values():
-        values["device"].add(kind_of_device(record))
-        if kind_of_device(record) == "cpu":
-            values["threads"].add(str((record.get("machine") or {}).get("threads", _UNKNOWN)))
-        for package, version in (record.get("versions") or {}).items():
+        values["device"].add(record.device)
+        if record.device == "cpu":
+            values["threads"].add(str(record.machine.get("threads", "unknown")))
+        for package, version in record.versions.items():
             values[package].add(str(version))
     return [f"{name} {', '.join(sorted(found))}" for name, found in values.items() if len(found) > 1]
-
-
-def kind_of_device(record: Mapping[str, Any]) -> str:
-    """``cpu``, ``cuda`` or ``mps``: dropout and noise under one seed are the same on one kind alone."""
-    return str((record.get("machine") or {}).get("device", _UNKNOWN))

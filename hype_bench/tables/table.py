@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from hype_bench.runs.identity import digest
+from hype_bench.runs.record import Request
 from hype_bench.runs.settings import cached_variant, differing, flat_settings, of_methods, short_names
 from hype_bench.runs.status import DONE, RunStatus
-from hype_bench.tables.cells import HELDOUT, Cell, Row
+from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.notes import Note, notes_of
 from hype_bench.tables.same_seed import mixtures, rightful
 
@@ -32,21 +32,22 @@ def build_tables(runs: Iterable[RunStatus]) -> list[Table]:
     """Tables of every run whose record or request can be read, in order of the models' names."""
     by_model: dict[str, list[RunStatus]] = defaultdict(list)
     for run in runs:
-        if label := _about(run).get("label"):
-            by_model[str(label["model"])].append(run)
+        if run.about is not None:
+            by_model[run.about.label.model].append(run)
     return [_table(model, members) for model, members in sorted(by_model.items())]
 
 
-def _about(run: RunStatus) -> dict[str, Any]:
-    return run.record or run.request or {}
+def _about(run: RunStatus) -> Request:
+    assert run.about is not None
+    return run.about
 
 
 def _table(model: str, runs: list[RunStatus]) -> Table:
     groups: dict[tuple[str, str], dict[str, list[RunStatus]]] = defaultdict(lambda: defaultdict(list))
     variant = cached_variant()
     for run in runs:
-        label = _about(run)["label"]
-        groups[label["method"], label["task"]][variant(_about(run))].append(run)
+        label = _about(run).label
+        groups[label.method, label.task][variant(_about(run))].append(run)
     flats = {place: [flat_settings(_about(same[0])) for same in found.values()] for place, found in groups.items()}
     keys = _keys(flats)
     splits = _further_splits(runs)
@@ -58,7 +59,7 @@ def _table(model: str, runs: list[RunStatus]) -> Table:
                 row = Row(method, (*row.settings, ("variant", digest({"parts": text})[:8])))
             rows[row][task] = _cell(members)
             for split in splits[task]:
-                rows[row][column(task, split)] = _cell(members, f"{split}/")
+                rows[row][column(task, split)] = _cell(members, split)
     columns = [name for task in sorted(splits) for name in (task, *(column(task, s) for s in splits[task]))]
     ordered = {row: rows[row] for row in sorted(rows, key=lambda row: row.rank)}
     return Table(model, columns, ordered, notes_of(runs, ordered))
@@ -83,10 +84,8 @@ def _further_splits(runs: list[RunStatus]) -> dict[str, list[str]]:
     """task -> the splits that some run scored beside the first one."""
     splits: dict[str, dict[str, None]] = defaultdict(dict)
     for run in runs:
-        record = _about(run)
-        scores = record.get("scores", {}) if run.state == DONE else {}
-        further = (key.partition("/")[0] for key in scores if "/" in key and not key.startswith(HELDOUT))
-        splits[record["label"]["task"]].update(dict.fromkeys(further))
+        further = run.record.scores.further if run.record and run.state == DONE else ()
+        splits[_about(run).label.task].update(dict.fromkeys(further))
     return {task: list(found) for task, found in splits.items()}
 
 
@@ -94,16 +93,15 @@ def column(task: str, split: str) -> str:
     return f"{task}/{split.removeprefix('validation_')}"
 
 
-def _cell(runs: list[RunStatus], prefix: str = "") -> Cell:
+def _cell(runs: list[RunStatus], split: str = "") -> Cell:
     counted, notes = rightful(runs)
-    cell = Cell(str(_about(runs[0])["label"]["metric"]), odd=notes)
+    cell = Cell(_about(runs[0]).label.metric, odd=notes)
     if copies := len(runs) - len(counted):
         cell.unfinished["not counted"] = copies
     for run in counted:
-        record = _about(run)
-        score = record.get("scores", {}).get(prefix + cell.metric) if run.state == DONE else None
+        score = run.record.scores.get(cell.metric, split) if run.record and run.state == DONE else None
         if score is not None:
-            cell.scores[int(record["label"]["seed"])] = float(score)
+            cell.scores[_about(run).label.seed] = score
         else:
             state = "not scored" if run.state == DONE else run.state
             cell.unfinished[state] = cell.unfinished.get(state, 0) + 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hype_bench.config import DataConfig, TaskConfig, UserError
 from hype_bench.tasks.labels import UNLABELLED, Coding, coding, marks_hidden, targets, written
-from hype_bench.tasks.sizes import FULL_ROWS, SUBSET
+from hype_bench.tasks.sizes import FULL_ROWS, SUBSET, part_of_rows
 from hype_bench.tasks.source import place, read_split
 
 
@@ -34,7 +34,8 @@ class TaskData:
     """Training split, evaluation splits (the first one gives the reported score) and what was said on the way.
 
     ``selection``: training examples set aside for choices, if there are any; ``test``: splits without labels that are
-    to be predicted (theirs are all 0).
+    to be predicted (theirs are all 0); ``subset``: split -> its rows and those of the public set, where it has fewer;
+    ``absent``: evaluation splits that are not at the source; ``dropped``: split -> rows without text or label.
     """
 
     train: Split
@@ -43,6 +44,8 @@ class TaskData:
     fingerprint: str
     dropped: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    subset: dict[str, tuple[int, int]] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
     selection: Split | None = None
     test: list[Split] = field(default_factory=list)
 
@@ -63,6 +66,8 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
     dropped: dict[str, int] = {}
     warnings: list[str] = []
     frames = {split: _labelled(task, split, frame, hidden, dropped, warnings) for split, frame in raw.items()}
+    subset = _subsets(task, frames)
+    warnings += [SUBSET + part_of_rows(split, *rows) for split, rows in subset.items()]
     absent = [split for split in task.evaluation_splits if split not in raw]
     warnings += [f"split {split!r} is not at the source and was not scored" for split in absent]
     code = None
@@ -83,6 +88,8 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
         fingerprint=fingerprint([train, *evaluation]),
         dropped=dropped,
         warnings=warnings,
+        subset=subset,
+        absent=absent,
         selection=None if aside is None else _to_split(task, "selection", aside, code),
         test=[_unlabelled(task, data, split, warnings) for split in task.test_splits] if data.predict_test else [],
     )
@@ -154,10 +161,13 @@ def _labelled(
     if said:
         dropped[split] = len(frame) - len(kept)
         warnings.append(f"{dropped[split]} of the {len(frame)} rows of {split} dropped: {', '.join(said)}")
-    full = FULL_ROWS.get(task.source.folder, {}).get(split, 0) if task.source else 0
-    if len(kept) < full:
-        warnings.append(f"{SUBSET}{len(kept)} of the {full} rows of {split}")
     return kept
+
+
+def _subsets(task: TaskConfig, frames: dict[str, pd.DataFrame]) -> dict[str, tuple[int, int]]:
+    """Split -> its rows and those of the public set, where it has fewer."""
+    full = FULL_ROWS.get(task.source.folder, {}) if task.source else {}
+    return {split: (len(frame), full[split]) for split, frame in frames.items() if len(frame) < full.get(split, 0)}
 
 
 def _subset(frame: pd.DataFrame, size: int | None, seed: int) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-SUBSET = "subset: "  # how the warning of a run begins that has only a part of one
+SUBSET = "subset: "  # how the warning begins of a run that has only a part of one
+
 # By SourceConfig.folder; as the cards of the sets on the hub say, without the rows of SNLI whose label is -1.
 FULL_ROWS: dict[str, dict[str, int]] = {
     "cola": {"train": 8551, "validation": 1043},
@@ -18,3 +19,7 @@ FULL_ROWS: dict[str, dict[str, int]] = {
     "sick": {"train": 4439, "validation": 495},
     "scitail": {"train": 23097, "validation": 1304},
 }
+
+
+def part_of_rows(split: str, rows: int, full: int) -> str:
+    return f"{rows} of the {full} rows of {split}"

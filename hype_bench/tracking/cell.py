@@ -9,13 +9,14 @@ from typing import Any
 from hype_bench.choices import FILES, read_choice, usual_training
 from hype_bench.config import DataConfig, ModelConfig, UserError
 from hype_bench.runs.identity import NO_EFFECT
+from hype_bench.runs.record import Label
 from hype_bench.runs.settings import short_names
 
 _ALWAYS = ("learning_rate",)  # what nearly every experiment searches over
 _ELSEWHERE = ("root", "predict_test")  # of the data: where it lies, and what is done besides
 
 
-def cell_of(config: Mapping[str, Any], label: Mapping[str, Any]) -> str:
+def cell_of(config: Mapping[str, Any], label: Label) -> str:
     """``bert_large/rte/hype_n/scale=0.0001,learning_rate=2e-05``: runs that differ in the seed alone have the same.
 
     Named are the learning rate, and whatever differs from what ``conf`` says: of each technique, of the recipe for this
@@ -40,7 +41,7 @@ def cell_of(config: Mapping[str, Any], label: Mapping[str, Any]) -> str:
     usual, data = vars(DataConfig()), config["data"]
     named |= {f"data.{key}": data[key] for key in data if key not in _ELSEWHERE and data[key] != usual.get(key)}
     words = ",".join(f"{name}={_word(named[key])}" for key, name in short_names(named).items())
-    return "/".join([str(label["model"]), str(label["task"]), str(label["method"]), words])
+    return "/".join([label.model, label.task, label.method, words])
 
 
 def _usual_training(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import atexit
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from hype_bench.config import RunConfig
+from hype_bench.runs.record import Label
 from hype_bench.runs.secrets import scrub_values
 from hype_bench.runs.status import FAILED
 from hype_bench.tracking.calls import Calls
@@ -75,7 +76,7 @@ class InThread:
             _give_up(self.warnings)
 
 
-def start(run: RunConfig, identity: str, label: dict[str, Any], warnings: list[str]) -> Tracker:
+def start(run: RunConfig, identity: str, label: Label, warnings: list[str]) -> Tracker:
     """Opens the tracker that the configuration names; problems become a warning in the record."""
     if run.tracker.name == "none":
         return NoTracker()
@@ -155,8 +156,8 @@ def _end_wandb() -> None:
 
 
 def open_run(
-    config: dict[str, Any],
-    label: dict[str, Any],
+    config: Mapping[str, Any],
+    label: Label,
     identity: str,
     results_dir: str,
     limit: float = 0.0,
@@ -170,15 +171,15 @@ def open_run(
         limit: as for :func:`open_session`.
         where: ``project`` and ``entity``.
     """
-    names = {"method": label["method"], "cell": cell_of(config, label), "identity": identity}
+    names = {"method": label.method, "cell": cell_of(config, label), "identity": identity}
     return open_session(
         results_dir,
         limit=limit,
         id=identity,
         group=config["experiment"],
         job_type="fine-tune",
-        name=f"{label['model']} {label['task']} {label['method']} seed {config['seed']}",
-        tags=[label["model"], label["task"], *config["methods"]],
+        name=label.title,
+        tags=[label.model, label.task, *config["methods"]],
         config={**config, **names},
         **where,
     )

@@ -34,7 +34,13 @@ def write_run(results: Path, method: str, seed: int, score=None, task="demo_rte"
     about = request_of(seed, model="minilm", task=task, method=method, generated=True)
     (folder / "run.json").write_text(json.dumps(about))
     if score is not None:
-        record = {"status": "done", **about, "scores": {"accuracy": score}, "warnings": [], "curve": [[1, 0.5]] * 300}
+        record = {
+            "status": "done",
+            **about,
+            "scores": {"accuracy": score},
+            "warnings": [],
+            "curve": [{"update": 1, "loss": 0.5}] * 300,
+        }
         (folder / "result.json").write_text(json.dumps(record, indent=1))
     for name, text in files.items():
         (folder / name.replace("_", ".")).write_text(text)

@@ -13,6 +13,7 @@ import typer
 from hype_bench import cli
 from hype_bench.commands import clean, incomplete, retry
 from hype_bench.runs.folder import RunFolder
+from hype_bench.runs.record import Record, Request
 from hype_bench.runs.status import RunStatus, read_runs
 from tests.runs.records import record_of, request_of
 
@@ -21,7 +22,7 @@ from tests.runs.records import record_of, request_of
 def interrupted(tmp_path: Path) -> RunFolder:
     folder = RunFolder.of(tmp_path, "abc")
     folder.path.mkdir(parents=True)
-    folder.begin(request_of())
+    folder.begin(Request.from_json(request_of()))
     folder.write("predictions.csv", "split\n")
     with folder.lock():
         return folder
@@ -57,7 +58,7 @@ def test_a_record_that_came_after_the_look_stays(
     monkeypatch.setattr(incomplete, "read_runs", looked_before)
     assert clean.remove_incomplete(tmp_path, really=True) == 1
     assert capsys.readouterr().out == f"kept {interrupted.path}: it has its record now\n"
-    assert interrupted.result() == record_of()
+    assert interrupted.result() == Record.from_json(record_of())
 
 
 def test_a_run_that_was_begun_after_the_look_stays(

@@ -16,23 +16,26 @@ OPTIONS = {
 }
 
 
-def record(*methods: str, **training: Any) -> dict[str, Any]:
-    return {"parts": {"methods": [[name, OPTIONS[name]] for name in methods], "training": training}}
+def record(*methods: str, **training: Any) -> tuple[dict[str, Any], ...]:
+    """Parts, configuration and subset."""
+    return {"methods": [[name, OPTIONS[name]] for name in methods], "training": training}, {}, {}
+
+
+def of_data(**data: Any) -> tuple[dict[str, Any], ...]:
+    return {}, {"data": data}, {}
 
 
 def test_every_table_has_settings_of_its_own() -> None:
     within = cell(17, row="Adding within Transformers", column="RTE")
-    assert contradictions(within, record("hype_n")) == ["hype_n.position=between instead of within"]
-    assert contradictions(cell(17, row="HyPe", column="RTE"), record("hype_n")) == []
+    assert contradictions(within, *record("hype_n")) == ["hype_n.position=between instead of within"]
+    assert contradictions(cell(17, row="HyPe", column="RTE"), *record("hype_n")) == []
     few = cell(3, row="RTE", column="Vanilla")
-    assert contradictions(few, {"config": {"data": {"max_train_examples": 1000}}}) == []
-    assert contradictions(few, {"config": {"data": {"max_train_examples": None}}}) == [
-        "max_train_examples=null instead of 1000"
-    ]
+    assert contradictions(few, *of_data(max_train_examples=1000)) == []
+    assert contradictions(few, *of_data(max_train_examples=None)) == ["max_train_examples=null instead of 1000"]
     both = cell(16, block="Detailed results on BERT", row="HyPe-N+RDrop", column="RTE")
-    assert contradictions(both, record("hype_n", "r_drop")) == []
+    assert contradictions(both, *record("hype_n", "r_drop")) == []
     alone = cell(16, block="Detailed results on BERT", row="R3F", column="RTE")
-    assert contradictions(alone, record("r3f")) == []
+    assert contradictions(alone, *record("r3f")) == []
 
 
 @pytest.mark.parametrize(
@@ -44,16 +47,16 @@ def test_every_table_has_settings_of_its_own() -> None:
 )
 def test_the_recipe_is_that_of_the_model_and_the_task(block: str, column: str, training: dict[str, Any]) -> None:
     printed = cell(1, block=block, row="Vanilla", column=column)
-    assert contradictions(printed, record(**training)) == []
-    assert contradictions(printed, record(**training | {"batch_size": 16})) == [
+    assert contradictions(printed, *record(**training)) == []
+    assert contradictions(printed, *record(**training | {"batch_size": 16})) == [
         f"batch_size=16 instead of {training['batch_size']}"
     ]
 
 
 def test_the_largest_models_have_another_search() -> None:
     largest, base = (cell(4, block=f"DeBERTa {size}", row=row, column="RTE") for size, row in SIZES)
-    assert contradictions(largest, record(learning_rate=1e-6, epochs=6)) == []
-    assert contradictions(base, record(learning_rate=1e-6, epochs=6))[0].startswith("learning_rate=1e-06 instead of")
+    assert contradictions(largest, *record(learning_rate=1e-6, epochs=6)) == []
+    assert contradictions(base, *record(learning_rate=1e-6, epochs=6))[0].startswith("learning_rate=1e-06 instead of")
 
 
 SIZES = (("XXL", "XXL"), ("base", "Base"))
@@ -61,7 +64,7 @@ SIZES = (("XXL", "XXL"), ("base", "Base"))
 
 @pytest.mark.parametrize("of_speed", [{"packing": "off"}, {"gradient_accumulation_steps": 4}])
 def test_what_changes_no_number_contradicts_nothing(of_speed: dict[str, Any]) -> None:
-    assert contradictions(printed_rte(), record(**of_speed)) == []
+    assert contradictions(printed_rte(), *record(**of_speed)) == []
 
 
 def printed_rte() -> Published:
@@ -78,5 +81,5 @@ def printed_rte() -> Published:
     ],
 )
 def test_another_model_or_other_data_contradict(part: str, setting: str, value: Any) -> None:
-    (said,) = contradictions(printed_rte(), {"config": {part: {setting: value}}})
+    (said,) = contradictions(printed_rte(), {}, {part: {setting: value}}, {})
     assert said.startswith(f"{setting}={value} instead of")

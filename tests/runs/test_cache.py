@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from hype_bench.runs import cache
 from hype_bench.runs.cache import KEPT
 from hype_bench.runs.folder import RunFolder
+from hype_bench.runs.record import Record
 from hype_bench.runs.status import RunStatus, read_named, read_runs
 
 OLD = 60.0  # seconds: what is that old has settled
@@ -92,7 +94,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     whole = RunFolder.result
 
-    def result(self: RunFolder) -> dict[str, Any] | None:
+    def result(self: RunFolder) -> Record | None:
         names.append(self.path.name)
         return whole(self)
 
@@ -136,10 +138,13 @@ def test_a_record_has_what_tables_read(results: Path) -> None:
         (run, *_) = answer(results)
         whole = RunFolder(run.path).result()
         assert whole is not None
-        assert {"curve", "facts"} <= whole.keys() - set(KEPT)
-        for part in ("parts", "config"):
-            assert whole[part].pop("seed") == whole["label"]["seed"]
-        assert run.record == {key: value for key, value in whole.items() if key in KEPT}
+        assert {"curve", "facts"} <= {f.name for f in fields(Record)} - set(KEPT)
+        without_seed = {
+            part: {k: v for k, v in getattr(whole, part).items() if k != "seed"} for part in ("parts", "config")
+        }
+        assert run.record == replace(
+            whole, **without_seed, **{name: type(getattr(whole, name))() for name in ("curve", "facts")}
+        )
 
 
 def test_runs_of_one_cell_share_what_they_agree_in(results: Path) -> None:
@@ -147,9 +152,9 @@ def test_runs_of_one_cell_share_what_they_agree_in(results: Path) -> None:
         first, second = (run.record for run in answer(results) if run.identity in ("00", "03"))
         assert first is not None
         assert second is not None
-        assert first["parts"] is second["parts"]
-        assert first["config"] is second["config"]
-        assert (first["label"]["seed"], second["label"]["seed"]) == (0, 3)
+        assert first.parts is second.parts
+        assert first.config is second.config
+        assert (first.label.seed, second.label.seed) == (0, 3)
 
 
 def test_names_are_answered_in_their_order_and_only_if_they_have_begun(results: Path) -> None:
@@ -215,7 +220,7 @@ def test_only_what_is_new_or_changed_is_opened(results: Path, opened: list[str])
     found = {run.identity: run.record for run in answer(results)}
     assert sorted(opened) == ["05", "06", "20"]
     assert sorted(found) == [f"{seed:02}" for seed in range(21) if seed != 7]
-    assert [(found[name] or {})["scores"]["accuracy"] for name in ("05", "06", "20")] == [0.75, 0.123456789, 0.5]
+    assert [record.headline for name in ("05", "06", "20") if (record := found[name])] == [0.75, 0.123456789, 0.5]
     opened.clear()
     assert {run.identity: run.record for run in answer(results)} == found
     assert opened == []
@@ -242,7 +247,7 @@ def test_what_is_too_young_is_not_stored(results: Path) -> None:
     os.utime(young, ns=(stamp, stamp))
     (found,) = (run for run in answer(results) if run.identity == "05")
     assert found.record is not None
-    assert found.record["scores"] == {"accuracy": 0.75}
+    assert found.record.scores.first == {"accuracy": 0.75}
 
 
 # --- what may be wrong with the file ----------------------------------------------------------------------------------
@@ -336,7 +341,7 @@ def test_a_read_only_folder(disk: Path, cached: bool, monkeypatch: pytest.Monkey
         write(disk, "3", record_of(3, score=0.25), age=OLD / 2)
     opened.clear()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    scores = [(run.record or {})["scores"]["accuracy"] for run in answer(disk)]
+    scores = [run.record.headline for run in answer(disk) if run.record]
     assert scores == ([0.5] * 3 + [0.25] + [0.5] * 5 if cached else [0.5] * 9)
     assert len(opened) == (1 if cached else 9)
 
@@ -361,16 +366,15 @@ def test_two_processes_at_once(results: Path) -> None:
     """Both fill and read it, while a third hand deletes it, as anyone may."""
     expected = {run.identity: run.record for run in without_cache(results)}
     script = f"""
-import json
 from pathlib import Path
 from hype_bench.runs import cache
 from hype_bench.runs.status import read_runs
 cache._WORTHWHILE = 1
-expected = json.loads(Path({str(results.parent / "expected.json")!r}).read_text())
+expected = Path({str(results.parent / "expected")!r}).read_text()
 for _ in range(40):
-    assert {{run.identity: run.record for run in read_runs({str(results)!r})}} == expected
+    assert repr({{run.identity: run.record for run in read_runs({str(results)!r})}}) == expected
 """
-    (results.parent / "expected.json").write_text(json.dumps(expected))
+    (results.parent / "expected").write_text(repr(expected))
     processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(2)]
     while any(process.poll() is None for process in processes):
         time.sleep(0.02)

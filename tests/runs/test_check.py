@@ -83,6 +83,15 @@ def test_a_score_is_one_that_its_metric_can_have(name: str, score: Any, is_good:
         ("curve", {}),
         ("machine", {"device": {}}),
         ("working_directory", "wandb"),
+        ("overrides", "seed=1"),
+        ("overrides", [None]),
+        ("label.generated", 1),
+        ("subset", {"train": [5]}),
+        ("dropped", {"train": -1}),
+        ("absent", "test"),
+        ("classes", [1]),
+        ("facts", []),
+        ("peak_memory_bytes", 0.5),
     ],
 )
 def test_what_is_wrong_is_said(path: str, value: Any) -> None:

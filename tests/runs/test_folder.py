@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from hype_bench.config import UserError
-from hype_bench.runs.folder import BusyError, RunFolder, write_atomically
+from hype_bench.runs.folder import BusyError, RunFolder
 from hype_bench.runs.identity import digest
+from hype_bench.runs.record import Record, Request
 from hype_bench.runs.status import read_run, read_runs
+from hype_bench.runs.writing import write_atomically
 from tests.runs.records import record_of, request_of
 
 REQUEST, RECORD = request_of(), record_of()
@@ -51,18 +53,17 @@ with RunFolder(Path({str(folder.path)!r})).lock():
 def test_no_number_is_lost(folder: RunFolder) -> None:
     """JSON has no NaN and no infinity; they are text, and ``float`` reads them back."""
     curve = [{"update": 1, "loss": math.nan}, {"update": 2, "loss": math.inf}]
-    scores = {"pearson": math.nan, "matthews": -1 / 3, "small": 5e-324}
-    folder.write_json("result.json", {**RECORD, "scores": scores, "curve": curve})
+    scores = {"pearson": math.nan, "matthews": -1 / 3, "accuracy": 5e-324}
+    folder.write_record(Record.from_json({**RECORD, "scores": scores, "curve": curve}))
     text = (folder.path / "result.json").read_text()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     record = folder.result()
     assert record is not None
-    assert record["scores"]["pearson"] == "nan"
-    read = {name: float(value) for name, value in record["scores"].items()}
+    read = dict(record.scores.first)
     assert math.isnan(read.pop("pearson"))
-    assert read == {"matthews": -1 / 3, "small": 5e-324}
-    assert math.isnan(float(record["curve"][0]["loss"]))
-    assert float(record["curve"][1]["loss"]) == math.inf
+    assert read == {"matthews": -1 / 3, "accuracy": 5e-324}
+    assert math.isnan(float(record.curve[0]["loss"]))
+    assert float(record.curve[1]["loss"]) == math.inf
 
 
 def test_a_file_is_whole_or_not_there(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +140,7 @@ def test_every_state_is_told_apart(tmp_path: Path) -> None:
     for name, folder in folders.items():
         folder.path.mkdir(parents=True)
         if name != "hardly_began":
-            folder.begin(REQUEST)
+            folder.begin(Request.from_json(REQUEST))
     (folders["hardly_began"].path / "lock").touch()
     folders["done"].write_json("result.json", RECORD)
     folders["diverged"].write_json("result.json", {**RECORD, "status": "diverged", "reason": "no number"})
@@ -172,13 +173,13 @@ def test_beginning_again_forgets_the_failure_and_keeps_what_is_broken(folder: Ru
     for number, garbage in enumerate(("one", "two", "three"), 1):
         (folder.path / "result.json").write_text(garbage)
         name = "result.broken.json" if number == 1 else f"result.broken-{number}.json"
-        told = folder.begin(REQUEST)
+        told = folder.begin(Request.from_json(REQUEST))
         assert told is not None
         assert name in told
         assert (folder.path / name).read_text() == garbage
-    assert folder.begin(REQUEST) is None
+    assert folder.begin(Request.from_json(REQUEST)) is None
     assert folder.failure() is None
-    assert folder.request() == REQUEST
+    assert folder.request() == Request.from_json(REQUEST)
     assert not (folder.path / "result.json").exists()
 
 
@@ -191,7 +192,7 @@ def test_beginning_again_removes_what_a_killed_attempt_left_and_nothing_else(fol
     model.mkdir()
     for name in ("config.json", "model.safetensors", "model-00001-of-00002.safetensors", "mine.md"):
         (model / name).write_text(name)
-    folder.begin(REQUEST)
+    folder.begin(Request.from_json(REQUEST))
     assert sorted(path.name for path in folder.path.iterdir()) == sorted((*theirs, "run.json", "model"))
     assert [path.name for path in model.iterdir()] == ["mine.md"]
 
@@ -200,7 +201,7 @@ def test_the_weights_of_a_run_whose_record_is_broken_stay(folder: RunFolder) -> 
     (folder.path / "model").mkdir()
     for name in ("predictions.csv", "model/model.safetensors", "result.json", ".run.json.ab12cd34"):
         (folder.path / name).write_text(name)
-    assert folder.begin(REQUEST)
+    assert folder.begin(Request.from_json(REQUEST))
     found = {str(path.relative_to(folder.path)) for path in folder.path.rglob("*")}
     assert found == {"predictions.csv", "model", "model/model.safetensors", "result.broken.json", "run.json"}
 
@@ -212,7 +213,7 @@ def test_links_are_neither_written_through_nor_followed_when_removing(folder: Ru
         (elsewhere / name).write_text("precious")
     (folder.path / "run.json").symlink_to(elsewhere / "run.json")
     (folder.path / "model").symlink_to(elsewhere)
-    folder.begin(REQUEST)
+    folder.begin(Request.from_json(REQUEST))
     folder.write_json("result.json", RECORD)
     assert not (folder.path / "model").exists()
     (folder.path / "model").mkdir()
@@ -230,7 +231,7 @@ def test_links_are_neither_written_through_nor_followed_when_removing(folder: Ru
 def test_files_are_as_readable_as_the_user_wants_new_files_to_be(folder: RunFolder, umask: int) -> None:
     before = os.umask(umask)
     try:
-        folder.begin(REQUEST)
+        folder.begin(Request.from_json(REQUEST))
         (folder.path / "model").mkdir()
         with (folder.path / "model" / "model.safetensors").open("wb") as stream:
             os.fchmod(stream.fileno(), 0o600)  # as safetensors has it

@@ -14,6 +14,7 @@ import pytest
 
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.reading import BrokenError, UnreadableError, read_json, read_text
+from hype_bench.runs.record import Record, Request
 from hype_bench.runs.status import read_run, read_runs
 from tests.runs.records import record_of, request_of
 
@@ -86,7 +87,7 @@ def test_bytes_that_are_no_text_do_not_hide_a_traceback(tmp_path: Path) -> None:
 def test_an_error_of_the_system_breaks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     folder = RunFolder.of(tmp_path, "abc")
     folder.path.mkdir(parents=True)
-    folder.begin(request_of())
+    folder.begin(Request.from_json(request_of()))
     folder.write_json("result.json", record_of())
     whole, opened = (folder.path / "result.json").read_text(), os.open
 
@@ -98,12 +99,12 @@ def test_an_error_of_the_system_breaks_nothing(tmp_path: Path, monkeypatch: pyte
     with monkeypatch.context() as patched:
         patched.setattr(os, "open", refuse)
         with pytest.raises(UnreadableError, match=os.strerror(code)):
-            folder.begin(request_of())  # a good record would be set aside
+            folder.begin(Request.from_json(request_of()))  # a good record would be set aside
         status = read_run(folder)
-    assert (status.state, status.request) == ("unreadable", request_of())
+    assert (status.state, status.request) == ("unreadable", Request.from_json(request_of()))
     assert status.problem == f"{folder.path / 'result.json'} cannot be read ({os.strerror(code)}); it is left alone"
     assert (folder.path / "result.json").read_text() == whole
-    assert read_run(folder).record == json.loads(whole)
+    assert read_run(folder).record == Record.from_json(json.loads(whole))
 
 
 def test_one_folder_that_cannot_be_looked_into_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hype_bench.render.plan import plan_text
+from hype_bench.runs.record import Record
 from hype_bench.runs.status import BROKEN, DIVERGED, DONE, FAILED, INTERRUPTED, RUNNING, RunStatus
 from hype_bench.sweeps.cost import MEASURED, SAME_MODEL, SAME_TASK, UNKNOWN, Group, cost_of
 from hype_bench.sweeps.planned import Plan, PlannedRun
@@ -31,14 +33,16 @@ def finished(run: PlannedRun, train: float = 90.0, updates: int = 100, **more: A
     """The record of a run that trained so long; evaluation and the like took 10 s more."""
     training = {"epochs": 3.0, "max_steps": None, "batch_size": 16, "precision": "fp32"} | more.get("training", {})
     record = {
-        "label": {"model": run.model, "task": run.task, "method": run.method, "seed": run.seed},
+        "label": {"model": run.model, "task": run.task, "method": run.method, "seed": run.seed, "metric": run.metric},
+        "status": DONE,
+        "scores": {},
         "parts": {"methods": [[run.method, more.get("options", {})]]},
         "config": {"training": training, "data": {"max_length": 128} | more.get("data", {})},
         "seconds": {"tokens": 4.0, "train": train, "evaluate": 6.0},
         "updates": updates,
         "machine": more.get("machine", CPU),
     }
-    return run.identity, RunStatus(run.identity, more.get("state", DONE), Path(), record)
+    return run.identity, RunStatus(run.identity, more.get("state", DONE), Path(), Record.trusted(record))
 
 
 def only_group(*runs: PlannedRun, done: Any = ()) -> Group:
@@ -143,7 +147,9 @@ def test_of_several_lengths_the_usual_one_counts() -> None:
 
 def test_diverged_runs_and_soups_tell_nothing() -> None:
     done = [finished(planned(1), state=DIVERGED), finished(planned(2), updates=0)]
-    done.append(("soup", RunStatus("soup", DONE, Path(), {**(done[1][1].record or {}), "seconds": {}})))
+    soup = done[1][1]
+    assert soup.record is not None
+    done.append(("soup", replace(soup, record=replace(soup.record, seconds={}))))
     assert only_group(planned(3), done=done).source == UNKNOWN
 
 

@@ -14,6 +14,7 @@ from hype_bench.options import UserError
 from hype_bench.render import writers
 from hype_bench.render.comparisons import compare
 from hype_bench.render.text import sheets, to_csv, to_text
+from hype_bench.runs.record import Record, Scores
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables.experiment import collapsed, experiment_tables, results
@@ -62,8 +63,13 @@ def planned(
 
 def done(run: PlannedRun, score: float, **scores: float) -> RunStatus:
     label = {"model": run.model, "task": run.task, "method": run.method, "seed": run.seed, "metric": run.metric}
-    record = {"status": DONE, "label": label, "parts": {"format": 2}, "scores": {run.metric: score, **scores}}
-    return RunStatus(run.identity, DONE, Path(), record)
+    about = {"status": DONE, "label": label, "parts": {"format": 2}, "config": {}}
+    return RunStatus(run.identity, DONE, Path(), Record.trusted({**about, "scores": {run.metric: score, **scores}}))
+
+
+def changed(run: RunStatus, **values: Any) -> RunStatus:
+    assert run.record is not None
+    return replace(run, record=replace(run.record, **values))
 
 
 @pytest.fixture
@@ -118,11 +124,9 @@ def test_the_rule_decides_which_configuration_is_shown(plan: Plan, statuses: dic
 
 def test_held_out_scores_choose_and_are_not_shown(plan: Plan, statuses: dict[str, RunStatus]) -> None:
     for run in plan.runs:
-        if run.identity in statuses and statuses[run.identity].record:
-            held = 0.9 if run.configuration["learning_rate"] == "1e-05" else 0.1
-            statuses[run.identity] = done(
-                run, statuses[run.identity].record["scores"][run.metric], **{f"selection/{run.metric}": held}
-            )  # type: ignore[index]
+        if run.identity in statuses and (record := statuses[run.identity].record):
+            held = {run.metric: 0.9 if run.configuration["learning_rate"] == "1e-05" else 0.1}
+            statuses[run.identity] = changed(statuses[run.identity], scores=replace(record.scores, heldout=held))
     found = results(plan, statuses, "heldout")
     vanilla = [result for (_, row, task), result in found.items() if (row.method, task) == ("vanilla", "rte")]
     assert vanilla[0].chosen.configuration == {"learning_rate": "1e-05"}
@@ -133,7 +137,8 @@ def test_held_out_scores_choose_and_are_not_shown(plan: Plan, statuses: dict[str
 def test_a_further_split_is_a_column_of_the_same_choice(plan: Plan, statuses: dict[str, RunStatus]) -> None:
     for name, status in statuses.items():
         if status.record and "rte" in name:
-            status.record["scores"]["validation_mismatched/accuracy"] = 0.25
+            further = {"validation_mismatched": {"accuracy": 0.25}}
+            statuses[name] = changed(status, scores=replace(status.record.scores, further=further))
     tables = experiment_tables(plan, statuses, results(plan, statuses, "paper"))
     assert tables[0].columns == ["rte", "rte/mismatched", "mrpc", "average"]
     assert {cells["rte/mismatched"].mean for cells in tables[0].rows.values()} == {0.25}
@@ -147,8 +152,8 @@ def test_cells_come_row_by_row_however_the_plan_mixes_them() -> None:
 
 def test_diverged_runs_are_counted(plan: Plan, statuses: dict[str, RunStatus]) -> None:
     name = "vanilla-rte-1-None-2e-05"
-    record = {**statuses[name].record, "status": DIVERGED, "scores": {}}  # type: ignore[dict-item]
-    statuses[name] = RunStatus(name, DIVERGED, Path(), record)
+    diverged = changed(statuses[name], status=DIVERGED, scores=Scores())
+    statuses[name] = replace(diverged, state=DIVERGED)
     assert collapsed(statuses) == 1
     assert "diverged: 1 run, counted and not averaged" in rendered(plan, statuses)
 
@@ -182,14 +187,11 @@ def told(run: PlannedRun, score: float, **settings: Any) -> RunStatus:
     """A record with the settings of Table 1, but for those given."""
     training = {"learning_rate": 1e-5, "batch_size": 16, "epochs": 3.0, "adam_betas": [0.9, 0.99], "packing": "off"}
     options = {"scale": 1e-4, "layers": "all", "position": "between", "dropout": 0.0} if run.method == "hype_n" else {}
-    status = done(run, score)
-    assert status.record is not None
     for part in (training, options):
         part |= {key: settings.pop(key) for key in settings.keys() & part.keys()}
-    status.record["parts"] |= {"methods": [[run.method, options]], "training": training}
-    warnings = settings.pop("warnings", [])
-    status.record.update(warnings=warnings, config={"data": {"max_length": 128, **settings}})
-    return status
+    parts = {"format": 2, "methods": [[run.method, options]], "training": training}
+    subset = settings.pop("subset", {})
+    return changed(done(run, score), parts=parts, subset=subset, config={"data": {"max_length": 128, **settings}})
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def told(run: PlannedRun, score: float, **settings: Any) -> RunStatus:
         ({"learning_rate": 1e-3}, "learning_rate=0.001 instead of 1e-05 or 2e-05 or 3e-05 or 4e-05"),
         ({"scale": 1e-2}, "hype_n.scale=0.01 instead of 1e-05 or 0.0001"),
         ({"max_train_examples": 100}, "max_train_examples=100 instead of null"),
-        ({"warnings": ["subset: 10 of 277 rows"]}, "only a part of the data (10 of 277 rows)"),
+        ({"subset": {"train": [10, 2490]}}, "only a part of the data (10 of the 2490 rows of train)"),
     ],
 )
 def test_a_cell_of_another_setting_is_not_compared(other: dict[str, Any], reason: str) -> None:
@@ -288,15 +290,16 @@ def scored(tmp_path: Path) -> tuple[Plan, dict[str, RunStatus]]:
             predictions = np.where(np.arange(10) < right, labels, 1 - labels)
             write_predictions(tmp_path / run.identity, {"validation": (labels, predictions)})
             status = replace(done(run, right / 10), runs=tmp_path)
-            status.record.update(machine={"device": "cpu", "threads": 1}, versions={"torch": "2.13"})  # type: ignore[union-attr]
             runs.append(run)
-            statuses[run.identity] = status
+            machine = {"device": "cpu", "threads": 1}
+            statuses[run.identity] = changed(status, machine=machine, versions={"torch": "2.13"})
     return Plan("mine", "", "paper", None, [], "", runs), statuses
 
 
 def test_runs_of_two_kinds_of_device_are_no_pair(scored: tuple[Plan, dict[str, RunStatus]]) -> None:
     plan, statuses = scored
-    statuses["hype_n-rte-2-None-1e-05"].record["machine"] = {"device": "cuda", "threads": 16}  # type: ignore[index]
+    name = "hype_n-rte-2-None-1e-05"
+    statuses[name] = changed(statuses[name], machine={"device": "cuda", "threads": 16})
     found = results(plan, statuses, "paper")
     (one,) = compare(plan, found, "vanilla").sheets
     assert one.plain()[0][1:3] == ["+20.00", "1.00 (1 of 1)"]

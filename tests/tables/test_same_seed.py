@@ -9,16 +9,18 @@ import pytest
 
 from hype_bench.render.text import to_text
 from hype_bench.runs.identity import digest
+from hype_bench.runs.record import Record
 from hype_bench.runs.status import RunStatus
 from hype_bench.tables.same_seed import mixtures
 from hype_bench.tables.table import build_tables
+from tests.runs.records import record_of
 from tests.tables.test_table import make_run
 
 
 def named(run: RunStatus) -> RunStatus:
     """In the folder of its identity."""
     assert run.record is not None
-    return replace(run, identity=digest(run.record["parts"]))
+    return replace(run, identity=digest(run.record.parts))
 
 
 def test_a_copy_under_another_name_does_not_count() -> None:
@@ -38,20 +40,24 @@ def test_of_two_copies_neither_counts() -> None:
     assert "X (2 not counted)" in to_text(build_tables(copies))
 
 
+def of(**facts: Any) -> Record:
+    return Record.trusted({**record_of(), **facts})
+
+
 MACHINES = [
     ({"device": "cuda", "threads": 4}, {"device": "cuda", "threads": 8}, []),
     ({"device": "cpu", "threads": 4}, {"device": "cpu", "threads": 8}, ["threads 4, 8"]),
     ({"device": "cpu", "threads": 4}, {"device": "mps", "threads": 8}, ["device cpu, mps"]),
     ({"device": "cpu", "threads": 4, "host": "a"}, {"device": "cpu", "threads": 4, "host": "b"}, []),
-    (None, {"device": "cpu", "threads": 4}, ["device cpu, unknown"]),
+    ({}, {"device": "cpu", "threads": 4}, ["device cpu, unknown"]),
 ]
 
 
 @pytest.mark.parametrize(("one", "other", "said"), MACHINES)
 def test_what_a_cell_mixes(one: Any, other: Any, said: list[str]) -> None:
-    assert mixtures([{"machine": one}, {"machine": other}, {"machine": one}]) == said
+    assert mixtures([of(machine=machine) for machine in (one, other, one)]) == said
 
 
 def test_versions_are_told_by_name() -> None:
-    records = [{"versions": {"torch": torch, "numpy": "2"}} for torch in ("2.12", "2.13", "2.12")]
+    records = [of(versions={"torch": torch, "numpy": "2"}) for torch in ("2.12", "2.13", "2.12")]
     assert mixtures(records) == ["torch 2.12, 2.13"]

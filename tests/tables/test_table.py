@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hype_bench.render.text import FORMATS, cell_text
+from hype_bench.runs.record import Record, Request
 from hype_bench.runs.status import BROKEN, DIVERGED, DONE, FAILED, INTERRUPTED, RUNNING, RunStatus
 from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.table import build_tables
@@ -16,7 +17,7 @@ METRICS = {"rte": "accuracy", "mnli": "accuracy", "cola": "matthews", "stsb": "p
 
 
 def make_run(score=None, *, model="minilm", task="rte", method="hype_n", seed=1, state=DONE, **more):
-    """A run as ``read_runs`` gives it. ``more``: options, training, data, warnings, hash, checkpoint, scores, ..."""
+    """A run as ``read_runs`` gives it. ``more``: options, training, data, subset, hash, checkpoint, scores, ..."""
     metric = more.get("metric", METRICS.get(task.removeprefix("demo_"), "accuracy"))
     generated = task.startswith("demo_")
     about = {
@@ -36,10 +37,10 @@ def make_run(score=None, *, model="minilm", task="rte", method="hype_n", seed=1,
     about["label"]["generated"] = generated
     name = f"{model}-{task}-{method}-{seed}"
     if state not in (DONE, DIVERGED):
-        return RunStatus(name, state, Path(), request=about, reason="why")
+        return RunStatus(name, state, Path(), request=Request.trusted(about), reason="why")
     scores = more.get("scores", {metric: score} if state == DONE else {})
-    record = {"status": state, **about, "scores": scores, "warnings": more.get("warnings", [])}
-    return RunStatus(name, state, Path(), record)
+    facts = {key: more[key] for key in ("subset", "absent") if key in more}
+    return RunStatus(name, state, Path(), Record.trusted({"status": state, **about, "scores": scores, **facts}))
 
 
 def seeds(scores, **given):
@@ -256,7 +257,7 @@ def test_a_failed_run_falls_into_the_cell_of_its_siblings():
 
 def test_nothing_readable_is_no_table():
     assert build_tables([]) == []
-    assert build_tables([RunStatus("x", BROKEN, Path()), RunStatus("y", DONE, Path(), {"status": DONE})]) == []
+    assert build_tables([RunStatus("x", BROKEN, Path())]) == []
 
 
 # --- notes -----------------------------------------------------------------------------------------------------------
@@ -276,7 +277,7 @@ NOTES = {
         ["subset: no more of the data than said of rte (data.max_eval_examples=50; data.max_train_examples=100)"],
     ),
     "subset by the source": (
-        seeds([0.5, 0.6], task="qnli", warnings=["subset: 5237 of the 104743 rows of train"]),
+        seeds([0.5, 0.6], task="qnli", subset={"train": [5237, 104743]}),
         ["subset: no more of the data than said of qnli (5237 of the 104743 rows of train)"],
     ),
     "subset of a run that failed": (
@@ -284,7 +285,7 @@ NOTES = {
         ["subset: no more of the data than said of rte (data.max_train_examples=9)", "X: no score"],
     ),
     "split not there": (
-        seeds([0.5, 0.6], task="mnli", warnings=[MISSING]),
+        seeds([0.5, 0.6], task="mnli", absent=["validation_mismatched"]),
         [f"mnli: {MISSING}"],
     ),
     "diverged": (

@@ -6,13 +6,14 @@ import json
 
 import pytest
 
+from hype_bench.runs.record import Label
 from hype_bench.tracking.cell import cell_of
 from tests.composed import composed
 
 
 def cell(*overrides: str) -> str:
     run = composed(*overrides)
-    label = {"model": run.model.label, "task": run.task.name, "method": "+".join(run.methods)}
+    label = Label(run.model.label, run.task.name, "+".join(run.methods), run.seed, run.task.metric)
     return cell_of(run.as_dict(), label)
 
 
@@ -55,5 +56,5 @@ def test_files_of_the_users_own() -> None:
 
 def test_a_record_says_the_same() -> None:
     run = composed("method=hype_u", "training.weight_decay=0.01")
-    label = {"model": "bert_large", "task": "rte", "method": "hype_u"}
+    label = Label("bert_large", "rte", "hype_u", 1, "accuracy")
     assert cell_of(json.loads(json.dumps(run.as_dict())), label) == cell_of(run.as_dict(), label)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from hype_bench.config import RunConfig
+from hype_bench.runs.record import Label
 from hype_bench.tracking import tracker as tracking
 from hype_bench.tracking.mode import Mode, _answers
 from tests.composed import composed
@@ -22,7 +23,7 @@ from tests.conftest import ROOT
 
 DEMO = ("model=tiny_bert", "task=demo_rte", "training.max_steps=2", "data.max_train_examples=32")
 DEMO = (*DEMO, "data.max_eval_examples=16")
-LABEL = {"model": "tiny_bert", "task": "demo_rte", "method": "hype_n+vanilla", "seed": 1}
+LABEL = Label("tiny_bert", "demo_rte", "hype_n+vanilla", 1, "accuracy")
 
 
 def run_config(*overrides: str) -> RunConfig:
@@ -128,6 +129,7 @@ def test_a_wandb_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatc
 
 STOPPED_HELPER = """
 import os, signal, subprocess, sys
+from hype_bench.runs.record import Label
 from hype_bench.tracking import tracker
 from tests.tracking.test_tracker import LABEL, run_config
 tracker._PATIENCE, warnings = 15.0, []
