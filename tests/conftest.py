@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("tests.methods.by_hand", "tests.methods.noise_by_hand")  # so that asserts say why
+pytest.register_assert_rewrite(
+    "hype_bench.testing", "tests.methods.by_hand", "tests.methods.noise_by_hand"
+)  # so that asserts say why
 ROOT = Path(__file__).resolve().parents[1]
 os.environ |= {
     "OMP_NUM_THREADS": "1",  # two test processes with two threads each wait for one another

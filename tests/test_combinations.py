@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hype_bench.config import UserError
-from tests.composed import composed
+from hype_bench.testing.composed import composed
 
 TOGETHER = {
     ("task.text_columns=[sentence1,label]",): "task.text_columns names 'label', the column of the labels",

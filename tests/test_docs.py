@@ -81,7 +81,7 @@ def test_the_worked_example_runs_alone_and_combined(project: Path) -> None:
 
 
 def test_the_worked_example_holds_to_the_contract(project: Path) -> None:
-    tests = ["tests/methods/test_contract.py", "tests/methods/test_ways_of_training.py"]
+    tests = ["tests/methods/test_techniques.py"]
     ended = run(project, "-m", "pytest", "-p", "no:cacheprovider", "-k", "embedding_dropout", *tests)
     assert ended.returncode == 0, ended.stdout
     assert "failed" not in ended.stdout

@@ -23,14 +23,14 @@ from hype_bench.methods import FreeLB, HyPe, RDrop
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_tokenizer
 from hype_bench.options import UserError
+from hype_bench.testing.composed import configured, loaded
+from hype_bench.testing.tiny import OPTIONS, anatomy, batch_of, tiny
 from hype_bench.trainer import MethodTrainer
 from hype_bench.training import loop
 from hype_bench.training.batches import training_order
 from hype_bench.training.optimizer import clip_gradients, make_optimizer, make_schedule, parameter_groups
 from hype_bench.training.seeds import derive
 from hype_bench.training.tokens import Tokens, tokenise
-from tests.composed import configured, loaded
-from tests.methods.tiny import OPTIONS, anatomy, batch_of, tiny
 
 UPDATES = 6
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

@@ -16,7 +16,7 @@ from hype_bench.methods import child_tuning
 from hype_bench.methods.noisytune import NoisyTune, perturb_weight
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError
-from tests.methods.tiny import anatomy, batch_of, context_of, options, still, tiny, train
+from hype_bench.testing.tiny import anatomy, batch_of, context_of, options, still, tiny, train
 
 NAMES = [name for name in discover() if name != "vanilla"]
 

@@ -14,8 +14,8 @@ from hype_bench.contract.registry import build
 from hype_bench.models.dropout import install_bulk_dropout
 from hype_bench.models.layers import encoder_layers
 from hype_bench.models.packing import attach_packing
+from hype_bench.testing.tiny import batch_of, still, tiny
 from tests.methods.noise_by_hand import packed, unequal
-from tests.methods.tiny import batch_of, still, tiny
 
 # Every technique whose passes share dropout masks, with no noise to tell them apart, and its weight of the task's loss.
 WITHOUT_NOISE: dict[str, tuple[dict[str, Any], float]] = {

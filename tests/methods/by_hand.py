@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from hype_bench.contract.context import Batch, Context
 from hype_bench.contract.method import Hooks, Method, compose, forward_of, objective, task_loss
+from hype_bench.testing.tiny import batch_of
 from hype_bench.training.optimizer import AdamWHF, parameter_groups
-from tests.methods.tiny import batch_of
 
 Array = NDArray[np.float64]
 LR, DECAY, BETAS, EPSILON = 2e-3, 0.1, (0.9, 0.98), 1e-5

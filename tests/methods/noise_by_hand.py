@@ -16,7 +16,7 @@ from hype_bench.contract.method import Attached, Method, compose
 from hype_bench.models.attention import Packing
 from hype_bench.models.layers import encoder_layers
 from hype_bench.models.packing import attach_packing
-from tests.methods.tiny import still, tiny, train
+from hype_bench.testing.tiny import still, tiny, train
 
 LENGTHS = (5, 3, 7, 4)
 Change = Callable[[Tensor], Tensor]

@@ -16,8 +16,8 @@ from hype_bench.methods.hype import HyPe
 from hype_bench.methods.llrd import LLRD
 from hype_bench.methods.mixout import Mixout
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import batch_of, context_of, technique, train
 from tests.architectures import ARCHITECTURES, architecture
-from tests.methods.tiny import batch_of, context_of, technique, train
 
 UPDATES = 3
 _NO_STACK = {

@@ -12,8 +12,8 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method, compose
 from hype_bench.methods.averaging import EMA, SWA
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import batch_of, context_of, still, tiny, train
 from tests.methods.by_hand import Array, copied
-from tests.methods.tiny import batch_of, context_of, still, tiny, train
 
 Weights = dict[str, Array]
 

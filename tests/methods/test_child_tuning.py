@@ -17,8 +17,8 @@ from hype_bench.contract.method import Hooks, compose, task_loss
 from hype_bench.contract.registry import build
 from hype_bench.methods.child_tuning import CLIP, ChildTuningD, ChildTuningF, child_network, fisher_information
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import batch_of, context_of, cut, forward_of, still, tiny, train
 from hype_bench.training.optimizer import AdamWHF
-from tests.methods.tiny import batch_of, context_of, cut, forward_of, still, tiny, train
 
 LR, DECAY = 3e-3, 0.01  # of tiny.train
 SITE = "bert.encoder.layer.0.intermediate.dense.weight"

@@ -17,8 +17,8 @@ from hype_bench.contract.method import Hooks, compose, forward_of, objective
 from hype_bench.methods.dps import DPS, chosen, frequency_penalised, in_second_stage
 from hype_bench.models.hidden_dropout import all_dropouts
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import batch_of, context_of, tiny
 from tests.methods.by_hand import Array, copied
-from tests.methods.tiny import batch_of, context_of, tiny
 
 Given = Callable[[int, str, Any], Tensor]  # number of the update, name, parameter -> its gradient
 

@@ -16,6 +16,7 @@ from hype_bench.methods.freelb import FreeLB, ascend, first_delta
 from hype_bench.methods.hype import HyPe
 from hype_bench.models.attention import Packing
 from hype_bench.models.segments import Segments
+from hype_bench.testing.tiny import batch_of, context_of, cut, still, tiny
 from tests.methods.noise_by_hand import (
     LENGTHS,
     Recorder,
@@ -31,7 +32,6 @@ from tests.methods.noise_by_hand import (
     gradients,
     unequal,
 )
-from tests.methods.tiny import batch_of, context_of, cut, still, tiny
 
 Nested = list[list[list[float]]]  # example, place, width
 

@@ -18,9 +18,9 @@ from hype_bench.contract.registry import build
 from hype_bench.methods.hft import HFT, frozen_units
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import FAMILIES, batch_of, context_of, still, tiny, train
 from tests.methods.by_hand import train_some, with_state
 from tests.methods.noise_by_hand import assert_close
-from tests.methods.tiny import FAMILIES, batch_of, context_of, still, tiny, train
 
 SEEDS = 1000
 

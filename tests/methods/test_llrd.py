@@ -17,8 +17,8 @@ from hype_bench.contract.method import compose, task_loss
 from hype_bench.contract.registry import build
 from hype_bench.methods.llrd import LLRD, layer_learning_rate
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import FAMILIES, batch_of, context_of, forward_of, still, tiny, train
 from hype_bench.training.optimizer import make_schedule, parameter_groups
-from tests.methods.tiny import FAMILIES, batch_of, context_of, forward_of, still, tiny, train
 
 LR, DECAY = 3e-3, 0.01  # of tiny.train
 PUBLISHED = {"L24_decay0.95": (24, 0.95), "L12_decay0.95": (12, 0.95), "L12_decay0.9": (12, 0.9)}

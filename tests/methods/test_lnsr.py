@@ -13,6 +13,7 @@ from hype_bench.contract.context import Batch
 from hype_bench.contract.method import Method, task_loss
 from hype_bench.methods.lnsr import LNSR, instability
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import logits_of, still, tiny
 from tests.methods.noise_by_hand import (
     LENGTHS,
     Stack,
@@ -28,7 +29,6 @@ from tests.methods.noise_by_hand import (
     unequal,
     update_of,
 )
-from tests.methods.tiny import logits_of, still, tiny
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])
 

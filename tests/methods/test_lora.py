@@ -20,8 +20,8 @@ from hype_bench.contract.method import compose, task_loss
 from hype_bench.contract.registry import build
 from hype_bench.methods.lora import LoRA
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import FAMILIES, batch_of, context_of, forward_of, logits_of, still, tiny, train
 from hype_bench.training.optimizer import parameter_groups
-from tests.methods.tiny import FAMILIES, batch_of, context_of, forward_of, logits_of, still, tiny, train
 
 LR, DECAY = 3e-3, 0.01  # of tiny.train
 

@@ -14,8 +14,8 @@ from hype_bench.contract.method import forward_of, task_loss
 from hype_bench.methods.match_tuning import MatchTuning, match
 from hype_bench.models.layers import output_projection
 from hype_bench.models.packing import attach_packing
+from hype_bench.testing.tiny import FAMILIES, logits_of, still, tiny, train
 from tests.methods.noise_by_hand import alone, assert_close, attach, gradients, packed, train_by_hand, unequal
-from tests.methods.tiny import FAMILIES, logits_of, still, tiny, train
 
 
 def weights_by_hand(features: list[list[float]], temperature: float) -> list[list[float]]:

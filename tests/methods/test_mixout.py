@@ -18,7 +18,7 @@ from hype_bench.contract.registry import build
 from hype_bench.methods.mixout import Mixout, mix
 from hype_bench.models.hidden_dropout import all_dropouts
 from hype_bench.options import UserError
-from tests.methods.tiny import batch_of, context_of, forward_of, logits_of, still, tiny, train
+from hype_bench.testing.tiny import batch_of, context_of, forward_of, logits_of, still, tiny, train
 
 LR, DECAY = 3e-3, 0.01  # of tiny.train
 CASES = ("p0.9", "p0.7", "p0.5")

@@ -15,6 +15,7 @@ from hype_bench.contract.method import forward_of, objective, task_loss
 from hype_bench.methods.neftune import NEFTune, noise_bound
 from hype_bench.models.attention import Packing
 from hype_bench.models.segments import Segments
+from hype_bench.testing.tiny import still, tiny
 from tests.methods.noise_by_hand import (
     LENGTHS,
     Table,
@@ -28,7 +29,6 @@ from tests.methods.noise_by_hand import (
     embedded_pass,
     unequal,
 )
-from tests.methods.tiny import still, tiny
 
 
 @pytest.mark.parametrize("length", ["padded", "own"])

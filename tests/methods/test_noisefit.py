@@ -19,6 +19,7 @@ from hype_bench.methods import noisefit
 from hype_bench.methods.noisefit import NoiseFiT, adaptive_noise, consistency, signal_to_noise
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import logits_of, still, tiny
 from tests.methods.noise_by_hand import (
     Stack,
     assert_as_by_hand,
@@ -31,7 +32,6 @@ from tests.methods.noise_by_hand import (
     layered_pass,
     unequal,
 )
-from tests.methods.tiny import logits_of, still, tiny
 
 METHOD = NoiseFiT(noise_std=1.5, layers=2, weight=0.6, between=0.3, temperature=2.0)
 

@@ -11,8 +11,8 @@ import torch
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import compose
 from hype_bench.methods.prior_weight_decay import PriorWeightDecay, decay_towards
+from hype_bench.testing.tiny import still, tiny
 from tests.methods.by_hand import FORMS, RATES, Adam, follow
-from tests.methods.tiny import still, tiny
 
 
 def test_against_a_loop_over_entries() -> None:

@@ -14,6 +14,7 @@ from hype_bench.contract.method import compose, forward_of, task_loss
 from hype_bench.methods.r3f import R3F, R4F
 from hype_bench.models.layers import output_projection
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import batch_of, logits_of, still, tiny, train
 from tests.methods.noise_by_hand import (
     assert_close,
     attach,
@@ -23,7 +24,6 @@ from tests.methods.noise_by_hand import (
     train_by_hand,
     unequal,
 )
-from tests.methods.tiny import batch_of, logits_of, still, tiny, train
 
 FAMILIES = ("bert", "roberta", "electra", "xlnet")
 

@@ -14,9 +14,9 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, compose
 from hype_bench.methods.recadam import RecAdam, recall, share_of_task
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import still, tiny
 from hype_bench.training.optimizer import AdamWHF
 from tests.methods.by_hand import FORMS, RATES, Adam, follow
-from tests.methods.tiny import still, tiny
 
 PRETRAINED, START = [0.4, -1.1, 2.1], [0.5, -1.0, 2.0]
 SCHEDULES = ("sigmoid", "linear", "constant")

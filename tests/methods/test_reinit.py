@@ -16,7 +16,7 @@ from hype_bench.contract.method import compose
 from hype_bench.contract.registry import build
 from hype_bench.methods.reinit import Reinit, reinitialise
 from hype_bench.options import UserError
-from tests.methods.tiny import FAMILIES, batch_of, context_of, still, tiny, train
+from hype_bench.testing.tiny import FAMILIES, batch_of, context_of, still, tiny, train
 
 POOLERS = {"bert": "bert.pooler.", "xlnet": "sequence_summary.", "deberta": "pooler.", "deberta_v2": "pooler."}
 

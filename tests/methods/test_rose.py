@@ -16,8 +16,8 @@ from hype_bench.contract.context import Batch, Context
 from hype_bench.contract.method import compose, forward_of, objective
 from hype_bench.methods.rose import ROSE, second_order_saliency, within_quantiles
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import batch_of, still, tiny
 from tests.methods.by_hand import FORMS, RATES, Adam, Array, Way, copied, follow
-from tests.methods.tiny import batch_of, still, tiny
 
 Masks = dict[str, float]
 LOWER, UPPER = 0.2, 0.7

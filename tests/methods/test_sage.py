@@ -11,8 +11,8 @@ import torch
 from hype_bench.contract.context import Context
 from hype_bench.methods.sage import SAGE, learning_rate_factor, sensitivity
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import batch_of, fine_tuned, still, tiny
 from tests.methods.by_hand import EPSILON, FORMS, LR, RATES, Adam, follow
-from tests.methods.tiny import batch_of, fine_tuned, still, tiny
 
 KINDS = ("attention.self", "attention.output.dense", "output.dense", "intermediate.dense")  # methods.md 12
 

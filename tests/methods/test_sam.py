@@ -16,8 +16,8 @@ from hype_bench.contract.method import compose, forward_of
 from hype_bench.methods.hype import HyPe
 from hype_bench.methods.sam import SAM, ascent
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import batch_of, cut, still, tiny
 from tests.methods.by_hand import Array, copied
-from tests.methods.tiny import batch_of, cut, still, tiny
 
 RHO = 0.3
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from hype_bench.contract.context import Batch
 from hype_bench.contract.method import task_loss
 from hype_bench.methods.smart import SMART, ascent_loss, climb, divergence
+from hype_bench.testing.tiny import logits_of, still, tiny
 from tests.methods.noise_by_hand import (
     Stack,
     assert_as_by_hand,
@@ -25,7 +26,6 @@ from tests.methods.noise_by_hand import (
     layered_pass,
     unequal,
 )
-from tests.methods.tiny import logits_of, still, tiny
 
 PAPER = SMART(weight=0.7, radius=0.05, steps=2, step_size=0.03, init_std=0.02)
 OFFICIAL = SMART(weight=0.7, steps=2, step_size=10.0, init_std=0.1, variant="official")

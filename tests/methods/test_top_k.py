@@ -12,9 +12,9 @@ from hype_bench.contract.method import compose
 from hype_bench.contract.registry import build
 from hype_bench.methods.top_k import TopK
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import FAMILIES, batch_of, context_of, still, tiny, train
 from tests.methods.by_hand import train_some, with_state
 from tests.methods.noise_by_hand import assert_close
-from tests.methods.tiny import FAMILIES, batch_of, context_of, still, tiny, train
 
 HEADS = ("bert.pooler.", "pooler.", "classifier.", "sequence_summary.", "logits_proj.")
 

@@ -17,8 +17,8 @@ from hype_bench.models.hidden_dropout import (
     set_in_config,
 )
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import FAMILIES, tiny
 from tests.architectures import ARCHITECTURES, architecture
-from tests.methods.tiny import FAMILIES, tiny
 
 WITH_DROPOUT = sorted(ARCHITECTURES.keys() - {"eurobert"})
 

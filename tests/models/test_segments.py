@@ -12,9 +12,9 @@ from hype_bench.models.attention import Packing
 from hype_bench.models.layers import encoder_layers
 from hype_bench.models.packing import attach_packing
 from hype_bench.models.segments import CurrentSegments, Segments
+from hype_bench.testing.tiny import FAMILIES, still, tiny
 from tests.architectures import architecture
 from tests.methods.noise_by_hand import LENGTHS, packed, unequal
-from tests.methods.tiny import FAMILIES, still, tiny
 
 LAYOUTS = ("padded", "padded left", "packed", "xlnet")
 

@@ -12,7 +12,7 @@ import pytest
 
 from hype_bench.models.checkpoint import locate
 from hype_bench.runs.identity import NO_EFFECT, digest, identity
-from tests.composed import configured
+from hype_bench.testing.composed import configured
 
 TINY = ("model=tiny_bert", "task=demo_rte", "training.max_steps=2")
 

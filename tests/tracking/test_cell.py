@@ -6,9 +6,12 @@ import json
 
 import pytest
 
+<<<<<<< HEAD
 from hype_bench.runs.record import Label
+=======
+from hype_bench.testing.composed import composed
+>>>>>>> f870b27 (pytest --pyargs hype_bench.testing holds a plug-in's techniques to the contract)
 from hype_bench.tracking.cell import cell_of
-from tests.composed import composed
 
 
 def cell(*overrides: str) -> str:

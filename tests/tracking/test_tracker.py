@@ -16,9 +16,9 @@ import pytest
 
 from hype_bench.config import RunConfig
 from hype_bench.runs.record import Label
+from hype_bench.testing.composed import composed
 from hype_bench.tracking import tracker as tracking
 from hype_bench.tracking.mode import Mode, _answers
-from tests.composed import composed
 from tests.conftest import ROOT
 
 DEMO = ("model=tiny_bert", "task=demo_rte", "training.max_steps=2", "data.max_train_examples=32")

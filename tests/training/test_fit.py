@@ -13,8 +13,8 @@ from hype_bench.contract.registry import build, discover
 from hype_bench.models.checkpoint import Checkpoint, locate
 from hype_bench.models.loading import load_classifier
 from hype_bench.models.skeleton import skeleton
+from hype_bench.testing.composed import configured
 from hype_bench.training.fit import check_model, check_warmup
-from tests.composed import configured
 
 FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
 UNFIT = {  # of three layers

@@ -15,8 +15,8 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, Loss, Method
 from hype_bench.contract.registry import build
 from hype_bench.models.checkpoint import locate
+from hype_bench.testing.composed import configured, loaded
 from hype_bench.training.loop import DivergedError, Outcome, fine_tune
-from tests.composed import configured, loaded
 
 SHORT = ("task=demo_rte", "training.max_steps=6", "training.learning_rate=1e-3")
 

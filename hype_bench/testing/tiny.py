@@ -32,6 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "swa": {"start": 0.5},
 }
 XLNET_OPTIONS = {"lora": {"target": "all"}}
+STILL_OPTIONS: dict[str, dict[str, Any]] = {"rose": {"kl_dropout": 0.0}}  # without dropout of the technique's own
 
 
 def options(name: str, family: str) -> dict[str, Any]:

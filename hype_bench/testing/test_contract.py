@@ -1,0 +1,96 @@
+"""What every technique must hold to, whichever it is, in every family and kind of task."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForSequenceClassification
+
+from hype_bench.choices import choice_file
+from hype_bench.contract.method import compose
+from hype_bench.contract.registry import build, cards, discover
+from hype_bench.testing import pytest_generate_tests as pytest_generate_tests
+from hype_bench.testing import techniques_of_plugins
+from hype_bench.testing.tiny import (
+    FAMILIES,
+    UPDATES,
+    anatomy,
+    batch_of,
+    context_of,
+    fine_tuned,
+    logits_of,
+    technique,
+    tiny,
+    train,
+)
+
+NAMES = techniques_of_plugins()
+
+
+FAMILY_AND_OUTPUTS = [*((family, 3) for family in FAMILIES), ("bert", 1), ("xlnet", 1)]  # 1: a regression
+
+
+@pytest.mark.parametrize(("family", "outputs"), FAMILY_AND_OUTPUTS)
+def test_it_trains_repeats_and_leaves_a_plain_model(name: str, family: str, outputs: int, tmp_path: Path) -> None:
+    batch, losses, weights = batch_of(outputs), [], []
+    for _ in range(2):
+        model = tiny(family, outputs).train()
+        before = anatomy(model)
+        hooks = compose(technique(name, family), model, context_of(batch))
+        losses.append(list(train(model, hooks, batch, UPDATES)))
+        model.eval()
+        assert torch.equal(logits_of(model, batch), logits_of(model, batch)), "evaluation is random"
+        hooks.finish()
+        assert anatomy(model.train()) == before, "finish left something behind"
+        weights.append({key: value.clone() for key, value in model.state_dict().items()})
+    assert losses[0][-1] < losses[0][0], "training does not lower the loss"
+    assert losses[0] == losses[1], "the same seed is not the same run"
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    model.eval().save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert torch.equal(logits_of(again, batch), logits_of(model, batch)), "what is saved is not what was trained"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_with_its_neutral_options_it_is_vanilla_bit_for_bit(neutral_name: str, family: str) -> None:
+    cls, _ = discover()[neutral_name]
+    batch = batch_of(3)
+    plain, expected = fine_tuned({}, family, batch, 5)
+    model, losses = fine_tuned(build({neutral_name: dict(cls.neutral or {})}), family, batch, 5)
+    assert losses == expected
+    for (key, one), other in zip(plain.state_dict().items(), model.state_dict().values(), strict=True):
+        assert torch.equal(one, other), key
+
+
+def test_what_is_frozen_stays_and_what_has_a_gradient_moves(name: str) -> None:
+    batch = batch_of(3)
+    model = tiny("bert").train()
+    hooks = compose(technique(name), model, context_of(batch))
+    trained = {key for key, p in model.named_parameters() if p.requires_grad}
+    before = {key: p.detach().clone() for key, p in model.named_parameters()}
+    list(train(model, hooks, batch, UPDATES))
+    for key, parameter in model.named_parameters():
+        assert key in trained or torch.equal(parameter, before[key]), f"{key} is frozen and moved"
+    matrices = {key: p for key, p in model.named_parameters() if key in trained and p.dim() > 1}
+    still_there = {key for key, p in matrices.items() if torch.equal(p, before[key])}
+    assert not still_there, f"{still_there} have a gradient and did not move"
+
+
+def test_yaml_says_what_the_dataclass_says(name: str) -> None:
+    """One YAML per technique, under its name, with the same options and the same defaults."""
+    cls, fixed = discover()[name]
+    file = choice_file("method", name)
+    assert file is not None, f"there is no conf/method/{name}.yaml"
+    text = file.read_text(encoding="utf-8")
+    card = cards()[name]
+    assert text.startswith(f"# @package method.{name}\n# {card.title}: {card.summary}.\n")
+    options = yaml.safe_load(text) or {}
+    defaults = {f.name: f.default for f in fields(cls) if f.name not in fixed}  # type: ignore[arg-type]
+    assert MISSING not in defaults.values()
+    options = {key: 1e-5 if value == "${noise_scale}" else value for key, value in options.items()}
+    assert options == {key: value for key, value in defaults.items() if key in options}
+    assert fixed or options.keys() == defaults.keys()  # what is fixed may leave another option without a meaning

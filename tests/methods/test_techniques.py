@@ -1,0 +1,76 @@
+"""Our own techniques: each holds to the contract (hype_bench/testing), and what is said of all of them is true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hype_bench.choices import read_choice
+from hype_bench.config import CONF
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Hooks, Method, compose
+from hype_bench.contract.registry import cards, discover
+from hype_bench.testing.test_contract import *  # noqa: F403
+from hype_bench.testing.test_contract import test_it_trains_repeats_and_leaves_a_plain_model as check_training
+from hype_bench.testing.test_ways_of_training import *  # noqa: F403
+from hype_bench.testing.tiny import FAMILIES, tiny
+from tests.architectures import architecture
+
+NAMES = [name for name, (cls, _) in discover().items() if cls.__module__.startswith("hype_bench.")]
+NO_MODERNBERT = {"bitfit", "mixout"}  # test_architectures.py
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted({*FAMILIES} - {"bert", "xlnet"}))
+def test_regression(name: str, family: str, tmp_path: Path) -> None:
+    check_training(name, family, 1, tmp_path)
+
+
+@pytest.mark.parametrize("packed_name", sorted({*NAMES} - NO_MODERNBERT))
+def test_packed_equals_padded_in_modernbert(packed_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_packed_equals_padded(packed_name, architecture("modernbert"), monkeypatch)  # noqa: F405
+
+
+def test_noise_scale_feeds_the_methods_that_its_comment_names() -> None:
+    fed = [path.stem for path in sorted((CONF / "method").glob("*.yaml")) if "${noise_scale}" in path.read_text()]
+    named = " and ".join([", ".join(fed[:-1]), fed[-1]])
+    assert f"# scale of {named}; " in (CONF / "config.yaml").read_text()
+    assert f"scale of {named} (" in (CONF / "hydra" / "help" / "hype_bench.yaml").read_text()
+    own = {name for name, card in cards().items() if "scale" in card.options and name not in fed}
+    assert own == {name for name in own if "`noise_scale` does not set it" in cards()[name].options["scale"]}
+
+
+def test_every_yaml_is_a_technique() -> None:
+    assert sorted(path.stem for path in (CONF / "method").glob("*.yaml")) == NAMES
+    assert read_choice("method", "hype_u").keys() - read_choice("method", "hype_n").keys() == {"support"}
+
+
+def test_moments_nest_in_the_order_named() -> None:
+    said: list[str] = []
+
+    class Named(Method):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def prepare(self, model: Any, context: Context) -> Hooks:
+            def say(moment: str) -> None:
+                said.append(f"{moment} {self.name}")
+
+            def loss(batch: Any, forward: Any, inner: Any) -> Any:
+                say("enter")
+                result = inner(batch, forward)
+                say("leave")
+                return result
+
+            context.cleanup.callback(say, "undo")
+            return Hooks(loss=loss, after_step=lambda optimizer: say("step"), finish=lambda: say("finish"))
+
+    hooks = compose({"a": Named("a"), "b": Named("b")}, tiny("bert", 2), Context())
+    hooks.loss({}, None, lambda batch, forward: torch.zeros(()))  # type: ignore[arg-type]
+    hooks.after_step(None)  # type: ignore[arg-type]
+    hooks.finish()
+    assert said == ["enter a", "enter b", "leave b", "leave a", "step a", "step b",
+                    "finish b", "finish a", "undo b", "undo a"]  # fmt: skip
