@@ -13,13 +13,9 @@ from omegaconf import OmegaConf
 from hype_bench.config import UserError, resolve
 from hype_bench.launch.main import CONF
 from hype_bench.launch.rebuild import rebuild
-<<<<<<< HEAD
 from hype_bench.runs.record import Request
 from hype_bench.testing.composed import configured
 from tests.runs.records import request_of
-=======
-from hype_bench.testing.composed import configured
->>>>>>> f870b27 (pytest --pyargs hype_bench.testing holds a plug-in's techniques to the contract)
 
 RUNS = (
     ("model=tiny_bert", "task=demo_rte", "method=[hype_n,r_drop]", "noise_scale=1e-4", "training.warmup_steps=3"),

@@ -6,11 +6,8 @@ import json
 
 import pytest
 
-<<<<<<< HEAD
 from hype_bench.runs.record import Label
-=======
 from hype_bench.testing.composed import composed
->>>>>>> f870b27 (pytest --pyargs hype_bench.testing holds a plug-in's techniques to the contract)
 from hype_bench.tracking.cell import cell_of
 
 
