@@ -12,7 +12,7 @@ import typer
 from hype_bench.commands.arguments import ResultsDir, Rule, existing, report_problems
 from hype_bench.options import UserError
 from hype_bench.output import show
-from hype_bench.render.text import FORMATS
+from hype_bench.render.text import FORMATS, write
 from hype_bench.runs.status import read_runs
 from hype_bench.tables.table import build_tables
 
@@ -37,7 +37,7 @@ def table(
         if compare or intervals:
             raise UserError("--compare and --intervals need an experiment, as in hype-bench table table1 --intervals")
         runs = list(read_runs(results_dir))
-        show(FORMATS[format.value](build_tables(runs)))
+        show(write(build_tables(runs), format.value))
     else:
         from hype_bench.render.report import read_experiment, report
 

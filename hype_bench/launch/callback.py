@@ -21,7 +21,7 @@ from hype_bench.launch.complaints import complain
 from hype_bench.options import UserError
 from hype_bench.output import counted, say, show
 from hype_bench.render.report import read_experiment, report
-from hype_bench.render.text import to_text
+from hype_bench.render.text import write
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, read_named
 from hype_bench.sweeps.display import display
@@ -98,7 +98,7 @@ def _report(ended: list[Ended], results: Path, experiment: str | None) -> int:
         show(report(read_experiment(results, experiment, "paper"), "text").text)
     else:
         names = dict.fromkeys(job.identity for job in ended if job.identity)
-        show(to_text(build_tables(read_named(results, names))))
+        show(write(build_tables(read_named(results, names))))
     failures = [job for job in ended if job.state not in (DONE, DIVERGED, NOT_BEGUN)]
     left = sum(job.state == NOT_BEGUN for job in ended)
     skipped = sum(job.skipped for job in ended)

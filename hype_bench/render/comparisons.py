@@ -113,7 +113,7 @@ def _paper_sheet(plan: Plan, block: str, cells: Mapping[Place, BesidePaper]) -> 
 
 
 def _paper_pieces(beside: BesidePaper) -> list[Pieces]:
-    cell, paper, verdict = beside.cell, _printed(beside.printed), (beside.verdict, "", "")
+    cell, paper, verdict = beside.cell, _printed(beside.printed), ("", "", beside.verdict)
     if cell.missing or not cell.n or math.isnan(cell.mean):
         return [("X", "", f" ({cell.missing or 'no score'})"), paper, EMPTY, verdict]
     here = mean_and_std(cell.mean, cell.std, ", ".join([str(cell.n), *cell.lacks]))

@@ -11,7 +11,8 @@ EMPTY: Pieces = ("", "", "")
 
 @dataclass(frozen=True)
 class Sheet:
-    """``columns``: name and unit of each; ``rows``: a title and a cell per column; ``notes``: lines below."""
+    """``columns``: name and unit of each; ``rows``: a title and a cell per column; ``notes``: lines below;
+    ``best``: number of row and column of the cells with the highest mean of their column."""
 
     title: str
     columns: list[tuple[str, str]]
@@ -19,6 +20,7 @@ class Sheet:
     notes: list[str] = field(default_factory=list)
     kind: str = "model"
     corner: str = "method"
+    best: frozenset[tuple[int, int]] = frozenset()
 
     @property
     def heading(self) -> str:

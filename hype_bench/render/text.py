@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from hype_bench.render import table_csv, writers
+from hype_bench.render import table_csv
 from hype_bench.render.sheet import Pieces, Sheet, mean_and_std
+from hype_bench.render.writers import WRITERS
 from hype_bench.tables.cells import AVERAGE, Cell
 from hype_bench.tables.table import Table
 
 CAPTION = "mean ± std (n) over seeds: accuracy and F1 in percent, correlations x 100; std with n - 1; scored once"
+FORMATS = (*WRITERS, "csv")
 _METRIC_NAMES = {
     AVERAGE: "",
     "f1": "F1",
@@ -22,50 +25,40 @@ _METRIC_NAMES = {
 }
 
 
-def to_text(tables: Sequence[Table], caption: str = CAPTION) -> str:
-    return writers.to_text(sheets(tables), caption)
-
-
-def to_markdown(tables: Sequence[Table], caption: str = CAPTION) -> str:
-    return writers.to_markdown(sheets(tables), caption)
-
-
-def to_latex(tables: Sequence[Table], caption: str = CAPTION) -> str:
-    return writers.to_latex(sheets(tables), caption)
-
-
-def to_html(tables: Sequence[Table], caption: str = CAPTION) -> str:
-    return writers.to_html(sheets(tables), caption)
+def write(tables: Sequence[Table], format: str = "text", caption: str = CAPTION) -> str:
+    """Tables in one of :data:`FORMATS`."""
+    if format == "csv":
+        return table_csv.to_csv(table_csv.cell_rows(tables)).rstrip("\n")
+    return WRITERS[format](sheets(tables), caption)
 
 
 def sheets(tables: Sequence[Table], intervals: bool = False) -> list[Sheet]:
     """What the renderers write: every cell as words; behind them, if asked for, the 95 % intervals of the means."""
-    shown = [_sheet(table, table.columns, pieces, [note.text for note in table.notes], "model") for table in tables]
+    shown = []
+    for table in tables:
+        sheet = _sheet(table, table.columns, pieces)
+        shown.append(replace(sheet, notes=[note.text for note in table.notes], best=_best(table)))
     for table in tables if intervals else ():
-        tasks = [column for column in table.columns if column != AVERAGE]
-        shown.append(_sheet(table, tasks, interval_pieces, [], "95 % intervals of the means (Student's t), model"))
+        sheet = _sheet(table, [column for column in table.columns if column != AVERAGE], interval_pieces)
+        shown.append(replace(sheet, kind="95 % intervals of the means (Student's t), model"))
     return shown
 
 
-def _sheet(
-    table: Table, columns: list[str], words: Callable[[Cell | None], Pieces], notes: list[str], kind: str
-) -> Sheet:
-    headers = [(column, _metric(table, column)) for column in columns]
+def _sheet(table: Table, columns: Sequence[str], words: Callable[[Cell | None], Pieces]) -> Sheet:
+    headers = [(column, _METRIC_NAMES.get(table.metric(column), table.metric(column))) for column in columns]
     rows = [(row.title, [words(cells.get(column)) for column in columns]) for row, cells in table.rows.items()]
-    return Sheet(table.model, headers, rows, notes, kind)
+    return Sheet(table.model, headers, rows)
 
 
-def to_csv(tables: Sequence[Table], caption: str = CAPTION) -> str:
-    return table_csv.to_csv(table_csv.cell_rows(tables)).rstrip("\n")
-
-
-FORMATS: dict[str, Callable[..., str]] = {
-    "text": to_text,
-    "markdown": to_markdown,
-    "latex": to_latex,
-    "csv": to_csv,
-    "html": to_html,
-}
+def _best(table: Table) -> frozenset[tuple[int, int]]:
+    """Row and column of the highest mean of every column that has several, and of what equals it."""
+    best: set[tuple[int, int]] = set()
+    for x, column in enumerate(table.columns):
+        cells = [of_row.get(column) for of_row in table.rows.values()]
+        means = {y: cell.mean for y, cell in enumerate(cells) if cell and cell.n and not cell.lacks}
+        if len(means) > 1:
+            best.update((y, x) for y, mean in means.items() if mean == max(means.values()))
+    return frozenset(best)
 
 
 def cell_text(cell: Cell | None) -> str:
@@ -87,9 +80,4 @@ def pieces(cell: Cell | None) -> Pieces:
 def interval_pieces(cell: Cell | None) -> Pieces:
     """The 95 % interval of a cell's mean over seeds, ``[62.06, 81.94]``."""
     ends = table_csv.interval(cell) if cell is not None else None
-    return "-" if ends is None else f"[{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]", "", ""
-
-
-def _metric(table: Table, column: str) -> str:
-    metric = table.metric(column)
-    return _METRIC_NAMES.get(metric, metric)
+    return "", "", "-" if ends is None else f"[{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]"

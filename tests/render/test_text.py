@@ -11,7 +11,7 @@ from statistics import mean, stdev
 import pytest
 
 from hype_bench.render.table_csv import COLUMNS
-from hype_bench.render.text import CAPTION, FORMATS, to_csv, to_html, to_latex, to_markdown, to_text
+from hype_bench.render.text import CAPTION, FORMATS, write
 from hype_bench.stats.means import interval_of_mean
 from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.notes import Note
@@ -72,19 +72,27 @@ MARKDOWN = f"""\
 
 *{CAPTION}*"""
 
-LATEX = rf"""\begin{{tabular}}{{lcc}}
+BOLD = "bold: the highest mean of a column (not a test)"
+LATEX = rf"""% needs \usepackage{{booktabs,graphicx}}
+
+\begin{{table}}[t]
+\centering
+\caption{{minilm. {CAPTION.replace("±", "$" + chr(92) + "pm$")}; {BOLD}}}
+\label{{tab:minilm}}
+\resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{%
+\begin{{tabular}}{{lcc}}
 \toprule
-minilm & demo\_cola (Matthews) & rte (accuracy) \\
+method & demo\_cola (Matthews) & rte (accuracy) \\
 \midrule
 vanilla & 1.00 $\pm$ 3.61 (3) & 66.00 $\pm$ 1.00 (3) \\
 hype\_n (scale=0.0001) & 55.00 $\pm$ 19.45 (2, 1 failed) & X (2 running) \\
-hype\_u & - & 100.00 (1) \\
+hype\_u & - & \textbf{{100.00 (1)}} \\
 \bottomrule
-\end{{tabular}}
+\end{{tabular}}}}
 
 {{\footnotesize {GENERATED.replace("_", chr(92) + "_")}\par}}
 {{\footnotesize X: no score\par}}
-{{\footnotesize {CAPTION.replace("±", "$" + chr(92) + "pm$")}\par}}"""
+\end{{table}}"""
 
 CSV = f"""\
 {",".join(COLUMNS)}
@@ -98,46 +106,67 @@ minilm,rte,hype_u,,,accuracy,1,1.0,,,,1,1.0,,X: no score"""  # noqa: E501
 HTML = f"""\
 <h2>minilm</h2>
 <table>
-<tr><th>method</th><th>demo_cola (Matthews)</th><th>rte (accuracy)</th></tr>
-<tr><th>vanilla</th><td>1.00 ± 3.61 (3)</td><td>66.00 ± 1.00 (3)</td></tr>
-<tr><th>hype_n (scale=0.0001)</th><td>55.00 ± 19.45 (2, 1 failed)</td><td>X (2 running)</td></tr>
-<tr><th>hype_u</th><td>-</td><td>100.00 (1)</td></tr>
+<thead>
+<tr>
+<th >method</th>
+<th >demo_cola (Matthews)</th>
+<th >rte (accuracy)</th>
+</tr>
+</thead>
+<tbody>
+<tr>
+<td >vanilla</td>
+<td > 1.00 ±  3.61 (3)</td>
+<td > 66.00 ± 1.00 (3)</td>
+</tr>
+<tr>
+<td >hype_n (scale=0.0001)</td>
+<td >55.00 ± 19.45 (2, 1 failed)</td>
+<td >     X        (2 running)</td>
+</tr>
+<tr>
+<td >hype_u</td>
+<td >    -</td>
+<td ><strong>100.00        (1)</strong></td>
+</tr>
+</tbody>
 </table>
 <ul><li>{GENERATED}</li><li>X: no score</li></ul>
-<p><em>{CAPTION}</em></p>
+<p><em>{CAPTION}; {BOLD}</em></p>
 </html>"""
 
 
 def test_html_is_a_page_of_its_own(table):
-    text = to_html([table])
+    text = write([table], "html")
     assert text.startswith("<!doctype html>")
-    assert text.endswith(HTML)
+    assert "<title>minilm - hype_bench</title>" in text
+    assert re.sub(r"(?m)^ +(?=<)", "", text).endswith(HTML)
     table.rows[Row("<b>&")] = {}
-    assert "<th>&lt;b&gt;&amp;</th>" in to_html([table])
+    assert "<td >&lt;b&gt;&amp;</td>" in write([table], "html")
 
 
 @pytest.mark.parametrize(("name", "expected"), {"text": TEXT, "markdown": MARKDOWN, "latex": LATEX, "csv": CSV}.items())
 def test_letter_by_letter(table, name, expected):
-    assert FORMATS[name]([table]) == expected
+    assert write([table], name) == expected
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_runs(name):
-    text = FORMATS[name]([])
+    text = write([], name)
     assert name == "html" or len(text.splitlines()) == 1
     assert text.startswith("model,task") if name == "csv" else "no runs yet" in text
 
 
 @pytest.mark.parametrize("name", ["text", "markdown", "latex"])
 def test_several_tables_share_one_caption_or_carry_their_own(table, name):
-    text = FORMATS[name]([table, table])
+    text = write([table, table], name)
     expected = CAPTION.replace("±", r"$\pm$") if name == "latex" else CAPTION
     assert text.count(expected) == (2 if name == "latex" else 1)
     assert text.count("hype_n" if name != "latex" else r"hype\_n") == 2
 
 
 def test_text_columns_are_aligned_at_point_sign_and_bracket(table):
-    lines = to_text([table]).splitlines()
+    lines = write([table]).splitlines()
     body = lines[lines.index(next(line for line in lines if line.startswith("---"))) + 1 : -5]
     assert len(body) == 3
     column = lines[1].index("rte")
@@ -149,14 +178,14 @@ def test_text_columns_are_aligned_at_point_sign_and_bracket(table):
 
 def test_text_lines_under_a_table_are_wrapped():
     notes = [Note(" ".join(["subset"] * 40), frozenset())]
-    text = to_text([Table("m", ["t"], {Row("r"): {"t": Cell("accuracy", {1: 0.5})}}, notes)])
+    text = write([Table("m", ["t"], {Row("r"): {"t": Cell("accuracy", {1: 0.5})}}, notes)])
     assert max(map(len, text.splitlines())) <= 110
     assert "\n  subset" in text
 
 
 def test_markdown_is_a_table_also_with_a_bar_in_a_name(table):
     table.rows[Row("a|b")] = {"rte": Cell("accuracy", {1: 0.5})}
-    grid = [line for line in to_markdown([table]).splitlines() if line.startswith("|")]
+    grid = [line for line in write([table], "markdown").splitlines() if line.startswith("|")]
     parts = [re.split(r"(?<!\\)\|", line) for line in grid]
     assert {len(line) for line in parts} == {3 + 2}
     assert all(set(word.strip()) == {"-"} for word in parts[1][1:-1])
@@ -169,7 +198,7 @@ HOSTILE = r"50% of_{all} & #1 \alpha ~ ^2 <$5>"
 
 def test_latex_escapes_every_special_letter(table):
     table.rows[Row(HOSTILE)] = {"rte": Cell("accuracy", {1: 0.5})}
-    (line,) = [line for line in to_latex([table]).splitlines() if line.startswith("50")]
+    (line,) = [line for line in write([table], "latex").splitlines() if line.startswith("50")]
     expected = (
         r"50\% of\_\{all\} \& \#1 \textbackslash{}alpha \textasciitilde{} \textasciicircum{}2 "
         r"\textless{}\$5\textgreater{} & - & 50.00 (1) \\"
@@ -178,7 +207,7 @@ def test_latex_escapes_every_special_letter(table):
 
 
 def test_latex_is_balanced(table):
-    text = to_latex([table, table])
+    text = write([table, table], "latex")
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
     for line in text.splitlines():
         if line.endswith(r" \\"):
@@ -192,17 +221,19 @@ def test_latex_compiles(table, tmp_path):
     program = next(filter(None, map(shutil.which, ("pdflatex", "tectonic", "xelatex", "lualatex"))), None)
     if program is None:
         pytest.skip("no LaTeX is installed (Debian: texlive-latex-recommended)")
-    table.rows[Row(HOSTILE)] = {"rte": Cell("accuracy", {1: 0.5})}
-    page = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{to_latex([table])}\end{{document}}"
+    table.rows[Row(f"{HOSTILE} {'too wide for a page ' * 8}")] = {"rte": Cell("accuracy", {1: 0.5})}
+    preamble = r"\documentclass{article}\usepackage{booktabs,graphicx}"
+    page = rf"{preamble}\begin{{document}}{write([table], 'latex')}\end{{document}}"
     (tmp_path / "page.tex").write_text(page)
     flags = [] if "tectonic" in program else ["-interaction=nonstopmode", "-halt-on-error"]
     done = subprocess.run([program, *flags, "page.tex"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
 
 
 def test_csv_gives_every_number_back(table):
     table.rows[Row('nan, "quoted"')] = {"rte": Cell("accuracy", {1: math.nan, 2: 1 / 3})}
-    lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(to_csv([table])))}
+    lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(write([table], "csv")))}
     assert len(lines) == sum(map(len, table.rows.values()))
     for row, cells in table.rows.items():
         for task, cell in cells.items():

@@ -13,7 +13,7 @@ import pytest
 from hype_bench.options import UserError
 from hype_bench.render import writers
 from hype_bench.render.comparisons import compare
-from hype_bench.render.text import sheets, to_csv, to_text
+from hype_bench.render.text import sheets, write
 from hype_bench.runs.record import Record, Scores
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
@@ -21,21 +21,21 @@ from hype_bench.tables.experiment import collapsed, experiment_tables, results
 
 TEXT = """\
 model: bert_large
-         rte               mrpc                                   average
-method   accuracy          F1
--------  ----------------  -------------------------------------  --------------------
-vanilla  72.00 ± 4.00 (3)  72.00 ± 4.00 (3)                       72.00
-hype_n   74.67 ± 3.51 (3)      X        (1 of 3 runs, 1 running)      X (1 of 2 tasks)
+          rte               mrpc                                   average
+method    accuracy          F1
+--------  ----------------  -------------------------------------  --------------------
+vanilla   72.00 ± 4.00 (3)  72.00 ± 4.00 (3)                       72.00
+hype_n    74.67 ± 3.51 (3)      X        (1 of 3 runs, 1 running)      X (1 of 2 tasks)
 
 X: no score
 configurations: vanilla 2; hype_n 1"""
 INTERVALS = """\
 95 % intervals of the means (Student's t), model: bert_large
-         rte             mrpc
-method   accuracy        F1
--------  --------------  --------------
-vanilla  [62.06, 81.94]  [62.06, 81.94]
-hype_n   [65.94, 83.39]               -"""  # 4.303 standard errors: 4 / sqrt 3 and 3.512 / sqrt 3
+          rte             mrpc
+method    accuracy        F1
+--------  --------------  --------------
+vanilla   [62.06, 81.94]  [62.06, 81.94]
+hype_n    [65.94, 83.39]  -"""  # 4.303 standard errors: 4 / sqrt 3 and 3.512 / sqrt 3
 METRIC = {"rte": "accuracy", "mrpc": "f1"}
 VANILLA, HYPE = (0.68, 0.72, 0.76), (0.71, 0.75, 0.78)
 
@@ -101,7 +101,7 @@ def statuses(plan: Plan) -> dict[str, RunStatus]:
 
 
 def rendered(plan: Plan, statuses: dict[str, RunStatus], rule: str = "paper") -> str:
-    return to_text(experiment_tables(plan, statuses, results(plan, statuses, rule)), "")
+    return write(experiment_tables(plan, statuses, results(plan, statuses, rule)), caption="")
 
 
 def test_letter_by_letter(plan: Plan, statuses: dict[str, RunStatus]) -> None:
@@ -159,7 +159,7 @@ def test_diverged_runs_are_counted(plan: Plan, statuses: dict[str, RunStatus]) -
 
 
 def test_csv_has_a_line_for_every_cell(plan: Plan, statuses: dict[str, RunStatus]) -> None:
-    lines = to_csv(experiment_tables(plan, statuses, results(plan, statuses, "paper"))).splitlines()
+    lines = write(experiment_tables(plan, statuses, results(plan, statuses, "paper")), "csv").splitlines()
     assert len(lines) == 1 + 2 * 3
     assert next(line for line in lines if line.startswith("bert_large,rte,hype_n")).split(",")[6] == "3"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hype_bench.render.text import to_text
+from hype_bench.render.text import write
 from hype_bench.runs.identity import digest
 from hype_bench.runs.record import Record
 from hype_bench.runs.status import RunStatus
@@ -26,7 +26,7 @@ def named(run: RunStatus) -> RunStatus:
 def test_a_copy_under_another_name_does_not_count() -> None:
     own, copy = named(make_run(0.6)), replace(make_run(0.99), identity="backup")
     for runs in ([own, copy], [copy, own]):
-        text = to_text(build_tables(runs))
+        text = write(build_tables(runs))
         assert "60.00 (1, 1 not counted)" in text
         both = ", ".join(run.identity for run in runs)
         assert f"hype_n rte: seed 1 has 2 records ({both}), of which {own.identity} counts" in text.replace("\n  ", " ")
@@ -34,10 +34,10 @@ def test_a_copy_under_another_name_does_not_count() -> None:
 
 def test_of_two_copies_neither_counts() -> None:
     copies = [replace(make_run(score), identity=name) for score, name in ((0.6, "a"), (0.9, "b"))]
-    text = to_text(build_tables([*copies, named(make_run(0.7, seed=2))]))
+    text = write(build_tables([*copies, named(make_run(0.7, seed=2))]))
     assert "70.00 (1, 2 not counted)" in text
     assert "seed 1 has 2 records (a, b), of which none of them counts" in text
-    assert "X (2 not counted)" in to_text(build_tables(copies))
+    assert "X (2 not counted)" in write(build_tables(copies))
 
 
 def of(**facts: Any) -> Record:
