@@ -1,8 +1,8 @@
 """Installed packages that add to this one: those with an entry point in the group ``hype_bench``.
 
-The entry point names a package. Its techniques are in its ``methods``, its analyses in its ``analysis`` (a module or a
-folder of modules), and its choices of Hydra's groups in its folder ``conf``. Nothing is imported here: a plug-in that
-cannot be imported does not stop a command that does not use it.
+The entry point names a package. Its techniques are in its ``methods`` (a module, or a folder of modules), its analyses
+in the files of its folder ``analysis``, and its choices of Hydra's groups in its folder ``conf``. Nothing is imported
+here: a plug-in that cannot be imported does not stop a command that does not use it.
 """
 
 from __future__ import annotations
@@ -41,14 +41,11 @@ class Plugin:
     def folder(self) -> Path | None:
         return package_folder(self.module)
 
-    def modules(self, part: str) -> list[str]:
-        """The names of the modules that hold its techniques (``methods``) or its analyses (``analysis``).
-
-        A module in place of a package holds techniques alone.
-        """
+    def methods(self) -> list[str]:
+        """The names of the modules that hold its techniques: of a module in place of a package, its own."""
         if self.folder is None:
-            return [self.module] if part == "methods" else []
-        place, name = self.folder / part, f"{self.module}.{part}"
+            return [self.module]
+        place, name = self.folder / "methods", f"{self.module}.methods"
         if place.is_dir():
             return [name, *(f"{name}.{module.name}" for module in pkgutil.iter_modules([str(place)]))]
         return [name] if place.with_suffix(".py").is_file() else []

@@ -61,7 +61,7 @@ def commands() -> str:
     """Every verb with what its ``--help`` prints."""
     parts = ["# Commands", "Written by `make docs`. `python -m hype_bench` is the same program as `hype-bench`."]
     parts.append(_block(_help()))
-    for verb in get_command(app).commands:  # type: ignore[attr-defined]
+    for verb in get_command(app).list_commands(None):  # type: ignore[attr-defined]
         parts.append(f"## {verb}")
         parts.append(_RUN if verb == "run" else _block(_help(verb)))
     return "\n\n".join(parts) + "\n"

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import typer
 from hydra import compose, initialize_config_dir
+from typer.testing import CliRunner
 
 from hype_bench import choices, plugins
+from hype_bench.analysis.registry import analyses
+from hype_bench.cli import app
 from hype_bench.commands.methods import methods
 from hype_bench.commands.plugins import plugins as list_plugins
 from hype_bench.config import CONF
@@ -101,7 +104,7 @@ def test_a_technique_and_choices_of_a_package_are_found(install: Install, capsys
     assert composed.method.nothing == {"strength": 0.5}
     list_plugins()
     assert capsys.readouterr() == (
-        "good-dist 1.2 (good)\n  techniques  nothing\n  choices     method=nothing, task=named\n",
+        "good-dist 1.2 (good)\n  techniques  nothing\n  analyses    none\n  choices     method=nothing, task=named\n",
         "",
     )
     methods("nothing")
@@ -150,6 +153,45 @@ def test_a_choice_that_ours_hides_is_named(install: Install, capsys: pytest.Capt
     with pytest.raises(typer.Exit):
         list_plugins()
     assert "error: task=rte of bad-dist 1.2 is not used" in capsys.readouterr().err
+
+
+ANALYSIS = '''
+def seeds(results_dir: str = "results") -> None:
+    """Count seeds.
+
+    Claim: none.
+
+    Source: this test.
+
+    Cost: none.
+    """
+    print("counted in", results_dir)
+'''
+
+
+def test_an_analysis_is_a_verb(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    install("good", **{"analysis/seeds.py": ANALYSIS})
+    run = CliRunner()
+    assert "Analyses of finished runs:\n  seeds  Count seeds.\n" in run.invoke(app, ["--help"]).output
+    assert "good.analysis.seeds" not in sys.modules
+    assert run.invoke(app, ["seeds", "--results-dir", "here"]).output == "counted in here\n"
+    list_plugins()
+    assert "  analyses    seeds\n" in capsys.readouterr().out
+
+
+def test_an_analysis_at_fault_is_named(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = "import no_such_module\n" + ANALYSIS.replace("Cost", "Price")
+    install("bad", **{"analysis/seeds.py": broken, "analysis/soup.py": ANALYSIS, "analysis/status.py": ANALYSIS})
+    ended = CliRunner().invoke(app, ["seeds"])
+    assert str(ended.exception).startswith("seeds of bad-dist 1.2 cannot be used: ModuleNotFoundError: ")
+    assert analyses()["soup"].plugin is None
+    with pytest.raises(typer.Exit):
+        list_plugins()
+    assert capsys.readouterr().err.splitlines() == [
+        "error: the analysis seeds of bad-dist 1.2 needs a docstring with Cost",
+        "error: the analysis soup of bad-dist 1.2 is not used: the name is taken",
+        "error: the analysis status of bad-dist 1.2 is not used: the name is taken",
+    ]
 
 
 def test_a_package_that_is_not_there_is_one_line() -> None:

@@ -6,10 +6,14 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from hype_bench import output
+from hype_bench.arguments import ResultsDir, existing
 from hype_bench.config import DataConfig, SourceConfig, TaskConfig
 from hype_bench.options import UserError
 from hype_bench.runs import predictions
@@ -25,6 +29,26 @@ if TYPE_CHECKING:  # torch comes with it
 
 # In which members of a soup must agree:
 _SAME = ("format", "model", "data", "labels", "task_version", "max_length", "metric", "methods")
+
+SoupKind = StrEnum("SoupKind", ["uniform", "greedy"])
+
+
+def soup(
+    kind: Annotated[SoupKind, typer.Argument(help="Of all members, or of those that raise a held-out score.")],
+    results_dir: ResultsDir = Path("results"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+) -> None:
+    """Average the weights of finished runs.
+
+    They are those with training.save=last that differ in seed or training settings alone.
+
+    Claim: the mean of their weights scores at or above the best single member, at the cost of one at inference.
+
+    Source: Wortsman et al. 2022, "Model soups", ICML, https://arxiv.org/abs/2203.05482
+
+    Cost: no training; one scoring of every split, and for a greedy soup one of the held-out examples per member.
+    """
+    make(kind.value, existing(results_dir), device)
 
 
 @dataclass(frozen=True)

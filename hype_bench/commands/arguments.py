@@ -5,25 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from hype_bench.options import UserError
 from hype_bench.output import say
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import UNREADABLE, RunStatus
 from hype_bench.tables.selection import RULES
 
 Rule = StrEnum("Rule", list(RULES))  # type: ignore[misc]
-ResultsDir = Annotated[Path, typer.Option(help="The folder that the runs were written to.", metavar="DIR")]
-
-
-def existing(results_dir: Path) -> Path:
-    if not results_dir.is_dir():
-        raise UserError(f"{results_dir}: no such folder; name another one with --results-dir")
-    return results_dir
 
 
 def report_problems(runs: Iterable[RunStatus], complaints: list[str], all_are_placed: bool) -> None:

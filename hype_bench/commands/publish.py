@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hype_bench.commands.arguments import ResultsDir, Rule, existing
+from hype_bench.arguments import ResultsDir, existing
+from hype_bench.commands.arguments import Rule
 from hype_bench.output import say
 
 

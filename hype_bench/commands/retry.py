@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from hype_bench.commands.arguments import ResultsDir, existing
+from hype_bench.arguments import ResultsDir, existing
 from hype_bench.commands.incomplete import incomplete
 from hype_bench.options import UserError
 from hype_bench.output import say

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from hype_bench.commands.arguments import ResultsDir, existing
+from hype_bench.arguments import ResultsDir, existing
 from hype_bench.output import counted, say
 from hype_bench.runs.status import DONE, FAILED, STATES, UNREADABLE, RunStatus, read_runs
 

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from hype_bench.commands.arguments import ResultsDir, Rule, existing, report_problems
+from hype_bench.arguments import ResultsDir, existing
+from hype_bench.commands.arguments import Rule, report_problems
 from hype_bench.options import UserError
 from hype_bench.output import show
 from hype_bench.render.text import FORMATS, write

@@ -73,7 +73,7 @@ def import_plugins() -> dict[Plugin, str]:
 def _problem(plugin: Plugin) -> str:
     before = dict(_REGISTERED)
     try:
-        for module in plugin.modules("methods"):
+        for module in plugin.methods():
             importlib.import_module(module)
         for name in _REGISTERED.keys() - before.keys():
             card_of(_REGISTERED[name][0])

@@ -14,7 +14,20 @@ import pytest
 from hype_bench.render.text import FORMATS
 from tests.runs.records import request_of
 
-HEAVY = ("torch", "pandas", "transformers", "datasets", "scipy", "sklearn", "wandb", "evaluate", "rich", "matplotlib")
+HEAVY = (
+    "hydra",
+    "numpy",
+    "torch",
+    "pandas",
+    "transformers",
+    "datasets",
+    "scipy",
+    "sklearn",
+    "wandb",
+    "evaluate",
+    "rich",
+    "matplotlib",
+)
 
 
 def hype_bench(*arguments, cwd=None):

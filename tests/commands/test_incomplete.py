@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from hype_bench import cli
 from hype_bench.commands import clean, incomplete, retry
+from hype_bench.commands.status import status
+from hype_bench.commands.table import table
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.record import Record, Request
 from hype_bench.runs.status import RunStatus, read_runs
@@ -108,7 +109,7 @@ def test_what_cannot_be_read_now_is_told_and_left_alone(
     assert retry.run_again(tmp_path) == 1
     shown = capsys.readouterr().out
     assert shown.count(f"{interrupted.path / 'result.json'} cannot be read (Input/output error)") == 2
-    for ask in (cli.status, lambda results: cli.table(None, results)):
+    for ask in (status, lambda results: table(None, results)):
         with pytest.raises(typer.Exit) as end:
             ask(tmp_path)
         assert end.value.exit_code == 1

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import typer
 
-from hype_bench import cli
+from hype_bench.commands.status import status
+from hype_bench.commands.table import table
 from hype_bench.runs.check import check_record, check_request
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.status import read_run
@@ -124,13 +125,13 @@ def test_no_change_of_a_record_takes_a_verb_down(path: str, tmp_path: Path, caps
             folder = RunFolder.of(results, name)
             folder.path.mkdir(parents=True)
             (folder.path / "result.json").write_text(json.dumps(record))
-        cli.status(results)
+        status(results)
         if read_run(RunFolder.of(results, "odd")).state == "done":  # the value suits that place
-            cli.table(None, results)
+            table(None, results)
             continue
         capsys.readouterr()
         with pytest.raises(typer.Exit) as end:
-            cli.table(None, results)
+            table(None, results)
         shown = capsys.readouterr()
         assert end.value.exit_code == 1
         assert "75.00" in shown.out
