@@ -77,7 +77,8 @@ def test_the_table_is_there_afterwards_in_every_format(swept: tuple[Path, Any], 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["table", "table2"], "experiment table2 has no plan in"),
+        (["table", "table2"], "(there are: table1); hype-bench plan experiment=table2 makes one"),
+        (["table", "tabel1"], "(there are: table1); did you mean table1?"),
         (
             ["table", "table1", "--compare", "nothing"],
             "table1 has no row 'nothing' to compare with; there are vanilla,",

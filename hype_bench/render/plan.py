@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from hype_bench.output import counted
 from hype_bench.runs.status import RunStatus
 from hype_bench.sweeps.cost import SOURCES, Cost, Group, cost_of
 from hype_bench.sweeps.planned import Plan
 
-_HEAD = ("model", "task", "methods", "runs", "done", "failed", "to do", "time per run", "")
+_HEADERS = ("model", "task", "methods", "runs", "done", "failed", "to do", "time per run", "estimate")
 _WIDTH = 40  # of the methods' names in a line
 
 
@@ -20,24 +21,24 @@ def plan_text(plan: Plan, statuses: Mapping[str, RunStatus]) -> str:
         statuses: as for :func:`hype_bench.sweeps.cost.cost_of`.
     """
     cost = cost_of(plan, statuses)
-    folded: dict[tuple[str, str], list[Group]] = defaultdict(list)
+    by_task: dict[tuple[str, str], list[Group]] = defaultdict(list)
     for group in cost.groups:
-        folded[group.model, group.task].append(group)
-    lines = [_HEAD, *((*place, *_line(groups)) for place, groups in folded.items())]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = ["  ".join(w.ljust(width) for w, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+        by_task[group.model, group.task].append(group)
+    rows = [_HEADERS, *((*model_and_task, *_row(groups)) for model_and_task, groups in by_task.items())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     problems = Counter(run.problem for run in plan.once() if run.problem)
-    cannot = [f"{count} of them cannot begin yet: {problem}" for problem, count in problems.items()]
+    blocked = [f"{counted(count, 'run')} cannot begin yet: {problem}" for problem, count in problems.items()]
     scope = "" if plan.scope == "paper" else f" (scope {plan.scope})"
-    return "\n".join([f"{plan.name}{scope}: {plan.title}".rstrip(": "), "", *table, "", _total(cost), *cannot])
+    return "\n".join([f"{plan.name}{scope}: {plan.title}".rstrip(": "), "", *table, "", _total(cost), *blocked])
 
 
-def _line(groups: Sequence[Group]) -> list[str]:
-    counts = [str(sum(getattr(group, what) for group in groups)) for what in ("runs", "done", "failed", "to_do")]
-    asked = [group for group in groups if group.to_do] or groups
-    seconds = sorted(group.seconds for group in asked if group.seconds is not None)
+def _row(groups: Sequence[Group]) -> list[str]:
+    counts = [str(sum(getattr(group, name) for group in groups)) for name in ("runs", "done", "failed", "to_do")]
+    unfinished = [group for group in groups if group.to_do] or groups
+    seconds = sorted(group.seconds for group in unfinished if group.seconds is not None)
     times = dict.fromkeys(map(_time, (seconds[0], seconds[-1]))) if seconds else ["?"]
-    source = max((group.source for group in asked), key=SOURCES.index)
+    source = max((group.source for group in unfinished), key=SOURCES.index)
     return [_names([group.method for group in groups]), *counts, " to ".join(times), source]
 
 
@@ -49,11 +50,11 @@ def _names(methods: list[str]) -> str:
 
 
 def _total(cost: Cost) -> str:
-    runs, done, to_do = (sum(getattr(group, what) for group in cost.groups) for what in ("runs", "done", "to_do"))
+    runs, done, to_do = (sum(getattr(group, name) for group in cost.groups) for name in ("runs", "done", "to_do"))
     hours = [f"{_short(h)} {kind} hours ({', '.join(cost.devices[kind])})" for kind, h in sorted(cost.hours.items())]
-    told = [f"about {' and '.join(hours)}, one after another"] if hours else []
-    told += [f"{cost.unknown} of unknown cost"] if cost.unknown else []
-    return "; ".join([f"{runs} runs, {done} done, {to_do} to do", *told])
+    costs = [f"about {' and '.join(hours)}, one after another"] if hours else []
+    costs += [f"{counted(cost.unknown, 'run')} of unknown cost"] if cost.unknown else []
+    return "; ".join([f"{counted(runs, 'run')}, {done} done, {to_do} to do", *costs])
 
 
 def _time(seconds: float) -> str:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from hype_bench import output
-from hype_bench.tables.cells import AVERAGE, Cell, Row
+from hype_bench.tables.cells import AVERAGE, Cell, Row, compact
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.table import Table
 
@@ -80,7 +80,7 @@ def _row(table: Table, row: Row, column: str, cell: Cell, result: Result | None)
 
 
 def _settings(items: Iterable[tuple[str, str]]) -> str:
-    return " ".join(f"{key}={value}" for key, value in items)
+    return " ".join(f"{key}={compact(value)}" for key, value in items)
 
 
 def interval(cell: Cell) -> tuple[float, float] | None:

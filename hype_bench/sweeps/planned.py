@@ -6,6 +6,7 @@ It names the columns once and has a row for every run, since there may be 100,00
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
@@ -105,16 +106,22 @@ def read_plan(results_dir: str | Path, name: str) -> Plan:
     try:
         return _plan_of(read_json(path))
     except FileNotFoundError:
-        known = ", ".join(plans(results_dir)) or "none"
-        raise UserError(
-            f"experiment {name} has no plan in {results_dir} (there are: {known}); "
-            f"hype-bench plan experiment={name} makes one"
-        ) from None
+        raise UserError(_no_plan(results_dir, name)) from None
     except UnreadableError:
         raise
     except ValueError as error:
         why = error if isinstance(error, BrokenError) else broken(path, str(error))
         raise UserError(f"{why}; hype-bench plan experiment={name} makes it again") from error
+
+
+def _no_plan(results_dir: str | Path, name: str) -> str:
+    from hype_bench.config import CONF
+
+    planned = plans(results_dir)
+    experiments = [path.stem for path in (CONF / "experiment").glob("*.yaml")]
+    near = [] if name in experiments else difflib.get_close_matches(name, [*planned, *experiments], n=1)
+    way_out = f"did you mean {near[0]}?" if near else f"hype-bench plan experiment={name} makes one"
+    return f"experiment {name} has no plan in {results_dir} (there are: {', '.join(planned) or 'none'}); {way_out}"
 
 
 def _plan_of(stored: Any) -> Plan:

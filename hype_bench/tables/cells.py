@@ -15,14 +15,14 @@ _FIRST = ("vanilla", "no_dropout")  # the controls stand above what is compared 
 
 @dataclass(frozen=True)
 class Row:
-    """``settings``: what tells this row from others of the table, such as ``scale=0.0001``."""
+    """``settings``: what tells this row from others of the table, such as ``scale=1e-4``."""
 
     method: str
     settings: Settings = ()
 
     @property
     def title(self) -> str:
-        words = ", ".join(f"{key}={value}" for key, value in self.settings)
+        words = ", ".join(f"{key}={compact(value)}" for key, value in self.settings)
         return f"{self.method} ({words})" if words else self.method
 
     @property
@@ -80,6 +80,18 @@ class Cell:
     def std(self) -> float:
         """Standard deviation over seeds with n - 1 in the denominator; NaN below two seeds."""
         return statistics.stdev(self.scores.values()) if self.n > 1 and not self.nans else math.nan
+
+
+def compact(value: str) -> str:
+    """Small numbers all alike, however they were written: ``0.0001``, ``1e-04`` -> ``1e-4``; other text as it is."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    if not 0 < abs(number) < 1e-3:
+        return value
+    mantissa, _, exponent = f"{number:.14e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def _by_size(value: str) -> tuple[float, str]:

@@ -46,12 +46,12 @@ def ends(*scores: float) -> str:
 
 TEXT = f"""\
 model: minilm
-                       demo_cola                    rte
-method                 Matthews                     accuracy
----------------------  ---------------------------  -------------------------
-vanilla                 1.00 ±  3.61 (3)             66.00 ± 1.00 (3)
-hype_n (scale=0.0001)  55.00 ± 19.45 (2, 1 failed)       X        (2 running)
-hype_u                     -                        100.00        (1)
+                     demo_cola                    rte
+method               Matthews                     accuracy
+-------------------  ---------------------------  -------------------------
+vanilla               1.00 ±  3.61 (3)             66.00 ± 1.00 (3)
+hype_n (scale=1e-4)  55.00 ± 19.45 (2, 1 failed)       X        (2 running)
+hype_u                   -                        100.00        (1)
 
 {GENERATED}
 X: no score
@@ -61,11 +61,11 @@ X: no score
 MARKDOWN = f"""\
 **minilm**
 
-| method                | demo_cola (Matthews)        | rte (accuracy)            |
-|-----------------------|-----------------------------|---------------------------|
-| vanilla               |  1.00 ±  3.61 (3)           |  66.00 ± 1.00 (3)         |
-| hype_n (scale=0.0001) | 55.00 ± 19.45 (2, 1 failed) |      X        (2 running) |
-| hype_u                |     -                       | 100.00        (1)         |
+| method              | demo_cola (Matthews)        | rte (accuracy)            |
+|---------------------|-----------------------------|---------------------------|
+| vanilla             |  1.00 ±  3.61 (3)           |  66.00 ± 1.00 (3)         |
+| hype_n (scale=1e-4) | 55.00 ± 19.45 (2, 1 failed) |      X        (2 running) |
+| hype_u              |     -                       | 100.00        (1)         |
 
 - {GENERATED}
 - X: no score
@@ -85,7 +85,7 @@ LATEX = rf"""% needs \usepackage{{booktabs,graphicx}}
 method & demo\_cola (Matthews) & rte (accuracy) \\
 \midrule
 vanilla & 1.00 $\pm$ 3.61 (3) & 66.00 $\pm$ 1.00 (3) \\
-hype\_n (scale=0.0001) & 55.00 $\pm$ 19.45 (2, 1 failed) & X (2 running) \\
+hype\_n (scale=1e-4) & 55.00 $\pm$ 19.45 (2, 1 failed) & X (2 running) \\
 hype\_u & - & \textbf{{100.00 (1)}} \\
 \bottomrule
 \end{{tabular}}}}
@@ -98,8 +98,8 @@ CSV = f"""\
 {",".join(COLUMNS)}
 minilm,demo_cola,vanilla,,,matthews,3,0.01,{stdev([0.0, -0.02, 0.05])!r},{ends(0.0, -0.02, 0.05)},1 2 3,0.0 -0.02 0.05,,{GENERATED}
 minilm,rte,vanilla,,,accuracy,3,0.66,{stdev([0.65, 0.66, 0.67])!r},{ends(0.65, 0.66, 0.67)},1 2 3,0.65 0.66 0.67,,X: no score
-minilm,demo_cola,hype_n,scale=0.0001,,matthews,2,0.55,{stdev([0.4125, 0.6875])!r},{ends(0.4125, 0.6875)},1 2,0.4125 0.6875,1 failed,{GENERATED}
-minilm,rte,hype_n,scale=0.0001,,accuracy,0,,,,,,,2 running,X: no score
+minilm,demo_cola,hype_n,scale=1e-4,,matthews,2,0.55,{stdev([0.4125, 0.6875])!r},{ends(0.4125, 0.6875)},1 2,0.4125 0.6875,1 failed,{GENERATED}
+minilm,rte,hype_n,scale=1e-4,,accuracy,0,,,,,,,2 running,X: no score
 minilm,rte,hype_u,,,accuracy,1,1.0,,,,1,1.0,,X: no score"""  # noqa: E501
 
 
@@ -120,7 +120,7 @@ HTML = f"""\
 <td > 66.00 ± 1.00 (3)</td>
 </tr>
 <tr>
-<td >hype_n (scale=0.0001)</td>
+<td >hype_n (scale=1e-4)</td>
 <td >55.00 ± 19.45 (2, 1 failed)</td>
 <td >     X        (2 running)</td>
 </tr>

@@ -193,7 +193,7 @@ def test_one_estimate_is_never_of_two_devices() -> None:
 def test_a_run_that_cannot_begin_is_counted() -> None:
     run = PlannedRun("", "minilm", "minilm", "rte", "accuracy", "vanilla", "", {}, {}, True, 1, ["task=rte"], "no data")
     text = plan_text(plan(run), {})
-    assert text.splitlines()[-1] == "1 of them cannot begin yet: no data"
+    assert text.splitlines()[-1] == "1 run cannot begin yet: no data"
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------
@@ -208,7 +208,8 @@ def test_the_plan_as_a_user_reads_it() -> None:
     assert plan_text(plan(*runs, scope="small"), statuses).splitlines() == [
         "exam (scope small): Some runs",
         "",
-        "model       task  methods                                      runs  done  failed  to do  time per run",
+        "model       task  methods                                      runs  done  failed  to do  time per run"
+        "    estimate",
         "minilm      rte   vanilla, no_dropout, hype_n, hype_u, 3 more  21    2     1       19     90 s to 84 min"
         "  from the same task",
         "minilm      cola  vanilla, no_dropout, hype_n, hype_u, 3 more  21    0     0       21     84 min        "
@@ -217,7 +218,7 @@ def test_the_plan_as_a_user_reads_it() -> None:
         "  unknown",
         "",
         "43 runs, 2 done, 41 to do; about 0.05 CPU hours (x86_64) and 53 GPU hours (NVIDIA H200), one after another; "
-        "1 of unknown cost",
+        "1 run of unknown cost",
     ]
 
 

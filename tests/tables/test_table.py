@@ -133,7 +133,7 @@ def test_what_differs_in_a_method_is_named_in_its_rows_alone():
     runs = seeds([0.6], method="vanilla") + seeds([0.6], method="hype_u", options={"scale": 0.5})
     for scale in (1e-4, 1e-5, 1e-6, 1.0, 0.5):
         runs += seeds([scale], options={"scale": scale, "layers": "all"})
-    expected = [f"hype_n (scale={scale})" for scale in ("1e-6", "1e-5", "0.0001", "0.5", "1")]
+    expected = [f"hype_n (scale={scale})" for scale in ("1e-6", "1e-5", "1e-4", "0.5", "1")]
     assert titles(runs) == ["vanilla", *expected, "hype_u"]
 
 
@@ -151,7 +151,7 @@ def test_a_setting_that_differs_on_one_task_names_the_rows_of_all():
     rows = only_table(runs).rows
     assert {row.title: sorted(cells) for row, cells in rows.items()} == {
         "hype_n (scale=1e-5)": ["cola", "rte"],
-        "hype_n (scale=0.0001)": ["cola"],
+        "hype_n (scale=1e-4)": ["cola"],
     }
 
 
@@ -184,7 +184,7 @@ def test_lists_and_combined_methods_are_readable():
     ]
     assert titles(runs) == [
         "hype_n+other (hype_n.scale=1e-5, other.scale=1)",
-        "hype_n+other (hype_n.scale=0.0001, other.scale=2)",
+        "hype_n+other (hype_n.scale=1e-4, other.scale=2)",
     ]
     runs = [make_run(0.5, options={"layers": layers}) for layers in ("all", [0, 1])]
     assert sorted(titles(runs)) == ["hype_n (layers=[0,1])", "hype_n (layers=all)"]
