@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import field, fields
+from enum import Flag, auto
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -15,22 +16,45 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # longer than the letter o
 _LARGEST = 2**63 - 1  # of a whole number: what torch and numpy take
 
 
+class Affects(Flag):
+    """What a setting changes besides the settings themselves: it decides who must look at it."""
+
+    NOTHING = 0
+    NUMBERS = auto()  # the scores: another run, which is not to be compared as the same
+    ROUNDING = auto()  # the scores' last digits: another run, which is comparable
+    ROWS = auto()  # how many rows of the data there are, so that a score is of a part of it
+    LENGTH = auto()  # how many updates there are
+    PACE = auto()  # how long an update takes, or what is done beside the updates
+
+    IDENTITY = NUMBERS | ROUNDING
+    COST = LENGTH | PACE
+
+
+def affecting(settings: type, effect: Affects) -> tuple[str, ...]:
+    """The names of a dataclass's fields that have at least one of these effects."""
+    return tuple(f.name for f in fields(settings) if f.metadata.get("affects", Affects.NUMBERS) & effect)
+
+
 class UserError(ValueError):
     """Something the user can put right; its message is one readable line."""
 
 
-def number(default: Any = None, **limits: float) -> Any:
+def number(default: Any = None, affects: Affects = Affects.NUMBERS, **limits: float) -> Any:
     """A numeric field with limits: ``above``/``below`` exclude their end, ``least``/``most`` include it."""
-    return field(default=default, metadata={"limits": limits})
+    return field(default=default, metadata={"limits": limits, "affects": affects})
 
 
-def choice(default: Any, *names: str) -> Any:
-    return field(default=default, metadata={"choices": names})
+def choice(default: Any, *names: str, affects: Affects = Affects.NUMBERS) -> Any:
+    return field(default=default, metadata={"choices": names, "affects": affects})
 
 
-def local(default: str | None = None, what: str = "a path") -> Any:
+def flag(default: bool = False, affects: Affects = Affects.NUMBERS) -> Any:
+    return field(default=default, metadata={"affects": affects})
+
+
+def local(default: str | None = None, what: str = "a path", affects: Affects = Affects.NUMBERS) -> Any:
     """A field that names something on this machine."""
-    return field(default=default, metadata={"place": what})
+    return field(default=default, metadata={"place": what, "affects": affects})
 
 
 def device_name(default: str) -> Any:

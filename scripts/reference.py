@@ -82,7 +82,7 @@ def configuration() -> str:
     comments = _comments(CONF / "config.yaml")
     parts = [
         "# Configuration",
-        "Written by `make docs` from `hype_bench/config.py` and `conf/`. A group is chosen as `model=minilm`, a key is "
+        "Written by `make docs` from `hype_bench/schema.py` and `conf/`. A group is chosen as `model=minilm`, a key is "
         "set as `training.epochs=5`; with `-m` either takes several values, separated by commas. `null` under "
         "`training` means: what the recipe says for this model family and task. `method` takes one of the "
         "[techniques](../methods/README.md) or several, as in `method=[hype_n,r_drop]`; their options are set as "

@@ -8,13 +8,13 @@ from functools import cache
 from typing import Any
 
 from hype_bench.choices import FILES, read_choice, usual_training
-from hype_bench.config import Config, ModelConfig
+from hype_bench.config import ROWS, Config, ModelConfig, TrainingConfig
+from hype_bench.options import Affects, affecting
 from hype_bench.paper.published import Published, searched
 from hype_bench.tasks.sizes import part_of_rows
 
 _RECIPE = "paper"
-_SAME_NUMBERS = {"gradient_accumulation_steps", "gradient_checkpointing", "packing", "evaluate_every", "save"}
-_WHOLE = ("max_train_examples", "max_eval_examples", "selection_examples")  # of the data; None: all of it
+_TRAINING = affecting(TrainingConfig, Affects.NUMBERS)
 
 
 def contradictions(
@@ -46,9 +46,9 @@ def _wanted(printed: Published, methods: Sequence[str]) -> dict[str, Sequence[An
     """Setting -> the values that the cell may have been made with."""
     model, tried = str(printed.model), searched(str(printed.model))
     training = _training(model, str(printed.setting.get("trained_on", printed.task)))
-    wanted: dict[str, Sequence[Any]] = {name: [value] for name, value in training.items() if name not in _SAME_NUMBERS}
+    wanted: dict[str, Sequence[Any]] = {name: [value] for name, value in training.items() if name in _TRAINING}
     wanted["learning_rate"] = tried["learning_rate"]
-    wanted |= {name: [printed.setting.get(name)] for name in _WHOLE} | {name: [None] for name in FILES}
+    wanted |= {name: [printed.setting.get(name)] for name in ROWS} | {name: [None] for name in FILES}
     wanted |= {"max_length": [Config().data.max_length], "name_or_path": [None, _choice("model", model)["checkpoint"]]}
     for method in methods:
         for option, default in _choice("method", method).items():
@@ -63,7 +63,7 @@ def _settings(parts: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[t
     for method, options in parts.get("methods", ()):
         yield from ((f"{method}.{option}", value) for option, value in options.items())
     yield from parts.get("training", {}).items()
-    for part, names in (("data", (*_WHOLE, "max_length")), ("task", FILES), ("model", ("name_or_path",))):
+    for part, names in (("data", (*ROWS, "max_length")), ("task", FILES), ("model", ("name_or_path",))):
         about = config.get(part, {})
         yield from ((name, about[name]) for name in names if name in about)
 

@@ -7,11 +7,12 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from hype_bench.config import RunConfig
+from hype_bench.config import RunConfig, TrainingConfig
+from hype_bench.options import Affects, affecting
 
 FORMAT = 5  # raised when a change of the code changes the numbers of the same settings
 
-NO_EFFECT = ("evaluate_every", "save")  # a curve more, a folder more: the same numbers
+_TRAINING = affecting(TrainingConfig, Affects.IDENTITY)
 
 
 def identity(
@@ -26,7 +27,7 @@ def identity(
             regression.
         methods: name -> all hyper-parameters, defaults included.
     """
-    training = {key: value for key, value in asdict(run.training).items() if key not in NO_EFFECT}
+    training = {key: value for key, value in asdict(run.training).items() if key in _TRAINING}
     return {
         "format": FORMAT,
         "model": checkpoint,

@@ -9,11 +9,12 @@ from pathlib import PurePath
 from typing import Any
 
 from hype_bench.choices import FILES
+from hype_bench.config import ROWS
 from hype_bench.runs.record import Request
 
 Settings = tuple[tuple[str, str], ...]
 
-_SUBSET = ("max_train_examples", "max_eval_examples", "selection_examples", "subset_seed")
+_SUBSET = (*ROWS, "subset_seed")
 _METHODS = "methods."
 _SHOWN = {"data": 8, "model": len("content:") + 8}  # characters of what is or may be a hash
 
@@ -56,7 +57,7 @@ def options(parts: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, An
         elif key != "seed":
             flat[key] = value
     data, task = config.get("data", {}), config.get("task", {})
-    if any(data.get(key) for key in _SUBSET[:-1]):
+    if any(data.get(key) for key in ROWS):
         flat |= {key: data[key] for key in _SUBSET if data.get(key) is not None}
     return flat | {key: PurePath(task[key]).name for key in FILES if task.get(key)}
 

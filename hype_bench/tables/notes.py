@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from hype_bench.config import ROWS
 from hype_bench.output import counted
 from hype_bench.runs.record import Record, Request
 from hype_bench.runs.status import DIVERGED, DONE, RunStatus
@@ -54,9 +55,7 @@ def _subset(about: Iterable[Request]) -> Note | None:
 def _parts(about: Request) -> Iterator[str]:
     if isinstance(about, Record):
         yield from (part_of_rows(split, *rows) for split, rows in about.subset.items())
-    for key in ("max_train_examples", "max_eval_examples", "selection_examples"):
-        if about.data.get(key):
-            yield f"data.{key}={about.data[key]}"
+    yield from (f"data.{key}={about.data[key]}" for key in ROWS if about.data.get(key))
 
 
 def _cells(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:

@@ -7,13 +7,14 @@ from pathlib import PurePath
 from typing import Any
 
 from hype_bench.choices import FILES, read_choice, usual_training
-from hype_bench.config import DataConfig, ModelConfig, UserError
-from hype_bench.runs.identity import NO_EFFECT
+from hype_bench.config import DataConfig, ModelConfig, TrainingConfig, UserError
+from hype_bench.options import Affects, affecting
 from hype_bench.runs.record import Label
 from hype_bench.runs.settings import short_names
 
 _ALWAYS = ("learning_rate",)  # what nearly every experiment searches over
-_ELSEWHERE = ("root", "predict_test")  # of the data: where it lies, and what is done besides
+_TRAINING = affecting(TrainingConfig, Affects.IDENTITY)
+_DATA = affecting(DataConfig, Affects.IDENTITY)
 
 
 def cell_of(config: Mapping[str, Any], label: Label) -> str:
@@ -35,11 +36,11 @@ def cell_of(config: Mapping[str, Any], label: Label) -> str:
     usual = _usual_training(config)
     for key, value in config["training"].items():
         is_usual = _listed(usual.get(key)) == _listed(value) or value is None  # None: its like says it, as max_steps
-        if key in _ALWAYS or not (is_usual or key in NO_EFFECT):
+        if key in _ALWAYS or (key in _TRAINING and not is_usual):
             named[f"training.{key}"] = value
     named |= {f"task.{key}": PurePath(config["task"][key]).name for key in FILES if config["task"].get(key)}
     usual, data = vars(DataConfig()), config["data"]
-    named |= {f"data.{key}": data[key] for key in data if key not in _ELSEWHERE and data[key] != usual.get(key)}
+    named |= {f"data.{key}": data[key] for key in _DATA if key in data and data[key] != usual[key]}
     words = ",".join(f"{name}={_word(named[key])}" for key, name in short_names(named).items())
     return "/".join([label.model, label.task, label.method, words])
 
