@@ -23,6 +23,7 @@ from hype_bench.launch.execute import check_planned, identify, settle
 from hype_bench.options import UserError
 from hype_bench.sweeps.grids import Axes, Point, expand, row_axes
 from hype_bench.sweeps.planned import Plan, PlannedRun
+from hype_bench.sweeps.workload import workload_of
 
 if TYPE_CHECKING:
     from hype_bench.contract.method import Method
@@ -141,6 +142,7 @@ def _planned(
         seed=run.seed,
         overrides=[*fixed, *point.overrides],
         problem=problem,
+        workload=workload_of(vars(run.training), vars(run.data), methods),
     )
 
 

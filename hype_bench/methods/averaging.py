@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import register
-from hype_bench.options import number
+from hype_bench.options import Affects, number
 
 Fold = Callable[[list[Tensor], list[Tensor], int], None]  # averages, weights, how many went in -> averages, in place
 
@@ -123,7 +123,7 @@ class SWA(Method):
 
     neutral: ClassVar[Mapping[str, Any]] = {"start": 1.0}
     start: float = number(0.75, least=0, most=1)
-    every: int = number(1, least=1)
+    every: int = number(1, least=1, affects=Affects.NUMBERS | Affects.PACE)
 
     @property
     def decides(self) -> frozenset[str]:

@@ -15,7 +15,7 @@ from hype_bench.contract.method import Forward, Gradients, Hooks, Loss, Method, 
 from hype_bench.contract.registry import register
 from hype_bench.models.layers import word_embeddings
 from hype_bench.models.segments import CurrentSegments, Segments
-from hype_bench.options import choice, number
+from hype_bench.options import Affects, choice, number
 
 
 def first_delta(draw: Tensor, segments: Segments, magnitude: float, norm: str) -> Tensor:
@@ -89,7 +89,7 @@ class FreeLB(Method):
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {"steps": 1, "init_magnitude": 0.0}
-    steps: int = number(3, least=1, most=1_000)
+    steps: int = number(3, affects=Affects.NUMBERS | Affects.PACE, least=1, most=1_000)
     learning_rate: float = number(0.1, least=0)
     init_magnitude: float = number(0.0, least=0)
     max_norm: float = number(0.0, least=0)

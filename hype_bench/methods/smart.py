@@ -17,7 +17,7 @@ from hype_bench.contract.passes import Divergence, dropout_masks
 from hype_bench.contract.registry import register
 from hype_bench.methods.r_drop import symmetric_kl
 from hype_bench.models.layers import encoder_layers
-from hype_bench.options import choice, number
+from hype_bench.options import Affects, choice, number
 
 _STABILISER = 1e-6
 
@@ -123,7 +123,7 @@ class SMART(Method):
     neutral: ClassVar[Mapping[str, Any]] = {"weight": 0.0}
     weight: float = number(1.0, least=0)
     radius: float = number(1e-5, least=0)
-    steps: int = number(1, least=1, most=1_000)
+    steps: int = number(1, affects=Affects.NUMBERS | Affects.PACE, least=1, most=1_000)
     step_size: float = number(1e-3, above=0)
     init_std: float = number(1e-5, above=0)
     variant: str = choice("paper", "paper", "official")

@@ -1,48 +1,26 @@
 """What is still to do of a plan, and what that will cost, judged by runs that are done.
 
-A run costs the median of finished ones of the same model, task and method whose settings do not contradict its own;
+A run costs the median of finished ones of the same model, task and method, with the same settings that matter to it;
 else of those of the same model and task; else, on the same model, as many updates as it will do by the seconds of one,
 or the median if their number is not known. A smoke test says nothing of a real run: it is of other settings.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from statistics import median
 from typing import Any
 
-from hype_bench.config import DataConfig, TrainingConfig
 from hype_bench.runs.record import Record
 from hype_bench.runs.status import BROKEN, DIVERGED, DONE, FAILED, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
+from hype_bench.sweeps.workload import Values, Workload, workload_of
 
 MEASURED, SAME_TASK, SAME_MODEL, UNKNOWN = "measured", "from the same task", "from the same model", "unknown"
 SOURCES = (MEASURED, SAME_TASK, SAME_MODEL, UNKNOWN)  # from sure to unsure
-
-_PACE = (  # settings that change how long an update takes, or what is beside the updates
-    "training.precision",
-    "training.gradient_accumulation_steps",
-    "training.gradient_checkpointing",
-    "training.packing",
-    "training.evaluate_every",
-    "data.max_length",
-    "data.max_eval_examples",
-    "data.predict_test",
-)
-_LENGTH = (  # settings that change how many updates there are
-    "training.max_steps",
-    "training.epochs",
-    "training.batch_size",
-    "data.max_train_examples",
-    "data.selection_examples",
-)
-_OPEN = "as the recipe says"  # which is not known here: whatever a finished run has may be it
-
-Settings = tuple[str, ...]  # a value for every axis of _DEFAULTS, in that order
-Options = tuple[tuple[str, str], ...]  # method.<name>.<option> and its value
 
 
 @dataclass(frozen=True)
@@ -130,66 +108,75 @@ def _group(model: str, task: str, method: str, members: Sequence[tuple[str, Esti
 
 @dataclass(frozen=True)
 class _Done:
-    """A finished run. ``train``, ``rest``: seconds of its updates and of all else."""
+    """A finished run. ``train``, ``rest``: seconds of its updates and of all else; ``options``: ``technique.option`` ->
+    value; ``examples``: how many it trained on, None if it had a number of updates."""
 
     method: str
     train: float
     rest: float
     updates: int
     device: tuple[str, str]
-    methods: Sequence[tuple[str, Mapping[str, Any]]]
-
-    def has(self, options: Options) -> bool:
-        mine = {f"method.{name}.{key}": value for name, values in self.methods for key, value in values.items()}
-        return all(axis in mine and _plain(mine[axis]) == value for axis, value in options)
+    options: dict[str, Any]
+    examples: float | None
 
 
 class Finished:
     """Finished runs by model, task and settings, and what they tell of others."""
 
     def __init__(self, statuses: Iterable[RunStatus]) -> None:
-        self.done: dict[tuple[str, str, Settings], list[_Done]] = defaultdict(list)
-        self.known: dict[tuple[str, str, str, Settings, Options], Estimate] = {}
+        self.done: dict[tuple[str, str, Workload], list[_Done]] = defaultdict(list)
+        self.known: dict[tuple[str, str, str, Workload], Estimate] = {}
         for status in statuses:
-            if status.state == DONE and status.record is not None and (done := _read(status.record)):
-                label = status.record.label
-                self.done[label.model, label.task, _settings_of(status.record)].append(done)
+            if status.state == DONE and (record := status.record) is not None:
+                workload = workload_of(record.training, record.data)
+                if (done := _done(record, dict(workload.length))) is not None:
+                    self.done[record.label.model, record.label.task, workload].append(done)
 
     def estimate(self, run: PlannedRun) -> Estimate:
         """What a run will cost; the same for all that differ in what costs nothing."""
-        key = run.model, run.task, run.method, *_costly(run)
+        key = run.model, run.task, run.method, run.workload
         if key not in self.known:
             self.known[key] = self._estimate(*key)
         return self.known[key]
 
-    def _estimate(self, model: str, task: str, method: str, settings: Settings, options: Options) -> Estimate:
-        same_task = self._like(settings, model, task)
+    def _estimate(self, model: str, task: str, method: str, workload: Workload) -> Estimate:
+        pace, length = workload.pace, workload.length
+        same_task = self._like(model=model, task=task, pace=pace, length=length)
         same_method = [done for done in same_task if done.method == method]
-        if same := [done for done in same_method if done.has(options)]:
+        if same := [done for done in same_method if dict(workload.options).items() <= done.options.items()]:
             return _median(same, MEASURED)
         if same_task:
             return _median(same_method or same_task, SAME_TASK)
-        updates = self._updates(task, settings)
-        if updates and (same_pace := self._like(settings[: len(_PACE)], model)):
+        updates = self._updates(task, dict(length))
+        if updates and (same_pace := self._like(model=model, pace=pace)):
             return _scaled(same_pace, updates)
-        same_settings = self._like(settings, model)
+        same_settings = self._like(model=model, pace=pace, length=length)
         return _median(same_settings, SAME_MODEL) if same_settings else Estimate(None, UNKNOWN)
 
-    def _updates(self, task: str, settings: Settings) -> int | None:
-        """How many updates a run will do: as it is told to, or as other models did on its task."""
-        steps = settings[list(_DEFAULTS).index("training.max_steps")]
-        if steps[0].isdigit():
-            return int(float(steps))
-        others = self._like(settings, task=task)
-        return _usual(others, lambda done: done.updates)[0].updates if others else None
+    def _updates(self, task: str, length: Mapping[str, Any]) -> int | None:
+        """How many updates a run will do: its own number, or by the size of its data in other models' runs."""
+        if (steps := length.get("training.max_steps")) is not None:
+            return int(steps)
+        rows = {name: value for name, value in length.items() if name.startswith("data.")}
+        sizes = [
+            done.examples
+            for (_, of, workload), members in self.done.items()
+            if of == task and rows.items() <= dict(workload.length).items()
+            for done in members
+            if done.examples is not None
+        ]
+        epochs, batch_size = length.get("training.epochs"), length.get("training.batch_size")
+        return math.ceil(median(sizes) * epochs / batch_size) if sizes and epochs and batch_size else None
 
-    def _like(self, settings: Settings, model: str | None = None, task: str | None = None) -> list[_Done]:
-        """Those that agree with the first of the settings, or with all."""
+    def _like(
+        self, model: str, task: str | None = None, pace: Values | None = None, length: Values | None = None
+    ) -> list[_Done]:
+        """Those of a model that agree in what is given."""
         return [
             done
-            for (on, of, has), members in self.done.items()
-            if model in (None, on) and task in (None, of)
-            if all(value in (_OPEN, mine) for value, mine in zip(settings, has, strict=False))
+            for (on, of, workload), members in self.done.items()
+            if on == model and task in (None, of)
+            if pace in (None, workload.pace) and length in (None, workload.length)
             for done in members
         ]
 
@@ -213,58 +200,20 @@ def _usual(found: Sequence[_Done], what: Callable[[_Done], Any]) -> list[_Done]:
     return [done for done in found if what(done) == most]
 
 
-def _costly(run: PlannedRun) -> tuple[Settings, Options]:
-    """What a planned run is told that changes its cost, with the defaults of what it is not told."""
-    told = (override.lstrip("+").partition("=") for override in run.overrides)
-    said = {axis: _plain(value) for axis, _, value in told if axis in _DEFAULTS or axis.startswith("method.")}
-    settings = [said.get(axis, default) for axis, default in _DEFAULTS.items()]
-    opened = zip(settings, _DEFAULTS.values(), strict=True)
-    options = tuple((axis, value) for axis, value in said.items() if axis not in _DEFAULTS)
-    return tuple(_OPEN if (value, default) == ("null", _OPEN) else value for value, default in opened), options
-
-
-def _settings_of(record: Record) -> Settings:
-    """What a finished run was told, or had by default."""
-    parts = {"training": record.training, "data": record.data}
-    return tuple(_plain(parts[part].get(name, default)) for part, name, default in _PLACES)
-
-
-def _read(record: Record) -> _Done | None:
+def _done(record: Record, length: Mapping[str, Any]) -> _Done | None:
     """None for what was not trained, such as a soup."""
     train = record.seconds.get("train", 0.0)
     if not (record.updates and train):
         return None
     kind = "CPU" if record.machine.get("device", "cpu") == "cpu" else "GPU"
+    epochs, batch_size = length["training.epochs"], length["training.batch_size"]
+    is_known = all(isinstance(number, int | float) and number > 0 for number in (epochs, batch_size))
     return _Done(
         method=record.label.method,
         train=train,
         rest=sum(record.seconds.values()) - train,
         updates=record.updates,
         device=(kind, str(record.machine.get("device_name") or "unnamed")),
-        methods=record.methods,
+        options={f"{name}.{option}": value for name, options in record.methods for option, value in options.items()},
+        examples=record.updates * batch_size / epochs if is_known else None,
     )
-
-
-def _plain(value: Any) -> str:
-    """As a record or a command line has it, so that what is equal reads equal."""
-    return "null" if value is None else _normal(str(value))
-
-
-@cache
-def _normal(text: str) -> str:
-    text = text.strip("'\"").replace(" ", "").lower()
-    try:
-        return str(float(text))
-    except ValueError:
-        return text
-
-
-def _defaults() -> dict[str, str]:
-    parts = {"training": TrainingConfig(), "data": DataConfig()}
-    values = {axis: getattr(parts[axis.partition(".")[0]], axis.partition(".")[2]) for axis in (*_PACE, *_LENGTH)}
-    is_open = {axis: value is None and axis.startswith("training.") for axis, value in values.items()}
-    return {axis: _OPEN if is_open[axis] else _plain(value) for axis, value in values.items()}
-
-
-_DEFAULTS = _defaults()
-_PLACES = [(*axis.split("."), default) for axis, default in _DEFAULTS.items()]

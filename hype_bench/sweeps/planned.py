@@ -17,6 +17,7 @@ from hype_bench.options import UserError, check_file_name
 from hype_bench.runs.reading import BrokenError, UnreadableError, broken, read_json
 from hype_bench.runs.secrets import scrub_values
 from hype_bench.runs.writing import write_atomically, writing_to
+from hype_bench.sweeps.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class PlannedRun:
     ``block``: a part of the table, such as a model; ``row``: the row's name where the experiment gives one;
     ``settings``: what tells it from other rows of its method; ``configuration``: its point of the search;
     ``is_default``: whether that point is what recipe and technique have without a search;
-    ``overrides``: what starts it; ``problem``: why its identity is not known, if it is not.
+    ``overrides``: what starts it; ``problem``: why its identity is not known, if it is not; ``workload``: what decides
+    how long it takes, as the planner resolved it.
     """
 
     identity: str
@@ -42,6 +44,7 @@ class PlannedRun:
     seed: int
     overrides: list[str]
     problem: str = ""
+    workload: Workload = Workload()
 
     @property
     def title(self) -> str:
@@ -72,11 +75,12 @@ class Plan:
 
 
 _COLUMNS = [column.name for column in fields(PlannedRun)]
-_KINDS = [get_origin(kind) or kind for kind in get_type_hints(PlannedRun).values()]
+_KINDS = [int if kind is Workload else get_origin(kind) or kind for kind in get_type_hints(PlannedRun).values()]
 _PLAN: dict[str, Any] = {
     **dict.fromkeys(("name", "title", "scope", "command"), str),
     "table": int | None,
     "search": list,
+    "workloads": list,
     "runs": list,
 }
 
@@ -90,10 +94,18 @@ def write_plan(results_dir: str | Path, plan: Plan) -> Path:
     path = _path(results_dir, plan.name)
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [[getattr(run, column) for column in _COLUMNS] for run in plan.runs]
-        content = scrub_values({**vars(plan), "columns": _COLUMNS, "runs": rows})
-        write_atomically(path, json.dumps(content) + "\n")
+        write_atomically(path, json.dumps(scrub_values(_stored(plan))) + "\n")
     return path
+
+
+def _stored(plan: Plan) -> dict[str, Any]:
+    """A workload is written once for all runs that share it, which have its number."""
+    numbers: dict[Workload, int] = {}
+    rows = []
+    for run in plan.runs:
+        number = numbers.setdefault(run.workload, len(numbers))
+        rows.append([number if column == "workload" else getattr(run, column) for column in _COLUMNS])
+    return {**vars(plan), "columns": _COLUMNS, "workloads": [each.to_json() for each in numbers], "runs": rows}
 
 
 def read_plan(results_dir: str | Path, name: str) -> Plan:
@@ -132,13 +144,16 @@ def _plan_of(stored: Any) -> Plan:
         raise ValueError("it is not a plan")
     if not all(isinstance(axis, str) for axis in stored["search"]):
         raise ValueError("its search does not name axes")
-    return Plan(**{**stored, "runs": list(map(_run_of, stored["runs"]))})
+    workloads = list(map(Workload.from_json, stored.pop("workloads")))
+    return Plan(**{**stored, "runs": [_run_of(row, workloads) for row in stored["runs"]]})
 
 
-def _run_of(row: Any) -> PlannedRun:
+def _run_of(row: Any, workloads: list[Workload]) -> PlannedRun:
     if not isinstance(row, list) or list(map(type, row)) != _KINDS:
         raise ValueError("one of its runs is not a run")
-    run = PlannedRun(*row)
+    if not 0 <= row[-1] < len(workloads):
+        raise ValueError("one of its runs has no workload")
+    run = PlannedRun(*[*row[:-1], workloads[row[-1]]])
     if set(map(type, (*run.settings.values(), *run.configuration.values(), *run.overrides))) - {str}:
         raise ValueError("a setting of one of its runs is not a text")
     if run.identity:

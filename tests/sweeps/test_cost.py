@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hype_bench.options import Affects, number
 from hype_bench.render.plan import plan_text
 from hype_bench.runs.record import Record
 from hype_bench.runs.status import BROKEN, DIVERGED, DONE, FAILED, INTERRUPTED, RUNNING, RunStatus
 from hype_bench.sweeps.cost import MEASURED, SAME_MODEL, SAME_TASK, UNKNOWN, Group, cost_of
 from hype_bench.sweeps.planned import Plan, PlannedRun
+from hype_bench.sweeps.workload import workload_of
 
 CPU = {"device": "cpu", "device_name": "x86_64"}
 GPU = {"device": "cuda", "device_name": "NVIDIA H200"}
 
 
-def planned(seed: int = 1, method: str = "vanilla", task: str = "rte", model: str = "minilm", *more: str) -> PlannedRun:
-    overrides = [f"model={model}", f"task={task}", f"method=[{method}]", f"seed={seed}", *more]
-    name = " ".join(overrides)
-    return PlannedRun(name, model, model, task, "accuracy", method, "", {}, {}, True, seed, overrides)
+TRAINING = {"epochs": 3.0, "max_steps": None, "batch_size": 16, "precision": "fp32"}
+
+
+@dataclass(frozen=True)
+class Technique:
+    scale: float = number(1e-5)
+    steps: int = number(3, affects=Affects.PACE)
+
+
+def planned(
+    seed: int = 1, method: str = "vanilla", task: str = "rte", model: str = "minilm", **more: dict[str, Any]
+) -> PlannedRun:
+    """``more``: training, data, options."""
+    overrides = [f"model={model}", f"task={task}", f"method=[{method}]", f"seed={seed}"]
+    settings = TRAINING | more.get("training", {}), {"max_length": 128} | more.get("data", {})
+    workload = workload_of(*settings, {method: Technique(**more["options"])} if "options" in more else {})
+    name = " ".join([*overrides, str(more)])
+    return PlannedRun(name, model, model, task, "accuracy", method, "", {}, {}, True, seed, overrides, "", workload)
 
 
 def plan(*runs: PlannedRun, **more: Any) -> Plan:
@@ -31,7 +47,7 @@ def plan(*runs: PlannedRun, **more: Any) -> Plan:
 
 def finished(run: PlannedRun, train: float = 90.0, updates: int = 100, **more: Any) -> tuple[str, RunStatus]:
     """The record of a run that trained so long; evaluation and the like took 10 s more."""
-    training = {"epochs": 3.0, "max_steps": None, "batch_size": 16, "precision": "fp32"} | more.get("training", {})
+    training = TRAINING | more.get("training", {})
     record = {
         "label": {"model": run.model, "task": run.task, "method": run.method, "seed": run.seed, "metric": run.metric},
         "status": DONE,
@@ -78,7 +94,7 @@ def test_the_same_model_by_its_seconds_an_update_where_the_number_of_updates_is_
 
 def test_the_number_of_updates_is_taken_from_the_plan_if_it_says_it() -> None:
     done = [finished(planned(1), 90.0, updates=100)]
-    group = only_group(planned(1, "vanilla", "cola", "minilm", "training.max_steps=20"), done=done)
+    group = only_group(planned(1, "vanilla", "cola", training={"epochs": None, "max_steps": 20}), done=done)
     assert group.seconds == pytest.approx(10 + 20 * 0.9)
     assert group.source == SAME_MODEL
 
@@ -99,41 +115,38 @@ def test_another_model_tells_nothing() -> None:
 @pytest.mark.parametrize(
     ("wanted", "had"),
     [
-        ((), {"data": {"max_train_examples": 64}, "training": {"max_steps": 4, "epochs": None}}),  # a smoke test
-        ((), {"data": {"max_length": 64}}),
-        ((), {"training": {"precision": "bf16"}}),
-        (("training.epochs=10",), {}),
-        (("training.epochs=null", "training.max_steps=4", "data.max_train_examples=64"), {}),
-        (("training.batch_size=32",), {}),
-        (("training.max_steps=${data.max_length}",), {}),
+        ({}, {"data": {"max_train_examples": 64}, "training": {"max_steps": 4, "epochs": None}}),  # a smoke test
+        ({}, {"data": {"max_length": 64}}),
+        ({}, {"training": {"precision": "bf16"}}),
+        ({"training": {"epochs": 10.0}}, {}),
+        ({"training": {"epochs": None, "max_steps": 4}, "data": {"max_train_examples": 64}}, {}),
+        ({"training": {"batch_size": 32}}, {}),
     ],
 )
-def test_a_run_of_other_settings_is_not_like_it(wanted: tuple[str, ...], had: dict[str, Any]) -> None:
-    group = only_group(planned(2, "vanilla", "rte", "minilm", *wanted), done=[finished(planned(1), **had)])
+def test_a_run_of_other_settings_is_not_like_it(wanted: dict[str, Any], had: dict[str, Any]) -> None:
+    group = only_group(planned(2, **wanted), done=[finished(planned(1), **had)])
     assert group.source in (SAME_MODEL, UNKNOWN)
 
 
 @pytest.mark.parametrize(
     ("wanted", "had"),
     [
-        (("training.learning_rate=2.0e-5", "noise_scale=1.0e-4", "tracker=none"), {}),
-        (("training.epochs=3",), {}),
-        (("training.epochs=10.0",), {"training": {"epochs": 10.0}}),
-        (("training.batch_size=null", "training.max_steps=null"), {"training": {"batch_size": 32}}),
-        (("data.max_train_examples=1.0e+3",), {"data": {"max_train_examples": 1000}}),
-        (("+data.max_length=64",), {"data": {"max_length": 64}}),
-        (("training.gradient_checkpointing=true",), {"training": {"gradient_checkpointing": True}}),
-        (("method.vanilla.layers=[0,1]",), {"options": {"layers": [0, 1]}}),
+        ({"training": {"learning_rate": 2e-5}, "options": {"scale": 1e-4}}, {"options": {"scale": 1e-5, "steps": 3}}),
+        ({"training": {"epochs": 3}}, {}),
+        ({"training": {"epochs": 10.0}}, {"training": {"epochs": 10.0}}),
+        ({"data": {"max_train_examples": 1000}}, {"data": {"max_train_examples": 1000}}),
+        ({"data": {"root": "here", "subset_seed": 7}}, {}),
+        ({"training": {"gradient_checkpointing": True}}, {"training": {"gradient_checkpointing": True}}),
     ],
 )
-def test_a_run_of_the_same_settings_is_like_it(wanted: tuple[str, ...], had: dict[str, Any]) -> None:
-    group = only_group(planned(2, "vanilla", "rte", "minilm", *wanted), done=[finished(planned(1), **had)])
+def test_a_run_of_the_same_settings_is_like_it(wanted: dict[str, Any], had: dict[str, Any]) -> None:
+    group = only_group(planned(2, **wanted), done=[finished(planned(1), **had)])
     assert (group.seconds, group.source) == (100.0, MEASURED)
 
 
 def test_other_options_of_the_method_are_the_next_best() -> None:
     done = [finished(planned(1, "freelb"), 300.0, options={"steps": 3}), finished(planned(1), 90.0)]
-    group = only_group(planned(2, "freelb", "rte", "minilm", "method.freelb.steps=5"), done=done)
+    group = only_group(planned(2, "freelb", options={"steps": 5}), done=done)
     assert (group.seconds, group.source) == (310.0, SAME_TASK)
 
 

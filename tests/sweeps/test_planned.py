@@ -11,10 +11,12 @@ import pytest
 
 from hype_bench.options import UserError
 from hype_bench.sweeps.planned import Plan, PlannedRun, read_plan, write_plan
+from hype_bench.sweeps.workload import Workload
 
 RUN = PlannedRun(
-    "0123456789abcdef", "m", "m", "rte", "accuracy", "vanilla", "", {}, {"rate": "2e-5"}, True, 1, ["seed=1"]
-)
+    "0123456789abcdef", "m", "m", "rte", "accuracy", "vanilla", "", {}, {"rate": "2e-5"}, True, 1, ["seed=1"], "",
+    Workload((("training.packing", "auto"),), (("training.epochs", 3.0),), (("freelb.steps", 3),)),
+)  # fmt: skip
 PLAN = Plan("mine", "Mine", "paper", 1, ["training.learning_rate"], "python run.py", [RUN])
 
 
@@ -31,7 +33,7 @@ def test_what_is_no_plan_is_named_in_one_line(tmp_path: Path, content: str | byt
         read_plan(tmp_path, "mine")
 
 
-@pytest.mark.parametrize("place", [*range(13), "name", "search", "runs", "table", "title"])
+@pytest.mark.parametrize("place", [*range(14), "name", "search", "runs", "table", "title", "workloads"])
 def test_no_part_of_a_plan_may_be_of_another_kind(tmp_path: Path, place: int | str) -> None:
     path = write_plan(tmp_path, PLAN)
     for value in (None, 1.5, {"a": [1]}, [[1]]):
