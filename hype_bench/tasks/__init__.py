@@ -1,1 +1,1 @@
-"""What is learnt: sources, text columns, labels, metrics, subsets."""
+"""The tasks: sources, text columns, labels, metrics, subsets."""

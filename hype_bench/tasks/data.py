@@ -1,4 +1,4 @@
-"""A task as the rest of the program sees it: texts and labels per split, checked, subset and fingerprinted."""
+"""A task's texts and labels, split by split: checked, subset and fingerprinted."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hype_bench.config import DataConfig, TaskConfig, UserError
-from hype_bench.tasks.labels import UNLABELLED, Coding, coding, marks_hidden, targets, written
+from hype_bench.tasks.labels import UNLABELLED, Coding, canonical_labels, label_coding, minus_one_is_hidden, targets
 from hype_bench.tasks.sizes import FULL_ROWS, SUBSET, part_of_rows
-from hype_bench.tasks.source import place, read_split
+from hype_bench.tasks.source import location, read_split
 
 
 @dataclass(frozen=True)
 class Split:
     """One split. ``texts``: one or two lists of the same length; ``labels``: int64 classes or float64 targets;
-    ``rows``: the numbers that its rows have at the source, from 0."""
+    ``rows``: their row numbers at the source, from 0."""
 
     name: str
     texts: tuple[list[str], ...]
@@ -31,11 +31,11 @@ class Split:
 
 @dataclass(frozen=True)
 class TaskData:
-    """Training split, evaluation splits (the first one gives the reported score) and what was said on the way.
+    """Training split, evaluation splits (the first one gives the reported score) and warnings.
 
-    ``selection``: training examples set aside for choices, if there are any; ``test``: splits without labels that are
-    to be predicted (theirs are all 0); ``subset``: split -> its rows and those of the public set, where it has fewer;
-    ``absent``: evaluation splits that are not at the source; ``dropped``: split -> rows without text or label.
+    ``selection``: training examples held out for model selection, if any; ``test``: unlabelled splits to be predicted
+    (their labels are all 0); ``subset``: split -> its rows and those of the public set, where it has fewer;
+    ``absent``: evaluation splits that the source lacks; ``dropped``: split -> rows without text or label.
     """
 
     train: Split
@@ -59,44 +59,44 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
     """Reads, checks and subsets every split a run needs.
 
     Raises:
-        UserError: a split, column or label that is not as the task says.
+        UserError: a split, column or label that does not match the task.
     """
     raw = _read(task, data)
-    hidden = marks_hidden(task, set(_labels(task, task.train_split, raw[task.train_split])))
+    is_hidden = minus_one_is_hidden(task, set(_labels(task, task.train_split, raw[task.train_split])))
     dropped: dict[str, int] = {}
     warnings: list[str] = []
-    frames = {split: _labelled(task, split, frame, hidden, dropped, warnings) for split, frame in raw.items()}
+    frames = {split: _labelled(task, split, frame, is_hidden, dropped, warnings) for split, frame in raw.items()}
     subset = _subsets(task, frames)
     warnings += [SUBSET + part_of_rows(split, *rows) for split, rows in subset.items()]
     absent = [split for split in task.evaluation_splits if split not in raw]
-    warnings += [f"split {split!r} is not at the source and was not scored" for split in absent]
-    code = None
+    warnings += [f"split {split!r} is missing at the source and was not scored" for split in absent]
+    coding = None
     if not task.is_regression:
         seen = {split: set(frame[task.label_column]) for split, frame in frames.items()}
-        code = coding(task, seen[task.train_split], set().union(*seen.values()))
-    frames[task.train_split], aside = _set_aside(task, frames[task.train_split], data)
+        coding = label_coding(task, seen[task.train_split], set().union(*seen.values()))
+    frames[task.train_split], selection = _hold_out(task, frames[task.train_split], data)
 
-    def cut(split: str, size: int | None) -> Split:
-        return _to_split(task, split, _subset(frames[split], size, data.subset_seed), code)
+    def sample(split: str, size: int | None) -> Split:
+        return _to_split(task, split, _subset(frames[split], size, data.subset_seed), coding)
 
-    train = cut(task.train_split, data.max_train_examples)
-    evaluation = [cut(split, data.max_eval_examples) for split in task.evaluation_splits if split in frames]
+    train = sample(task.train_split, data.max_train_examples)
+    evaluation = [sample(split, data.max_eval_examples) for split in task.evaluation_splits if split in frames]
     return TaskData(
         train=train,
         evaluation=evaluation,
-        labels=code.names if code else [],
+        labels=coding.names if coding else [],
         fingerprint=fingerprint([train, *evaluation]),
         dropped=dropped,
         warnings=warnings,
         subset=subset,
         absent=absent,
-        selection=None if aside is None else _to_split(task, "selection", aside, code),
+        selection=None if selection is None else _to_split(task, "selection", selection, coding),
         test=[_unlabelled(task, data, split, warnings) for split in task.test_splits] if data.predict_test else [],
     )
 
 
 def fingerprint(splits: list[Split]) -> str:
-    """A hash of all texts and labels: the same rows give the same hash wherever they come from."""
+    """A hash of all texts and labels: the same rows have the same hash from every source."""
     digest = hashlib.blake2b(digest_size=16)
     for split in splits:
         digest.update(f"{len(split.texts)}/{len(split)}".encode())
@@ -108,10 +108,10 @@ def fingerprint(splits: list[Split]) -> str:
 
 
 def _read(task: TaskConfig, data: DataConfig) -> dict[str, pd.DataFrame]:
-    """Every split that is there, training first; their index is the number of the row.
+    """Every split that exists, training first; the index is the row number.
 
     Raises:
-        UserError: there is none to train on or none that gives the reported score.
+        UserError: the training split or the one that gives the reported score is missing.
     """
     frames = {}
     for split in dict.fromkeys([task.train_split, *task.evaluation_splits]):
@@ -119,21 +119,21 @@ def _read(task: TaskConfig, data: DataConfig) -> dict[str, pd.DataFrame]:
         if frame is not None:
             frames[split] = _with_columns(task, split, frame, [*task.text_columns, task.label_column])
         elif split in (task.train_split, task.evaluation_splits[0]):
-            raise UserError(f"task {task.name}: there is no split {split!r} in {place(task, data)}")
+            raise UserError(f"task {task.name}: there is no split {split!r} in {location(task, data)}")
     return frames
 
 
 def _with_columns(task: TaskConfig, split: str, frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     for column in columns:
         if column not in frame.columns:
-            clean = (name if name.isprintable() and name == name.strip() else repr(name) for name in frame.columns)
-            there = ", ".join(clean) or "none"
-            raise UserError(f"task {task.name}, split {split}: no column {column!r}; there are {there}")
+            names = (name if name.isprintable() and name == name.strip() else repr(name) for name in frame.columns)
+            columns_there = ", ".join(names) or "none"
+            raise UserError(f"task {task.name}, split {split}: no column {column!r}; there are {columns_there}")
     return frame
 
 
 def _labels(task: TaskConfig, split: str, frame: pd.DataFrame) -> pd.Series:
-    return written(f"task {task.name}, split {split}", frame[task.label_column].dropna())
+    return canonical_labels(f"task {task.name}, split {split}", frame[task.label_column].dropna())
 
 
 def _no_text(task: TaskConfig, frame: pd.DataFrame) -> pd.Series:
@@ -141,26 +141,26 @@ def _no_text(task: TaskConfig, frame: pd.DataFrame) -> pd.Series:
 
 
 def _labelled(
-    task: TaskConfig, split: str, frame: pd.DataFrame, hidden: bool, dropped: dict[str, int], warnings: list[str]
+    task: TaskConfig, split: str, frame: pd.DataFrame, is_hidden: bool, dropped: dict[str, int], warnings: list[str]
 ) -> pd.DataFrame:
-    """The rows with text and label; what goes is counted and said. Labels of classes come back as text.
+    """The rows with text and label; dropped rows are counted and warned of. Labels of classes become text.
 
     Args:
-        hidden: whether the label -1 stands for a hidden one.
+        is_hidden: whether the label -1 marks a hidden label.
     """
     no_text = _no_text(task, frame)
     no_label = frame[task.label_column].isna() & ~no_text
     kept = frame[~no_text & ~no_label]
     labels = _labels(task, split, kept)
-    marked = (labels == UNLABELLED) & hidden
-    kept = (kept if task.is_regression else kept.assign(**{task.label_column: labels}))[~marked]
+    unlabelled = (labels == UNLABELLED) & is_hidden
+    kept = (kept if task.is_regression else kept.assign(**{task.label_column: labels}))[~unlabelled]
     if kept.empty:
         raise UserError(f"task {task.name}, split {split}: no labelled row among {len(frame)}")
-    reasons = {"without text": no_text, "without label": no_label, f"with label {UNLABELLED}": marked}
-    said = [f"{rows.sum()} {reason}" for reason, rows in reasons.items() if rows.any()]
-    if said:
+    reasons = {"without text": no_text, "without label": no_label, f"with label {UNLABELLED}": unlabelled}
+    counts = [f"{rows.sum()} {reason}" for reason, rows in reasons.items() if rows.any()]
+    if counts:
         dropped[split] = len(frame) - len(kept)
-        warnings.append(f"{dropped[split]} of the {len(frame)} rows of {split} dropped: {', '.join(said)}")
+        warnings.append(f"{dropped[split]} of the {len(frame)} rows of {split} dropped: {', '.join(counts)}")
     return kept
 
 
@@ -178,45 +178,45 @@ def _subset(frame: pd.DataFrame, size: int | None, seed: int) -> pd.DataFrame:
     return frame.iloc[np.sort(chosen)]
 
 
-def _set_aside(task: TaskConfig, frame: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """The training rows without those for choices, and those."""
+def _hold_out(task: TaskConfig, frame: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """The training rows without those held out for model selection, and those."""
     size = data.selection_examples
     if size is None:
         return frame, None
     if size >= len(frame):
         raise UserError(f"data.selection_examples={size} leaves none of the {len(frame)} training rows of {task.name}")
-    aside = np.zeros(len(frame), dtype=bool)
-    aside[np.random.default_rng(data.subset_seed).permutation(len(frame))[-size:]] = True
-    return frame[~aside], frame[aside]
+    selection = np.zeros(len(frame), dtype=bool)
+    selection[np.random.default_rng(data.subset_seed).permutation(len(frame))[-size:]] = True
+    return frame[~selection], frame[selection]
 
 
-def _to_split(task: TaskConfig, name: str, frame: pd.DataFrame, code: Coding | None) -> Split:
+def _to_split(task: TaskConfig, name: str, frame: pd.DataFrame, coding: Coding | None) -> Split:
     where, labels = f"task {task.name}, split {name}", frame[task.label_column]
-    found = code.apply(where, labels.tolist()) if code else targets(where, labels)
-    return Split(name, _texts(task, name, frame), found, frame.index.to_numpy(np.int64))
+    values = coding.apply(where, labels.tolist()) if coding else targets(where, labels)
+    return Split(name, _texts(task, name, frame), values, frame.index.to_numpy(np.int64))
 
 
 def _unlabelled(task: TaskConfig, data: DataConfig, name: str, warnings: list[str]) -> Split:
     frame = read_split(task, data, name)
     if frame is None:
         raise UserError(
-            f"task {task.name}: there is no split {name!r} in {place(task, data)}; data.predict_test needs it"
+            f"task {task.name}: there is no split {name!r} in {location(task, data)}; data.predict_test needs it"
         )
     no_text = _no_text(task, _with_columns(task, name, frame, list(task.text_columns)))
     if no_text.any():
-        warnings.append(f"{no_text.sum()} of the {len(frame)} rows of {name} without text, and not predicted")
+        warnings.append(f"{no_text.sum()} of the {len(frame)} rows of {name} have no text and were not predicted")
     kept = frame[~no_text]
-    nothing = np.zeros(len(kept)) if task.is_regression else np.zeros(len(kept), dtype=np.int64)
-    return Split(name, _texts(task, name, kept), nothing, kept.index.to_numpy(np.int64))
+    zeros = np.zeros(len(kept)) if task.is_regression else np.zeros(len(kept), dtype=np.int64)
+    return Split(name, _texts(task, name, kept), zeros, kept.index.to_numpy(np.int64))
 
 
 def _texts(task: TaskConfig, split: str, frame: pd.DataFrame) -> tuple[list[str], ...]:
     columns = []
     for column in task.text_columns:
         texts = frame[column].tolist()
-        strange = next((value for value in texts if not isinstance(value, (str, int, float))), None)
-        if strange is not None:
-            kind = type(strange).__name__
-            raise UserError(f"task {task.name}, split {split}: column {column!r} holds no text but {kind}")
+        other = next((value for value in texts if not isinstance(value, (str, int, float))), None)
+        if other is not None:
+            kind = type(other).__name__
+            raise UserError(f"task {task.name}, split {split}: column {column!r} holds {kind}, not text")
         columns.append(list(map(str, texts)))
     return tuple(columns)

@@ -1,4 +1,4 @@
-"""Whether the hub is there: without a network its clients try again for a minute before they give up."""
+"""Whether the hub is reachable: without a network its clients retry for a minute before they give up."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SECONDS = 3.0
 
 @cache
 def go_offline_if_unreachable() -> None:
-    """Tells the hub's clients to use their caches alone if the hub does not answer within three seconds.
+    """Makes the hub's clients use only their caches if the hub does not answer within three seconds.
 
-    What the user set in ``HF_HUB_OFFLINE`` stands; behind a proxy the clients are left to find out themselves.
+    The user's own ``HF_HUB_OFFLINE`` is respected; behind a proxy the clients find out themselves.
     """
     if "HF_HUB_OFFLINE" in os.environ or any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy")):
         return
@@ -25,7 +25,7 @@ def go_offline_if_unreachable() -> None:
     except OSError:
         os.environ["HF_HUB_OFFLINE"] = "1"
         constants = sys.modules.get("huggingface_hub.constants")
-        if constants is not None:  # imported before we knew
+        if constants is not None:  # imported before
             constants.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
         if (config := sys.modules.get("datasets.config")) is not None:
             config.HF_HUB_OFFLINE = config.HF_DATASETS_OFFLINE = True  # type: ignore[attr-defined]

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from hype_bench.config import TaskConfig, UserError
 from hype_bench.tasks.metrics import TWO_CLASS_METRICS
 
-UNLABELLED = "-1"  # the hub's mark for a hidden label
+UNLABELLED = "-1"  # the hub's mark of a hidden label
 _WHOLE = re.compile(r"([+-]?\d+)\.0*")
 _LIST = re.compile(r"\s*\[(.*,.*|\s*(['\"]).*\2\s*)\]\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Coding:
-    """``names``: of the classes, in order. ``classes``: a label as :func:`written` -> its class."""
+    """``names``: of the classes, in order. ``classes``: a label as :func:`canonical_labels` has it -> its class."""
 
     names: list[str]
     classes: dict[str, int]
@@ -46,11 +46,11 @@ def canonical(label: object) -> str:
     return "0" if text in ("-0", "+0") else text
 
 
-def written(where: str, column: pd.Series) -> pd.Series:
+def canonical_labels(where: str, column: pd.Series) -> pd.Series:
     """Labels as :func:`canonical` texts.
 
     Raises:
-        UserError: a label that is a list, in whatever writing.
+        UserError: a label that is a list, in whatever notation.
     """
     texts = column.astype(str)
     several = next((label for label in column if pd.api.types.is_list_like(label)), None)
@@ -64,27 +64,26 @@ def written(where: str, column: pd.Series) -> pd.Series:
     return texts.map({text: canonical(text) for text in texts.unique()})
 
 
-def coding(task: TaskConfig, train: Iterable[str], everywhere: Iterable[str]) -> Coding:
+def label_coding(task: TaskConfig, train: Iterable[str], everywhere: Iterable[str]) -> Coding:
     """Classes from ``task.labels``, or else from what the training split holds.
 
     A file may hold the names themselves or (hub) their numbers: names, if any label of all splits (``everywhere``) is
     one.
 
     Raises:
-        UserError: fewer than two classes, a name that stands twice or in two writings, or a metric that is not for so
-            many.
+        UserError: fewer than two classes, a name given twice or in two spellings, or too many classes for the metric.
     """
     everywhere = set(everywhere)
     names = sorted(set(train), key=_by_size) if task.labels is None else _named(task)
     if len(names) < 2:
-        instead = f"only {names[0]!r} is there" if names else "task.labels is empty"
-        raise UserError(f"task {task.name}: a classification needs two labels or more, and {instead}")
+        instead = f"there is only {names[0]!r}" if names else "task.labels is empty"
+        raise UserError(f"task {task.name}: a classification needs at least two labels, but {instead}")
     if task.labels is None:
-        _no_second_writing(task, everywhere)
+        _refuse_two_spellings(task, everywhere)
     if task.metric in TWO_CLASS_METRICS and len(names) != 2:
         raise UserError(
-            f"task {task.name}: metric {task.metric} is for two classes, and there are {len(names)}; "
-            "macro_f1 is for any number"
+            f"task {task.name}: metric {task.metric} is for two classes, but there are {len(names)}; "
+            "macro_f1 takes any number"
         )
     by_name = {name: number for number, name in enumerate(names)}
     by_number = {str(number): number for number in range(len(names))}
@@ -95,10 +94,10 @@ def coding(task: TaskConfig, train: Iterable[str], everywhere: Iterable[str]) ->
     return Coding(names, by_number if by_name.keys().isdisjoint(everywhere) else by_name)
 
 
-def marks_hidden(task: TaskConfig, train: Collection[str]) -> bool:
-    """Whether the label -1 is the hub's mark for a hidden one, judged by the labels of the training split.
+def minus_one_is_hidden(task: TaskConfig, train: Collection[str]) -> bool:
+    """Whether the label -1 is the hub's mark of a hidden label, judged by the labels of the training split.
 
-    Among the targets of a regression it is a number in a user's own file, and wherever another one is negative.
+    In a regression it is a number in a user's own file, and wherever other targets are negative.
 
     Raises:
         UserError: classes that a user's own file does not name, -1 among them: only the user knows what it means.
@@ -116,10 +115,10 @@ def marks_hidden(task: TaskConfig, train: Collection[str]) -> bool:
 
 
 def targets(where: str, column: pd.Series) -> NDArray[np.float64]:
-    """Numbers of a regression, rounded to float32: that is how the hub keeps them, so every source gives the same.
+    """Targets of a regression, rounded to float32 as the hub stores them, so that every source gives the same.
 
     Raises:
-        UserError: a label that is no finite number.
+        UserError: a label that is not a finite number.
     """
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = column[~np.isfinite(numbers)]
@@ -135,14 +134,14 @@ def _named(task: TaskConfig) -> list[str]:
     return names
 
 
-def _no_second_writing(task: TaskConfig, labels: Iterable[str]) -> None:
-    """``yes`` beside ``yes`` with a blank behind it: two classes that nobody meant."""
+def _refuse_two_spellings(task: TaskConfig, labels: Iterable[str]) -> None:
+    """``yes`` beside ``yes`` with a trailing blank: two classes that nobody meant."""
     seen: dict[str, str] = {}
     for label in sorted(labels):
         other = seen.setdefault(_folded(label), label)
         if other != label:
             raise UserError(
-                f"task {task.name}: labels {other!r} and {label!r} look like one in two writings: write them alike, "
+                f"task {task.name}: labels {other!r} and {label!r} look like two spellings of one: spell them alike, "
                 "or name both with task.labels"
             )
 

@@ -34,7 +34,7 @@ def accuracy_and_f1(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -
 
 
 def macro_f1(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> Scores:
-    """The mean of every class's F1, whatever its size; a class without a label or a prediction has no part in it."""
+    """The mean of every class's F1, whatever its size; classes without a label or a prediction do not count."""
     from sklearn.metrics import f1_score
 
     value = f1_score(labels, predictions, average="macro", zero_division=0.0)
@@ -57,9 +57,7 @@ def correlations(labels: NDArray[np.float64], predictions: NDArray[np.float64]) 
     if len(labels) < 2 or np.ptp(labels) == 0 or np.ptp(predictions) == 0 or not np.isfinite(predictions).all():
         return dict.fromkeys(("pearson", "spearman", "pearson_spearman"), float("nan"))
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", NearConstantInputWarning
-        )  # a run that all but collapsed is not the user's fault
+        warnings.simplefilter("ignore", NearConstantInputWarning)  # a nearly collapsed run is not the user's fault
         pearson = float(pearsonr(predictions, labels).statistic)
     spearman = float(spearmanr(predictions, labels).statistic)
     return {"pearson": pearson, "spearman": spearman, "pearson_spearman": (pearson + spearman) / 2}

@@ -1,10 +1,10 @@
-"""How many labelled rows the public sets have, so that a part of one is never taken for the whole."""
+"""How many labelled rows the public data sets have, so that a part of one is never taken for the full set."""
 
 from __future__ import annotations
 
-SUBSET = "subset: "  # how the warning begins of a run that has only a part of one
+SUBSET = "subset: "  # how the warning of a run begins that uses only a part
 
-# By SourceConfig.folder; as the cards of the sets on the hub say, without the rows of SNLI whose label is -1.
+# By SourceConfig.folder; from the dataset cards on the hub, without the rows of SNLI whose label is -1.
 FULL_ROWS: dict[str, dict[str, int]] = {
     "cola": {"train": 8551, "validation": 1043},
     "sst2": {"train": 67349, "validation": 872},

@@ -17,17 +17,17 @@ from hype_bench.tasks.files import first_line, read_file
 from hype_bench.tasks.hub import go_offline_if_unreachable
 from hype_bench.tasks.quotes import check_quotes
 
-_NO_SPLIT = re.compile(r"(Unknown|Bad) split", re.IGNORECASE)  # in the words of datasets
+_NO_SPLIT = re.compile(r"(Unknown|Bad) split", re.IGNORECASE)  # the messages of datasets
 
 
 def read_split(task: TaskConfig, data: DataConfig, split: str) -> pd.DataFrame | None:
-    """The rows of one split as they lie at the source, or None if the source has no such split.
+    """The rows of one split as the source has them, or None if it has no such split.
 
     Args:
-        split: its name; ``ax/test`` is the split ``test`` of what lies beside the task, in ``ax``.
+        split: its name; ``ax/test`` is the split ``test`` of the data set ``ax`` beside the task's own.
 
     Raises:
-        UserError: the source cannot be reached or read; the message names the ways out.
+        UserError: the source cannot be reached or read; the message says what to do.
     """
     if task.generated:
         if task.name not in demo.TASKS:
@@ -43,8 +43,8 @@ def read_split(task: TaskConfig, data: DataConfig, split: str) -> pd.DataFrame |
     return _read_hub(source, split)
 
 
-def place(task: TaskConfig, data: DataConfig) -> str:
-    """Where the splits of a task are looked for, in words."""
+def location(task: TaskConfig, data: DataConfig) -> str:
+    """Where the splits of a task are read from, in words."""
     if task.source is None:
         return "the generator" if task.generated else "task.train_file and task.validation_file"
     if data.root is not None:
@@ -75,24 +75,24 @@ def _read_hub(source: SourceConfig, split: str) -> pd.DataFrame | None:
     import datasets
 
     datasets.disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every retry
     try:
         return _load_hub(datasets.load_dataset, source, split)
-    except Exception as error:  # of the hub's, the network's and the format's libraries
+    except Exception as error:  # from the hub's, the network's and the format's libraries
         if isinstance(error, ValueError) and _NO_SPLIT.search(str(error)):
             return None
-        raise UserError(_ways_out(source, error)) from error
+        raise UserError(_what_to_do(source, error)) from error
 
 
 def _load_hub(load: Callable[..., Any], source: SourceConfig, split: str) -> pd.DataFrame:
     try:
         rows = load(source.hub, source.config, split=split)
-    except RuntimeError:  # a repository that still holds a loading script: the hub keeps a parquet copy of it
+    except RuntimeError:  # a repository with a loading script: the hub has a parquet copy
         rows = load(source.hub, source.config, split=split, revision="refs/convert/parquet")
     return pd.DataFrame(rows.to_pandas())
 
 
-def _ways_out(source: SourceConfig, error: Exception) -> str:
+def _what_to_do(source: SourceConfig, error: Exception) -> str:
     return (
         f"{source.hub} is neither reachable on the hub nor in its cache ({first_line(error)}): "
         f"go online once, or set HYPE_BENCH_DATA (data.root) to a folder with {source.folder}/<split>.parquet, "

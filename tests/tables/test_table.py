@@ -262,7 +262,7 @@ def test_nothing_readable_is_no_table():
 
 # --- notes -----------------------------------------------------------------------------------------------------------
 
-MISSING = "split 'validation_mismatched' is not at the source and was not scored"
+MISSING = "split 'validation_mismatched' is missing at the source and was not scored"
 NOTES = {
     "generated": (
         seeds([0.5], task="demo_rte") + seeds([0.5], task="demo_cola"),

@@ -75,7 +75,7 @@ def test_rows_of_the_hub(task, hub):
     assert data.train.labels.tolist() == [0, 1]
     assert data.dropped == {"train": 1, "validation": 1}
     assert [len(split) for split in data.evaluation] == [2]
-    assert data.warnings[-1] == "split 'validation_other' is not at the source and was not scored"
+    assert data.warnings[-1] == "split 'validation_other' is missing at the source and was not scored"
     assert asked == [("somebody/glue", "rte", split, None) for split in ("train", "validation", "validation_other")]
 
 
