@@ -24,7 +24,7 @@ def publish(
 
     Without a network or a key it writes what it would send, and says how to sync.
     """
-    from hype_bench.render.publication import publish as send
+    from hype_bench.render.upload import publish as send
 
     for line in send(existing(results_dir), experiment, rule.value, project, entity, runs):
         say(line)

@@ -15,15 +15,10 @@ from typing import Any
 import pytest
 
 from hype_bench.options import UserError
-from hype_bench.paper.published import Published
-from hype_bench.render import publication as publishing
-from hype_bench.render.figure import figure
+from hype_bench.render import upload
 from hype_bench.render.report import read_experiment, report
 from hype_bench.runs.folder import RunFolder
 from hype_bench.sweeps.planned import Plan, PlannedRun, read_plan, write_plan
-from hype_bench.tables.beside_paper import BesidePaper
-from hype_bench.tables.cells import Cell, Row
-from hype_bench.tables.table import Table
 from hype_bench.tracking import workspace as workspaces
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # of wandb-workspaces
@@ -122,7 +117,7 @@ class OfflineRun:
 def publish_in(folder: Path, *calls: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """``publish`` in a process of its own: W&B leaves threads and a service behind."""
     lines = [f"print(*publish({call}), sep='\\n')" for call in calls]
-    program = "\n".join(["from hype_bench.render.publication import publish", *lines])
+    program = "\n".join(["from hype_bench.render.upload import publish", *lines])
     environment = {**os.environ, "HOME": str(folder / "home"), **environment}
     environment.pop("WANDB_MODE")  # no key: it shall find out by itself
     (folder / "home").mkdir(exist_ok=True)
@@ -269,20 +264,20 @@ class Session:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     write_experiment(tmp_path)
-    monkeypatch.setattr(publishing, "open_session", lambda *args, **how: Session())
-    monkeypatch.setattr(publishing, "save", lambda workspace, note: f"https://wandb.ai/{workspace.entity}?nw=abc")
+    monkeypatch.setattr(upload, "open_session", lambda *args, **how: Session())
+    monkeypatch.setattr(upload, "save", lambda workspace, note: f"https://wandb.ai/{workspace.entity}?nw=abc")
     return tmp_path
 
 
 def test_online_it_gives_addresses(here: Path) -> None:
-    said = publishing.publish(here, "table1")
+    said = upload.publish(here, "table1")
     assert said[1:] == ["workspace: https://wandb.ai/team?nw=abc", f"table: {Session.url}"]
 
 
 def test_without_the_package_the_rest_is_done(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
-    said = publishing.publish(here, "table1")
+    said = upload.publish(here, "table1")
     assert said[1].startswith("no workspace: pip install")
     assert said[2] == f"table: {Session.url}"
     assert not (here / "publish/table1/workspace.json").exists()
@@ -293,19 +288,19 @@ def test_what_wandb_refuses_is_one_line_without_the_key(here: Path, monkeypatch:
         raise ConnectionError(f"401 for {SECRET}\nand more")
 
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
-    monkeypatch.setattr(publishing, "open_session", refuse)
+    monkeypatch.setattr(upload, "open_session", refuse)
     with pytest.raises(UserError, match=r"^W&B refuses it \(401 for <WANDB_API_KEY>\); what would be sent is in"):
-        publishing.publish(here, "table1")
+        upload.publish(here, "table1")
     assert (here / "publish/table1/table.html").is_file()
     with pytest.raises(UserError, match="experiment nothing has no plan"):
-        publishing.publish(here, "nothing")
+        upload.publish(here, "nothing")
 
 
 def test_a_smaller_scope_is_another_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[dict[str, Any]] = []
-    monkeypatch.setattr(publishing, "open_session", lambda *args, **how: told.append(how) or Session())
+    monkeypatch.setattr(upload, "open_session", lambda *args, **how: told.append(how) or Session())
     write_plan(here, replace(read_plan(here, "table1"), scope="smoke"))
-    publishing.publish(here, "table1", rule="default", project="mine", entity="team")
+    upload.publish(here, "table1", rule="default", project="mine", entity="team")
     assert [told[0][key] for key in ("id", "project", "entity")] == ["table-table1-smoke-default", "mine", "team"]
 
 
@@ -331,26 +326,3 @@ def test_a_workspace_is_saved_over_the_one_before(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ws.Workspace, "from_url", gone)
     workspaces.save(new := workspaces.workspace_of(shown, "team"), note)
     assert saved[2] is new
-
-
-def test_a_figure_has_a_panel_per_task(tmp_path: Path) -> None:
-    tasks = [f"task_{number}" for number in range(6)]
-    rows = ["vanilla", "vanilla, wider search", "hype_n (layers=lowest:6, position=within)", "child_tuning_f"]
-    table = Table("bert_large", [*tasks, "average"], {}, [])
-    paper = {}
-    for i, row in enumerate(map(Row, rows)):
-        table.rows[row] = {task: Cell("matthews", {1: 0.6 + i / 100, 2: 0.62}) for task in tasks}
-        for task in tasks if i else ():
-            printed = Published(1, None, row.title, task, 61.0, n=3)
-            other = ["epochs=1 instead of 3"] if (i, task) == (1, "task_0") else []
-            paper["bert_large", row, task] = BesidePaper(table.rows[row][task], printed, other)
-    table.rows[Row(rows[1])]["task_1"].missing = "2 of 12 runs"
-    drawn = figure(table, paper, "table1: bert_large", "paper, Table 1")
-    drawn.savefig(tmp_path / "figure.png")
-    panels = [axes for axes in drawn.axes if axes.axison]
-    assert [axes.get_title() for axes in panels] == tasks
-    assert [label.get_text() for label in panels[0].get_yticklabels()] == rows
-    assert [text.get_text() for text in panels[1].texts] == ["X  2 of 12 runs"]
-    hollow = [line for line in panels[0].lines if line.get_markerfacecolor() == "white"]
-    assert [float(line.get_xdata()[0]) for line in hollow] == [61.0] * 2  # one run is of another setting
-    assert panels[0].get_xlabel() == "Matthews x 100"
