@@ -30,7 +30,7 @@ class Experiment:
 
     @cached_property
     def tables(self) -> list[Table]:
-        return experiment_tables(self.plan, self.statuses, self.results)
+        return experiment_tables(self.plan, self.results)
 
     @property
     def caption(self) -> str:
@@ -61,7 +61,7 @@ def read_experiment(results_dir: str | Path, name: str, rule: str) -> Experiment
 
 @dataclass(frozen=True)
 class Report:
-    """``complaints``: damaged files, without which it is incomplete."""
+    """``complaints``: files that are at fault, for which it is incomplete."""
 
     text: str
     complaints: list[str]
@@ -90,5 +90,5 @@ def _check_format(statuses: Mapping[str, RunStatus]) -> None:
     if len(formats) > 1:
         raise UserError(
             f"the records are of code formats {' and '.join(sorted(formats))}: their numbers are not comparable; "
-            "run the experiment again: only runs of an older format are repeated"
+            "run the experiment again, and only what is of an older format is repeated"
         )

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from hype_bench import output
 from hype_bench.tables.cells import AVERAGE, Cell, Row, compact
-from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.table import Table
+
+if TYPE_CHECKING:
+    from hype_bench.tables.experiment import Place, Result
 
 COLUMNS = (
     "model", "task", "method", "settings", "configuration", "metric", "n", "mean_fraction", "std_fraction",

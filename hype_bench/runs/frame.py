@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from hype_bench.config import ROWS
 from hype_bench.options import UserError
 from hype_bench.runs.identity import digest
-from hype_bench.runs.record import HELDOUT, Scores
+from hype_bench.runs.record import HELDOUT
 from hype_bench.runs.settings import options, without_seed
-from hype_bench.runs.status import RunStatus, read_runs
+from hype_bench.runs.status import DONE, NOT_SCORED, RunStatus, read_runs
+from hype_bench.tasks.sizes import part_of_rows
 
 COLUMNS = {
     "model": "category",
@@ -28,6 +30,8 @@ COLUMNS = {
     "headline": "bool",
     "status": "category",
     "reason": "string",
+    "subset": "category",
+    "absent": "category",
     "experiment": "category",
     "generated": "boolean",
     "seconds": "float64",
@@ -46,10 +50,9 @@ COLUMNS = {
 }  # and, behind them: version.<package>, and every option that differs
 
 _LABEL = ("model", "task", "method", "seed", "experiment", "generated")
-_OF_SCORE = ("run", "split", "metric", "score", "n", "headline")
-_OF_RUN = (*_LABEL, "status", "reason", "identity", "path", "seconds", "train_seconds")
 _COUNTED = ("updates", "tokens", "peak_memory_bytes")
-_NOTHING: Mapping[str, Any] = {}
+_OF_RUN = ("status", "reason", "identity", "path", *_LABEL, *_COUNTED, "seconds", "train_seconds")
+_OF_SCORE = ("run", "split", "metric", "score", "n", "headline")
 _RENAMED = {"model": "checkpoint", "data": "fingerprint"}
 
 
@@ -81,16 +84,14 @@ def load_results(folders: str | Path | Iterable[str | Path] = "results") -> pd.D
 def tidy(runs: Sequence[RunStatus]) -> pd.DataFrame:
     """The frame of these runs; its index is the number of the run among them."""
     cells, setups = _Distinct(), _Distinct()
-    rows = []
-    for run in runs:
-        about, record = run.about, run.record
-        cell = cells.number(about.parts, about.config) if about else cells.number(_NOTHING, _NOTHING)
-        setup = (record.machine, record.versions, record.git or _NOTHING) if record else [_NOTHING] * 3
-        rows.append((*_run_row(run), cell, setups.number(*setup)))
-    frame = pd.DataFrame([row for number, run in enumerate(runs) for row in _score_rows(number, run)], None, _OF_SCORE)
-    frame = frame.join(pd.DataFrame(rows, None, (*_OF_RUN, *_COUNTED, "cell", "setup")), on="run")
+    rows: list[tuple[Any, ...]] = []
+    scores: list[tuple[Any, ...]] = []
+    for number, run in enumerate(runs):
+        rows.append((*_run_row(run), cells.number(*_of_cell(run)), setups.number(*_of_setup(run))))
+        scores += _score_rows(number, run)
+    frame = pd.DataFrame(scores, None, _OF_SCORE).join(pd.DataFrame(rows, None, (*_OF_RUN, "cell", "setup")), on="run")
     of_cells, of_setups = _cells(cells.parts), _setups(setups.parts)
-    further = sorted(of_setups.columns.union(of_cells.columns, sort=False).difference(list(COLUMNS)), key=_is_option)
+    further = sorted({*of_cells, *of_setups} - COLUMNS.keys(), key=lambda name: (not name.startswith("version."), name))
     frame = frame.join(of_cells, on="cell").join(of_setups, on="setup").set_index("run")
     return frame.reindex(columns=[*COLUMNS, *further]).astype(COLUMNS)
 
@@ -99,49 +100,62 @@ class _Distinct:
     """Numbers parts that many runs share: the same objects have the same number."""
 
     def __init__(self) -> None:
-        self.parts: list[tuple[Mapping[str, Any], ...]] = []  # which keeps them alive: an id holds no longer
+        self.parts: list[tuple[Any, ...]] = []  # which keeps them alive: an id holds no longer
         self._numbers: dict[tuple[int, ...], int] = {}
 
-    def number(self, *parts: Mapping[str, Any]) -> int:
+    def number(self, *parts: Any) -> int:
         number = self._numbers.setdefault(tuple(map(id, parts)), len(self.parts))
         if number == len(self.parts):
             self.parts.append(parts)
         return number
 
 
+def _of_cell(run: RunStatus) -> tuple[Any, ...]:
+    about, record = run.about, run.record
+    return about and about.parts, about and about.config, record and record.subset, record and record.absent
+
+
+def _of_setup(run: RunStatus) -> tuple[Any, ...]:
+    return (run.record.machine, run.record.versions, run.record.git) if run.record else ()
+
+
 def _run_row(run: RunStatus) -> tuple[Any, ...]:
-    label, seconds = run.about and run.about.label, run.record.seconds if run.record else {}
+    record, label = run.record, run.about and run.about.label
+    is_scored = record is None or run.state != DONE or record.headline is not None
+    seconds = record.seconds if record else {}
     return (
-        *(getattr(label, name, None) for name in _LABEL),
-        run.state,
+        run.state if is_scored else NOT_SCORED,
         run.reason,
         run.identity,
         f"{run.runs}/{run.identity}",
+        *(getattr(label, name, None) for name in _LABEL),
+        *(getattr(record, name, None) for name in _COUNTED),
         sum(seconds.values()) if seconds else None,
         seconds.get("train"),
-        *(getattr(run.record, name, None) for name in _COUNTED),
     )
 
 
-def _score_rows(number: int, run: RunStatus) -> Iterator[tuple[Any, ...]]:
+def _score_rows(number: int, run: RunStatus) -> list[tuple[Any, ...]]:
     if run.about is None:
-        yield number, None, None, None, None, True
-        return
-    headline, first = run.about.label.metric, (run.about.task.get("evaluation_splits") or ["validation"])[0]
-    rows = run.record.scored_rows if run.record else {}
-    scores = run.record.scores if run.record else Scores()
-    if headline not in scores.first:
-        yield number, first, headline, None, rows.get(first), True
-    for metric, score in scores.first.items():
-        yield number, first, metric, score, rows.get(first), metric == headline
-    for split, of_split in (*scores.further.items(), (HELDOUT, scores.heldout)):
-        for metric, score in of_split.items():
-            yield number, split, metric, score, rows.get(split), False
+        return [(number, None, None, None, None, True)]
+    metric, record = run.about.label.metric, run.record
+    first = (run.about.task.get("evaluation_splits") or ["validation"])[0]
+    if record is None:
+        return [(number, first, metric, None, None, True)]
+    n = record.scored_rows.get
+    rows: list[tuple[Any, ...]] = [
+        (number, first, name, score, n(first), name == metric) for name, score in record.scores.first.items()
+    ]
+    if record.headline is None:
+        rows.append((number, first, metric, None, n(first), True))
+    for split, scores in (*record.scores.further.items(), (HELDOUT, record.scores.heldout)):
+        rows += [(number, split, name, score, n(split), False) for name, score in scores.items()]
+    return rows
 
 
-def _cells(parts: Sequence[tuple[Mapping[str, Any], ...]]) -> pd.DataFrame:
-    """What the runs of a cell share: its variant, and the options in which some cells differ."""
-    cells = [options(of_identity, config) for of_identity, config in parts]
+def _cells(parts: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    """What the runs of a cell share: its variant, its part of the data, and the options in which some cells differ."""
+    cells = [options(of_identity or {}, config or {}) for of_identity, config, _, _ in parts]
     values: dict[str, set[str]] = defaultdict(set)
     for cell in cells:
         for name, value in cell.items():
@@ -150,26 +164,28 @@ def _cells(parts: Sequence[tuple[Mapping[str, Any], ...]]) -> pd.DataFrame:
     columns = {name: [_plain(cell.get(name)) for cell in cells] for name in names}
     frame = pd.DataFrame(columns, range(len(cells)), dtype=object).convert_dtypes()
     frame = frame.rename(columns=lambda name: _RENAMED.get(name, name.replace("methods.", "method.", 1)))
-    variants = [digest(without_seed(of_identity)) if of_identity else None for of_identity, _ in parts]
-    return frame.assign(variant=pd.Series(variants, dtype="string"))
+    frame["variant"] = pd.Series([digest(without_seed(one)) if one else None for one, *_ in parts], dtype="string")
+    frame["subset"] = pd.Series([_subset(config or {}, found or {}) for _, config, found, _ in parts], dtype="string")
+    frame["absent"] = pd.Series([", ".join(splits or ()) or None for *_, splits in parts], dtype="string")
+    return frame
 
 
-def _setups(parts: Sequence[tuple[Mapping[str, Any], ...]]) -> pd.DataFrame:
+def _subset(config: Mapping[str, Any], found: Mapping[str, Sequence[int]]) -> str | None:
+    """Which part of the data a run is limited to, in words; None if it has all."""
+    data = config.get("data", {})
+    asked = [f"data.{name}={data[name]}" for name in ROWS if data.get(name)]
+    return "; ".join([*(part_of_rows(split, *rows) for split, rows in found.items()), *asked]) or None
+
+
+def _setups(parts: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
     """On what the runs ran."""
-    return pd.DataFrame(
-        {
-            **{name: machine.get(name) for name in ("device", "device_name", "threads")},
-            "git_commit": git.get("commit"),
-            "git_changed": git.get("changed"),
-            **{f"version.{package}": version for package, version in versions.items()},
-        }
-        for machine, versions, git in parts
-    )
+    rows = []
+    for machine, versions, git in (part or ({}, {}, None) for part in parts):
+        row = {name: machine.get(name) for name in ("device", "device_name", "threads")}
+        row |= {f"git_{name}": (git or {}).get(name) for name in ("commit", "changed")}
+        rows.append(row | {f"version.{package}": version for package, version in versions.items()})
+    return pd.DataFrame(rows)
 
 
 def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | bool | int | float) else str(value)
-
-
-def _is_option(column: str) -> tuple[bool, str]:
-    return not column.startswith("version."), column

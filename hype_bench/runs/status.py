@@ -16,6 +16,7 @@ from hype_bench.runs.reading import BrokenError, UnreadableError
 from hype_bench.runs.record import Record, Request
 
 RUNNING, FAILED, INTERRUPTED, BROKEN, UNREADABLE = "running", "failed", "interrupted", "broken", "unreadable"
+NOT_SCORED = "not scored"  # in frames and tables: done, and without a score of the task's metric
 STATES = (DONE, DIVERGED, RUNNING, FAILED, INTERRUPTED, BROKEN, UNREADABLE)
 
 

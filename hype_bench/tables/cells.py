@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hype_bench.runs.record import HELDOUT
 from hype_bench.runs.settings import Settings
+from hype_bench.runs.status import DONE, NOT_SCORED
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AVERAGE = "average"  # over the tasks of a row
 _FIRST = ("vanilla", "no_dropout")  # the controls stand above what is compared with them
@@ -92,6 +99,34 @@ def compact(value: str) -> str:
         return value
     mantissa, _, exponent = f"{number:.14e}".partition("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def cells_of(runs: pd.DataFrame, by: Sequence[str]) -> dict[Any, Cell]:
+    """A cell for every group of runs: a frame of one row a run, as :func:`hype_bench.runs.frame.tidy` has them."""
+    cells: dict[Any, Cell] = {}
+    seeds, scores, states, metrics = (runs[name].tolist() for name in ("seed", "score", "status", "metric"))
+    for place, rows in runs.groupby(list(by), observed=True).indices.items():
+        cell = cells[place] = Cell(metrics[rows[0]])
+        cell.scores = {seeds[row]: scores[row] for row in rows if states[row] == DONE}
+        cell.unfinished = dict(Counter(states[row] for row in rows if states[row] != DONE))
+    return cells
+
+
+def further_splits(frame: pd.DataFrame) -> list[str]:
+    """The splits that some run was scored on beside the first one, in the order of the runs."""
+    split, first = frame.split.astype(object), frame.split[frame.headline].astype(object).reindex(frame.index)
+    return list(split[(split != first) & (split != HELDOUT)].dropna().unique())
+
+
+def on_split(runs: pd.DataFrame, frame: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Runs with their score on another split of the frame in place of that on the first."""
+    if not split:
+        return runs
+    metric = frame.metric[frame.headline].astype(object).reindex(frame.index)
+    scores = frame.score[(frame.split == split) & (frame.metric.astype(object) == metric)]
+    status = runs.status.astype(object).replace(NOT_SCORED, DONE)
+    lacking = (status == DONE) & ~runs.index.isin(scores.index)
+    return runs.assign(score=scores.reindex(runs.index), status=status.mask(lacking, NOT_SCORED))
 
 
 def _by_size(value: str) -> tuple[float, str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from hype_bench.runs.record import Scores
+import pandas as pd
+
+from hype_bench.runs.frame import tidy
+from hype_bench.runs.record import HELDOUT
 from hype_bench.runs.settings import Settings
 from hype_bench.runs.status import DIVERGED, DONE, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
-from hype_bench.tables.cells import AVERAGE, Cell, Row
+from hype_bench.tables.cells import AVERAGE, Cell, Row, cells_of, further_splits, on_split
 from hype_bench.tables.notes import Note, notes_of
 from hype_bench.tables.same_seed import mixtures
 from hype_bench.tables.selection import RULES, Candidate, Chosen
@@ -19,19 +22,23 @@ from hype_bench.tables.table import Table, column
 
 Place = tuple[str, Row, str]  # block, row, task
 
+_CANDIDATE = ["place", "candidate"]  # planned runs that agree in these differ in the seed alone
+
 
 @dataclass(frozen=True)
 class Result:
     """A cell of an experiment, before it becomes words.
 
     ``runs``: the planned runs behind it; ``candidates``: one for each of its configurations, in the plan's order;
-    ``statuses``: identity -> what became of a run; ``split``: which one is scored, if it is not the first.
+    ``statuses``: identity -> what became of a run; ``begun``: the same of its own runs, as a frame of one row each;
+    ``split``: which one is scored, if it is not the first.
     """
 
     runs: list[PlannedRun]
     candidates: list[Candidate]
     chosen: Chosen
     statuses: Mapping[str, RunStatus]
+    begun: pd.DataFrame
     split: str = ""
 
     @property
@@ -58,79 +65,92 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
         statuses: identity -> what became of the run; one that is not there has not begun.
         rule: a key of :data:`hype_bench.tables.selection.RULES`.
     """
+    frame = tidy(list(statuses.values()))
+    places = _places(plan)
+    planned, candidates = _planned(places.values())
+    begun = planned.merge(frame[frame.headline].reset_index(), on="identity").set_index("run")
+    _fill(candidates, planned, begun, frame)
+    chosen = [RULES[rule][0](members) for members in candidates]
+    for (place, number), mixture in mixtures(begun[begun.status == DONE], _CANDIDATE).items():
+        if candidates[place][number].reported is chosen[place].cell:
+            chosen[place].cell.odd.append(mixture)
+    results = {}
+    of_place = dict(iter(begun.groupby("place")))
+    for number, (place, runs) in enumerate(places.items()):
+        begun_here = of_place.get(number, begun[:0])
+        result = results[place] = Result(runs, candidates[number], chosen[number], statuses, begun_here)
+        for split, cell in result.chosen.further.items():
+            of_split = replace(result, chosen=replace(result.chosen, cell=cell), split=split)
+            results[*place[:2], column(place[2], split)] = of_split
+    return results
+
+
+def _places(plan: Plan) -> dict[Place, list[PlannedRun]]:
+    """The planned runs of every cell, block by block and row by row."""
     alike: dict[tuple[str, str, Settings, str], list[PlannedRun]] = defaultdict(list)  # 100,000 Rows would take long
     for run in plan.runs:
         alike[run.block, run.row or run.method, tuple(run.settings.items()), run.task].append(run)
     places = {(block, Row(name, settings), task): runs for (block, name, settings, task), runs in alike.items()}
-    select = RULES[rule][0]
-    found = {}
     blocks, rows = (list(dict.fromkeys(place[part] for place in places)) for part in (0, 1))
-    for place in sorted(places, key=lambda place: (blocks.index(place[0]), rows.index(place[1]))):
-        runs = places[place]
-        candidates = _candidates(runs, statuses)
-        chosen = select(candidates)
-        result = found[place] = Result(runs, candidates, chosen, statuses)
-        if mixed := mixtures(run.record for run in result.shown().values() if run.record is not None):
-            chosen.cell.odd.append(f"its runs differ in {'; '.join(mixed)}")
-        for split, cell in chosen.further.items():
-            of_split = replace(chosen, cell=cell)
-            found[*place[:2], column(place[2], split)] = Result(runs, candidates, of_split, statuses, split)
-    return found
+    order = sorted(places, key=lambda place: (blocks.index(place[0]), rows.index(place[1])))
+    return {place: places[place] for place in order}
 
 
-def experiment_tables(plan: Plan, statuses: Mapping[str, RunStatus], found: Mapping[Place, Result]) -> list[Table]:
+def _planned(places: Iterable[list[PlannedRun]]) -> tuple[pd.DataFrame, list[list[Candidate]]]:
+    """The planned runs of every place, each once, by number of the place and of the candidate there; those candidates,
+    without runs."""
+    rows: list[tuple[int, int, str]] = []
+    candidates: list[list[Candidate]] = []
+    for place, runs in enumerate(places):
+        numbers: dict[Settings, int] = {}
+        members: list[Candidate] = []
+        candidates.append(members)
+        for run in runs:
+            number = numbers.setdefault(tuple(run.configuration.items()), len(members))
+            if number == len(members):
+                cells = Cell(run.metric), Cell(run.metric)
+                members.append(Candidate(run.configuration, *cells, is_default=run.is_default))
+            rows.append((place, number, run.identity))
+    planned = pd.DataFrame(rows, columns=[*_CANDIDATE, "identity"])
+    return planned[(planned.identity == "") | ~planned.duplicated()], candidates  # two grids may have the same run
+
+
+def _fill(candidates: list[list[Candidate]], planned: pd.DataFrame, begun: pd.DataFrame, frame: pd.DataFrame) -> None:
+    """Gives the candidates their scores. Of two done runs of one seed the first counts: nobody knows which is meant."""
+    for place, number in zip(planned.place, planned.candidate, strict=True):
+        candidates[place][number].planned += 1
+    done = (begun.status == DONE).astype(int)
+    earlier = done.groupby([begun[name] for name in (*_CANDIDATE, "seed")]).cumsum() - done
+    runs = begun.assign(status=begun.status.astype(object).mask(earlier > 0, "of the same seed"))
+    for (place, number), cell in cells_of(runs, _CANDIDATE).items():
+        cell.metric = candidates[place][number].reported.metric
+        candidates[place][number].reported = cell
+    for split in (HELDOUT, *further_splits(frame)):
+        for (place, number), cell in cells_of(on_split(runs, frame, split), _CANDIDATE).items():
+            if split == HELDOUT:
+                candidates[place][number].heldout = cell
+            elif cell.n:
+                candidates[place][number].further[split] = cell
+
+
+def experiment_tables(plan: Plan, results: Mapping[Place, Result]) -> list[Table]:
     """A table per block: rows and tasks in the order of the plan, and the mean over tasks if there are several."""
     blocks: dict[str, dict[Row, dict[str, Result]]] = defaultdict(lambda: defaultdict(dict))
-    for (block, row, task), result in found.items():
+    for (block, row, task), result in results.items():
         blocks[block][row][task] = result
-    return [_table(block, results, plan, statuses) for block, results in blocks.items()]
+    return [_table(block, rows, plan) for block, rows in blocks.items()]
 
 
-def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan, statuses: Mapping[str, RunStatus]) -> Table:
+def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan) -> Table:
     rows = {row: {task: result.chosen.cell for task, result in of_row.items()} for row, of_row in results.items()}
     tasks = list(dict.fromkeys(task for cells in rows.values() for task in cells))
     if len(tasks) > 1:
         for cells in rows.values():
             cells[AVERAGE] = _average([cells.get(task) for task in tasks])
-    wanted = {run.identity for run in plan.runs if run.block == block}
-    begun = [status for name, status in statuses.items() if name in wanted]
-    notes = notes_of([run for run in begun if run.about], rows)
+    begun = pd.concat([result.begun for of_row in results.values() for result in of_row.values()])
+    notes = notes_of(begun.drop_duplicates("identity"), rows)
     notes += [*_unreachable(plan, block), *_configurations(results)]
     return Table(block, [*tasks, AVERAGE] if len(tasks) > 1 else tasks, rows, notes)
-
-
-def _candidates(runs: list[PlannedRun], statuses: Mapping[str, RunStatus]) -> list[Candidate]:
-    candidates: dict[tuple[tuple[str, str], ...], Candidate] = {}
-    planned: set[tuple[tuple[tuple[str, str], ...], str]] = set()
-    for run in runs:
-        key = tuple(run.configuration.items())
-        if key not in candidates:
-            new = Candidate(run.configuration, Cell(run.metric), Cell(run.metric), is_default=run.is_default)
-            candidates[key] = new
-        candidate, status = candidates[key], statuses.get(run.identity)
-        if run.identity and (key, run.identity) in planned:  # two grids of the plan have it
-            continue
-        planned.add((key, run.identity))
-        candidate.planned += 1
-        scores = status.record.scores if status and status.record and status.state == DONE else Scores()
-        is_second = run.seed in candidate.reported.scores  # nobody knows which of the two is meant
-        if run.metric in scores.first and not is_second:
-            candidate.reported.scores[run.seed] = scores.first[run.metric]
-        elif status is not None:
-            state = "of the same seed" if is_second else "not scored" if status.state == DONE else status.state
-            candidate.reported.unfinished[state] = candidate.reported.unfinished.get(state, 0) + 1
-        if not is_second:
-            _add(candidate, run, scores)
-    return list(candidates.values())
-
-
-def _add(candidate: Candidate, run: PlannedRun, scores: Scores) -> None:
-    """Scores on the splits beside the first one."""
-    if run.metric in scores.heldout:
-        candidate.heldout.scores[run.seed] = scores.heldout[run.metric]
-    for split, of_split in scores.further.items():
-        if run.metric in of_split:
-            candidate.further.setdefault(split, Cell(run.metric)).scores[run.seed] = of_split[run.metric]
 
 
 def _average(cells: list[Cell | None]) -> Cell:

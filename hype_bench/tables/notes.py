@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hype_bench.config import ROWS
 from hype_bench.output import counted
-from hype_bench.runs.record import Record, Request
-from hype_bench.runs.status import DIVERGED, DONE, RunStatus
+from hype_bench.runs.status import DIVERGED, DONE, NOT_SCORED
 from hype_bench.tables.cells import Cell, Row
-from hype_bench.tasks.sizes import SUBSET, part_of_rows
+from hype_bench.tasks.sizes import SUBSET
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _NAN = "nan: labels or predictions are constant or not finite, and no correlation is defined; not averaged away"
 
@@ -25,40 +26,35 @@ class Note:
     tasks: frozenset[str]
 
 
-def notes_of(runs: list[RunStatus], rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
-    """Generated tasks and subsets first, since they change what a number means; then what is missing, and why."""
-    about = [run.about for run in runs if run.about]
-    found = [_generated(about), _subset(about), *_cells(rows), *_not_scored(runs), _diverged(runs), *_legend(rows)]
-    return [note for note in found if note is not None]
+def notes_of(runs: pd.DataFrame, rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
+    """Generated tasks and subsets first, since they change what a number means; then what is missing, and why.
+
+    Args:
+        runs: one row a run, as :func:`hype_bench.runs.frame.tidy` has them.
+    """
+    notes = [_generated(runs), _subset(runs), *_odd(rows), *_absent(runs), _diverged(runs), *_legend(rows)]
+    return [note for note in notes if note is not None]
 
 
-def _generated(about: Iterable[Request]) -> Note | None:
-    tasks = sorted({one.label.task for one in about if one.label.generated})
+def _generated(runs: pd.DataFrame) -> Note | None:
+    tasks = sorted(runs.task[runs.generated.fillna(False)].unique())
     if not tasks:
         return None
     what = "is made by a program; its scores say" if len(tasks) == 1 else "are made by a program; their scores say"
     return Note(f"generated: {', '.join(tasks)} {what} nothing about the real task", frozenset(tasks))
 
 
-def _subset(about: Iterable[Request]) -> Note | None:
-    parts: dict[str, set[str]] = defaultdict(set)
-    for one in about:
-        parts[one.label.task].update(_parts(one))
+def _subset(runs: pd.DataFrame) -> Note | None:
+    limited = runs.dropna(subset="subset")
     alike: dict[str, list[str]] = defaultdict(list)
-    for task in sorted(task for task, which in parts.items() if which):
-        alike["; ".join(sorted(parts[task]))].append(task)
-    named = [f"{', '.join(tasks)} ({which})" for which, tasks in alike.items()]
-    tasks = frozenset(itertools.chain(*alike.values()))
+    for task, words in limited.groupby("task", observed=True).subset:
+        alike["; ".join(sorted({part for one in words.unique() for part in one.split("; ")}))].append(str(task))
+    named = [f"{', '.join(tasks)} ({words})" for words, tasks in alike.items()]
+    tasks = frozenset(limited.task)
     return Note(f"{SUBSET}no more of the data than said of {', '.join(named)}", tasks) if named else None
 
 
-def _parts(about: Request) -> Iterator[str]:
-    if isinstance(about, Record):
-        yield from (part_of_rows(split, *rows) for split, rows in about.subset.items())
-    yield from (f"data.{key}={about.data[key]}" for key in ROWS if about.data.get(key))
-
-
-def _cells(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
+def _odd(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
     """What is odd about the runs of single cells."""
     odd: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row, cells in rows.items():
@@ -71,18 +67,20 @@ def _cells(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
     ]
 
 
-def _not_scored(runs: list[RunStatus]) -> list[Note]:
-    records = [run.record for run in runs if run.state == DONE and run.record is not None]
-    absent = {(record.label.task, split) for record in records for split in record.absent}
-    why = "is not at the source and was not scored"
+def _absent(runs: pd.DataFrame) -> list[Note]:
+    done = runs[runs.status.isin([DONE, NOT_SCORED])].dropna(subset="absent")
+    absent = {
+        (task, split) for task, splits in zip(done.task, done.absent, strict=True) for split in splits.split(", ")
+    }
+    why = "is missing at the source and was not scored"
     return [Note(f"{task}: split {split!r} {why}", frozenset([task])) for task, split in sorted(absent)]
 
 
-def _diverged(runs: list[RunStatus]) -> Note | None:
-    diverged = [run.about.label.task for run in runs if run.state == DIVERGED and run.about]
-    if not diverged:
+def _diverged(runs: pd.DataFrame) -> Note | None:
+    tasks = runs.task[runs.status == DIVERGED]
+    if tasks.empty:
         return None
-    return Note(f"diverged: {counted(len(diverged), 'run')}, counted and not averaged", frozenset(diverged))
+    return Note(f"diverged: {counted(len(tasks), 'run')}, counted and not averaged", frozenset(tasks))
 
 
 def _legend(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:

@@ -3,53 +3,58 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from hype_bench.runs.identity import digest
-from hype_bench.runs.record import Record
-from hype_bench.runs.status import RunStatus
+from hype_bench.runs.status import DIVERGED, DONE, NOT_SCORED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NOT_COUNTED = "not counted"
+_ENDED = [DONE, NOT_SCORED, DIVERGED]  # the states of runs that have a record
+_SETUP = ["device", "threads"]
 
 
-def rightful(runs: list[RunStatus]) -> tuple[list[RunStatus], list[str]]:
-    """The runs of a cell with at most one record of a seed, and what to say of the others.
+def without_copies(
+    runs: pd.DataFrame, by: Sequence[str], is_own: Callable[[int], bool]
+) -> tuple[pd.DataFrame, dict[tuple[Any, ...], list[str]]]:
+    """Runs of which at most one record of a seed counts in each group, and what to say of the others.
 
     Of several records the one counts that lies in the folder named by its identity, where runs put theirs; others are
     copies. If none does, none counts: nobody knows which is right.
+
+    Args:
+        is_own: whether the run of that index lies in the folder named by its identity.
     """
-    by_seed: dict[int, list[RunStatus]] = defaultdict(list)
-    for run in runs:
-        if run.record is not None:
-            by_seed[run.record.label.seed].append(run)
-    left_out: set[str] = set()
-    notes = []
-    for seed, same in by_seed.items():
-        if len(same) > 1:
-            own = [run for run in same if run.identity == _identity(run)]
-            left_out |= {run.identity for run in same if run not in own}
-            counts = own[0].identity if own else "none of them"
-            folders = ", ".join(run.identity for run in same)
-            notes.append(f"seed {seed} has {len(same)} records ({folders}), of which {counts} counts")
-    return [run for run in runs if run.identity not in left_out], notes
+    notes: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    records = runs[runs.status.isin(_ENDED)]
+    same = records[records.duplicated([*by, "seed"], keep=False)]
+    copies: list[int] = []
+    for (*place, seed), group in same.groupby([*by, "seed"], observed=True):
+        own = group.index.map(is_own).to_numpy(bool)
+        copies.extend(group.index[~own])
+        counts = [*group.identity[own], "none of them"][0]
+        folders = ", ".join(group.identity)
+        notes[tuple(place)].append(f"seed {seed} has {len(group)} records ({folders}), of which {counts} counts")
+    status = runs.status.astype(object).mask(runs.index.isin(copies), _NOT_COUNTED)
+    return runs.assign(status=status), notes
 
 
-def _identity(run: RunStatus) -> str:
-    assert run.record is not None
-    return digest({**run.record.parts, "seed": run.record.label.seed})
-
-
-def mixtures(records: Iterable[Record]) -> list[str]:
-    """In what the machines and the software behind one number differ: ``["device cpu, cuda", "torch 2.12, 2.13"]``.
+def mixtures(runs: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Any, ...], str]:
+    """In what the machines and the software behind one number differ: ``its runs differ in device cpu, cuda``.
 
     Threads count on a CPU alone, where they decide in which order sums are formed.
     """
-    different: dict[tuple[int, int], Record] = {}  # records share these dictionaries: 100,000 are few kinds
-    for record in records:
-        different.setdefault((id(record.machine), id(record.versions)), record)
-    values: dict[str, set[str]] = defaultdict(set)
-    for record in different.values():
-        values["device"].add(record.device)
-        if record.device == "cpu":
-            values["threads"].add(str(record.machine.get("threads", "unknown")))
-        for package, version in record.versions.items():
-            values[package].add(str(version))
-    return [f"{name} {', '.join(sorted(found))}" for name, found in values.items() if len(found) > 1]
+    packages = [name for name in map(str, runs) if name.startswith("version.")]
+    setups = runs[runs.status.isin(_ENDED)][[*by, *_SETUP, *packages]].drop_duplicates()
+    setups = setups[setups.duplicated(by, keep=False)]
+    mixed = {}
+    for place, group in setups.groupby(list(by), observed=True):
+        device = group.device.astype(object).fillna("unknown")
+        values = {"device": device, "threads": group.threads[device == "cpu"].astype(object).fillna("unknown")}
+        values |= {name.removeprefix("version."): group[name].dropna() for name in packages}
+        words = [f"{name} {', '.join(sorted(set(map(str, one))))}" for name, one in values.items() if one.nunique() > 1]
+        if words:
+            mixed[place] = f"its runs differ in {'; '.join(words)}"
+    return mixed

@@ -101,7 +101,7 @@ def statuses(plan: Plan) -> dict[str, RunStatus]:
 
 
 def rendered(plan: Plan, statuses: dict[str, RunStatus], rule: str = "paper") -> str:
-    return write(experiment_tables(plan, statuses, results(plan, statuses, rule)), caption="")
+    return write(experiment_tables(plan, results(plan, statuses, rule)), caption="")
 
 
 def test_letter_by_letter(plan: Plan, statuses: dict[str, RunStatus]) -> None:
@@ -109,7 +109,7 @@ def test_letter_by_letter(plan: Plan, statuses: dict[str, RunStatus]) -> None:
 
 
 def test_intervals_of_means_come_behind_the_table(plan: Plan, statuses: dict[str, RunStatus]) -> None:
-    shown = writers.to_text(sheets(experiment_tables(plan, statuses, results(plan, statuses, "paper")), True), "")
+    shown = writers.to_text(sheets(experiment_tables(plan, results(plan, statuses, "paper")), True), "")
     assert shown == f"{TEXT}\n\n{INTERVALS}"
 
 
@@ -139,7 +139,7 @@ def test_a_further_split_is_a_column_of_the_same_choice(plan: Plan, statuses: di
         if status.record and "rte" in name:
             further = {"validation_mismatched": {"accuracy": 0.25}}
             statuses[name] = changed(status, scores=replace(status.record.scores, further=further))
-    tables = experiment_tables(plan, statuses, results(plan, statuses, "paper"))
+    tables = experiment_tables(plan, results(plan, statuses, "paper"))
     assert tables[0].columns == ["rte", "rte/mismatched", "mrpc", "average"]
     assert {cells["rte/mismatched"].mean for cells in tables[0].rows.values()} == {0.25}
 
@@ -159,7 +159,7 @@ def test_diverged_runs_are_counted(plan: Plan, statuses: dict[str, RunStatus]) -
 
 
 def test_csv_has_a_line_for_every_cell(plan: Plan, statuses: dict[str, RunStatus]) -> None:
-    lines = write(experiment_tables(plan, statuses, results(plan, statuses, "paper")), "csv").splitlines()
+    lines = write(experiment_tables(plan, results(plan, statuses, "paper")), "csv").splitlines()
     assert len(lines) == 1 + 2 * 3
     assert next(line for line in lines if line.startswith("bert_large,rte,hype_n")).split(",")[6] == "3"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hype_bench.render.text import write
+from hype_bench.runs.frame import tidy
 from hype_bench.runs.identity import digest
 from hype_bench.runs.record import Record
 from hype_bench.runs.status import RunStatus
@@ -40,24 +42,27 @@ def test_of_two_copies_neither_counts() -> None:
     assert "X (2 not counted)" in write(build_tables(copies))
 
 
-def of(**facts: Any) -> Record:
-    return Record.trusted({**record_of(), **facts})
+def mixture(*facts: dict[str, Any]) -> list[str]:
+    """What is said of a cell whose runs have these facts."""
+    records = [Record.trusted({**record_of(seed=seed), **more}) for seed, more in enumerate(facts)]
+    runs = tidy([RunStatus(str(record.label.seed), record.status, Path(), record) for record in records])
+    return list(mixtures(runs, ["task", "variant"]).values())
 
 
 MACHINES = [
     ({"device": "cuda", "threads": 4}, {"device": "cuda", "threads": 8}, []),
-    ({"device": "cpu", "threads": 4}, {"device": "cpu", "threads": 8}, ["threads 4, 8"]),
-    ({"device": "cpu", "threads": 4}, {"device": "mps", "threads": 8}, ["device cpu, mps"]),
+    ({"device": "cpu", "threads": 4}, {"device": "cpu", "threads": 8}, ["its runs differ in threads 4, 8"]),
+    ({"device": "cpu", "threads": 4}, {"device": "mps", "threads": 8}, ["its runs differ in device cpu, mps"]),
     ({"device": "cpu", "threads": 4, "host": "a"}, {"device": "cpu", "threads": 4, "host": "b"}, []),
-    ({}, {"device": "cpu", "threads": 4}, ["device cpu, unknown"]),
+    ({}, {"device": "cpu", "threads": 4}, ["its runs differ in device cpu, unknown"]),
 ]
 
 
 @pytest.mark.parametrize(("one", "other", "said"), MACHINES)
 def test_what_a_cell_mixes(one: Any, other: Any, said: list[str]) -> None:
-    assert mixtures([of(machine=machine) for machine in (one, other, one)]) == said
+    assert mixture(*({"machine": machine} for machine in (one, other, one))) == said
 
 
 def test_versions_are_told_by_name() -> None:
-    records = [of(versions={"torch": torch, "numpy": "2"}) for torch in ("2.12", "2.13", "2.12")]
-    assert mixtures(records) == ["torch 2.12, 2.13"]
+    versions = [{"versions": {"torch": torch, "numpy": "2"}} for torch in ("2.12", "2.13", "2.12")]
+    assert mixture(*versions) == ["its runs differ in torch 2.12, 2.13"]
