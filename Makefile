@@ -50,6 +50,7 @@ docs: $(INSTALLED)
 	$(BIN)/python scripts/docs.py
 	$(BIN)/python scripts/stub.py
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/record_schema.py
 	$(BIN)/python scripts/readme.py
 
 site: $(INSTALLED)

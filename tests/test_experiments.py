@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from hype_bench.options import UserError
-from hype_bench.render.submission import FILES, _predicted, lines
+from hype_bench.render.submission import FILES, read_test_logits, submission_file
 from hype_bench.runs.identity import FORMAT
 from hype_bench.sweeps.planned import read_plan
 
@@ -231,7 +231,7 @@ def test_predicting_a_test_set_changes_no_number(warm: Any, tmp_path: Path) -> N
 )
 def test_a_submission_in_glues_words(task: str, labels: list[str], expected: list[str]) -> None:
     logits = np.array([[5.5], [-0.2]]) if not labels else np.array([[2.0, -1.0], [-1.0, 2.0]])
-    text = lines(task, labels, logits)
+    text = submission_file(task, labels, logits)
     assert text == f"index\tprediction\n0\t{expected[0]}\n1\t{expected[1]}\n"
 
 
@@ -283,7 +283,7 @@ def predicted_by(folder: Path, text: str) -> Any:
     record = {**about, "status": "done", "parts": {"format": 1, "seed": 1, "methods": []}, "config": {}}
     (folder / "result.json").write_text(json.dumps({**record, "test_rows": {"test": 2, "ax/test": 1}}))
     (folder / "test.csv").write_text(text)
-    return _predicted(folder, outputs=2)
+    return read_test_logits(folder, outputs=2)
 
 
 def test_predictions_that_are_whole_are_sent(tmp_path: Path) -> None:
@@ -302,8 +302,8 @@ def test_predictions_that_are_whole_are_sent(tmp_path: Path) -> None:
         ("test,0,0.5,1,0\ntest,1,2,-1,1\n", "test,1,2,-1,1\ntest,0,0.5,1,0\n", "not each there once"),
         ("test,1,2,-1,1\n", "test,0,2,-1,1\n", "not each there once"),
         ("-1,1\n", "-1,4\n", "some rows of test were left out"),
-        ("0.5", "nan", "a prediction of test is no number"),
-        ("0.5", "inf", "a prediction of test is no number"),
+        ("0.5", "nan", "a prediction of test is not a finite number"),
+        ("0.5", "inf", "a prediction of test is not a finite number"),
         ("0.5", "much", "not sent"),
         ("logit_1", "logit_2", "its columns are not split, index, logit_0, logit_1, row"),
         (GOOD, "", "not sent"),

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from hype_bench.cli import app
 from hype_bench.launch.arguments import to_plan
 from hype_bench.launch.plan import plan_of
+from hype_bench.runs.record import Label, Record, Request
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -62,6 +63,13 @@ def test_generated_pages_are_current() -> None:
     pages = load("scripts/reference.py").pages()
     assert {name: (DOCS / name).read_text() for name in pages} == pages, "run make docs"
     assert {f"tables/{path.name}" for path in (DOCS / "tables").glob("*.md")} <= pages.keys(), "run make docs"
+
+
+def test_every_field_of_a_record_is_described() -> None:
+    script = load("scripts/record_schema.py")
+    assert script.page() == script.PAGE.read_text(), "run make docs"
+    for kind in (Label, Request, Record):
+        assert [*script.attributes(kind)][-len(vars(kind)["__annotations__"]) :] == [*vars(kind)["__annotations__"]]
 
 
 def test_the_figures_of_the_readme_are_current() -> None:

@@ -27,9 +27,9 @@ _PAPER_COLUMNS = [
     ("verdict", ""),
 ]
 _PAPER_NOTE = (
-    "difference: this run minus the paper, with Welch's 95 % interval from mean, std and n of both; it agrees if that "
-    "interval contains 0; without a printed std nothing can be said; the paper prints the population's std (n in the "
-    "denominator), which stands behind its n and is compared as a sample's (n - 1), as here"
+    "difference: here minus the paper, with Welch's 95 % interval from mean, std and n of both; the two agree if the "
+    "interval contains 0; without a printed std there is no verdict; the paper prints the population std (n in the "
+    "denominator, shown after its n), which is compared as a sample std (n - 1), as here"
 )
 _PAIRED_COLUMNS = [
     ("difference", "95 % interval"),
@@ -39,18 +39,18 @@ _PAIRED_COLUMNS = [
     ("bootstrap p", "seeds, examples"),
 ]
 _PAIRED_NOTE = (
-    "paired by seed: mean difference with Student's 95 % interval; P(improvement): of a run here over one there, all "
-    "pairs of runs counted, ties half, and with how many seeds it is better; p (seeds): sign-flip permutation test, "
-    "which cannot fall below {least}; p (examples): these runs' predictions swapped example by "
-    "example (1,000 draws), about other examples and not other seeds; both adjusted by Holm over all {tests} lines of "
-    "this comparison; * below 0.05, ** 0.01, *** 0.001; bootstrap: paired and not adjusted; with few seeds its p over "
-    "seeds is far too small"
+    "paired by seed: mean difference with Student's 95 % interval; P(improvement): the probability that a run of the "
+    "row is better than one of the baseline, over all pairs of runs, ties counted half, and the seeds it wins; "
+    "p (seeds): sign-flip permutation test, which cannot fall below {least}; p (examples): permutation test that swaps "
+    "the predictions of these runs example by example (1,000 draws): about other examples, not other seeds; both "
+    "adjusted by Holm over all {tests} of this comparison; * below 0.05, ** 0.01, *** 0.001; bootstrap: paired, not "
+    "adjusted; with few seeds its p over seeds is far too small"
 )
 _BUDGET_NOTE = (
-    "expected best mean dev score of {configurations} drawn without replacement from those that were tried, with "
-    "its standard deviation over such draws; in brackets how many were tried"
+    "expected best mean dev score of {configurations} drawn without replacement from those tried, with its standard "
+    "deviation over such draws; in brackets the number tried"
 )
-_LOST = "lost: a seed diverged or has no finite score; such a configuration stands below all others"
+_LOST = "lost: a seed diverged or has no finite score; such a configuration ranks below all others"
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _paper_sheet(plan: Plan, block: str, cells: Mapping[Place, BesidePaper]) -> 
         title = f"{row.title}, {task}{' (quoted there)' * cell.printed.quoted}"
         lines.append((title, _paper_pieces(cell)))
         remarks += [(f"{OTHER_SETTING}: {reason}", title) for reason in cell.other]
-        remarks += [(f"of the printed number: {cell.printed.note}", title)] * bool(cell.printed.note)
+        remarks += [(f"the printed number: {cell.printed.note}", title)] * bool(cell.printed.note)
     notes = [_PAPER_NOTE, *_grouped(remarks, len(lines))]
     if not lines:
         notes = [f"Table {plan.table} of the paper has no cell for {block}"]
@@ -131,14 +131,19 @@ def _printed(cell: Published) -> Pieces:
 def _paper_numbers(beside: BesidePaper) -> dict[str, object]:
     paper, gap = beside.printed, beside.difference
     return {
-        "paper_mean_fraction": paper.mean / 100,
+        "paper_mean_fraction": _as_printed(paper.mean),
         "paper_std_fraction": None if paper.sample_std is None else paper.sample_std / 100,
-        "paper_std_printed_fraction": None if paper.std is None else paper.std / 100,
+        "paper_std_printed_fraction": None if paper.std is None else _as_printed(paper.std),
         "paper_n": paper.n,
         **_difference_numbers(gap.mean, gap.low, gap.high),
         "verdict": beside.verdict,
         "other_setting": "; ".join(beside.other),
     }
+
+
+def _as_printed(percent: float) -> float:
+    """72.24 -> 0.7224, without the error of a division."""
+    return round(percent / 100, 6)
 
 
 def _grouped(remarks: Iterable[tuple[str, str]], lines: int) -> list[str]:
@@ -181,7 +186,7 @@ def _budget_numbers(best: ExpectedBest) -> dict[str, object]:
 def _paired_note(compared: Mapping[Place, Compared]) -> str:
     sizes = sorted({cell.paired.n for cell in compared.values() if cell.paired.n})
     least = ", ".join(f"{least_p(n):.2g} with {counted(n, 'seed')}" for n in sizes) or "1 without a pair"
-    return _PAIRED_NOTE.format(least=least, tests=len(compared))
+    return _PAIRED_NOTE.format(least=least, tests=counted(len(compared), "line"))
 
 
 def _paired_sheet(block: str, cells: Mapping[Place, Compared], baseline: str, note: str) -> Sheet:

@@ -61,7 +61,7 @@ def read_experiment(results_dir: str | Path, name: str, rule: str) -> Experiment
 
 @dataclass(frozen=True)
 class Report:
-    """``complaints``: files that are at fault, for which it is incomplete."""
+    """``complaints``: damaged files, without which it is incomplete."""
 
     text: str
     complaints: list[str]
@@ -90,5 +90,5 @@ def _check_format(statuses: Mapping[str, RunStatus]) -> None:
     if len(formats) > 1:
         raise UserError(
             f"the records are of code formats {' and '.join(sorted(formats))}: their numbers are not comparable; "
-            "run the experiment again, and only what is of an older format is repeated"
+            "run the experiment again: only runs of an older format are repeated"
         )

@@ -38,7 +38,7 @@ FILES = {
     ("rte", "test"): "RTE.tsv",
     ("wnli", "test"): "WNLI.tsv",
 }
-_WORDS = {"mnli", "qnli", "rte"}  # tasks whose classes are written as words; the others as numbers
+_NAMED_CLASSES = {"mnli", "qnli", "rte"}  # the other tasks' classes are written as numbers
 _HIGHEST_SIMILARITY = 5.0
 
 
@@ -65,23 +65,23 @@ def submit(results_dir: Path, name: str, rule: str, folder: Path) -> tuple[list[
     for (block, title), runs in rows.items():
         try:
             written.append(_write(folder / f"{file_name(block)}-{file_name(title)}.zip", runs))
-        except UserError as error:  # the other rows can be sent all the same
+        except UserError as error:  # the other rows can still be submitted
             refused.append(str(error))
     return written, refused
 
 
-def lines(task: str, labels: Sequence[str], logits: NDArray[np.float64]) -> str:
-    """The content of one file of the submission: a header, then a line per example in the order of the test set.
+def submission_file(task: str, labels: Sequence[str], logits: NDArray[np.float64]) -> str:
+    """One file of the submission: a header, then a line per example in the order of the test set.
 
     Args:
         labels: names of the classes; empty for a regression, whose predictions are cut to the range 0 to 5.
         logits: (examples, outputs).
     """
     if not labels:
-        words = [f"{value:.3f}" for value in np.clip(logits[:, 0], 0, _HIGHEST_SIMILARITY)]
+        predictions = [f"{value:.3f}" for value in np.clip(logits[:, 0], 0, _HIGHEST_SIMILARITY)]
     else:
-        words = [labels[k] if task in _WORDS else str(k) for k in logits.argmax(axis=1)]
-    return "index\tprediction\n" + "".join(f"{index}\t{word}\n" for index, word in enumerate(words))
+        predictions = [labels[k] if task in _NAMED_CLASSES else str(k) for k in logits.argmax(axis=1)]
+    return "index\tprediction\n" + "".join(f"{index}\t{prediction}\n" for index, prediction in enumerate(predictions))
 
 
 def _best_seed(result: Result) -> tuple[PlannedRun, RunStatus] | None:
@@ -92,30 +92,29 @@ def _best_seed(result: Result) -> tuple[PlannedRun, RunStatus] | None:
     seed = max(cell.scores, key=lambda seed: (np.nan_to_num(cell.scores[seed], nan=-np.inf), -seed))
     run = result.reported()[seed]
     status = result.statuses[run.identity]
-    asked = status.record and status.record.data.get("predict_test")  # whose file may have been lost
-    return (run, status) if asked or (status.path / "test.csv").is_file() else None
+    requested = status.record and status.record.data.get("predict_test")  # then a missing file is an error
+    return (run, status) if requested or (status.path / "test.csv").is_file() else None
 
 
 def _write(path: Path, runs: list[tuple[PlannedRun, RunStatus]]) -> str:
     content: dict[str, str] = {}
     for run, status in runs:
         labels = [str(label) for label in (status.record and status.record.task.get("labels")) or []]
-        for split, logits in _predicted(status.path, max(len(labels), 1)).items():
+        for split, logits in read_test_logits(status.path, max(len(labels), 1)).items():
             if file := FILES.get((run.task, split)):
-                content[file] = lines(run.task, labels, logits)
+                content[file] = submission_file(run.task, labels, logits)
     if not content:
         tasks = ", ".join(dict.fromkeys(run.task for run, _ in runs))
-        raise UserError(f"{path} would be empty: GLUE asks for no test set that was predicted of {tasks}")
+        raise UserError(f"{path} would be empty: GLUE has no test set among the predictions of {tasks}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file, text in content.items():
             archive.writestr(file, text)
-    missing = [file for file in FILES.values() if file not in content]
-    still = f"; GLUE also wants {', '.join(missing)}" if missing else ""
-    return f"{path}: {', '.join(content)}{still}"
+    missing = ", ".join(file for file in FILES.values() if file not in content)
+    return f"{path}: {', '.join(content)}" + (f"; GLUE also wants {missing}" if missing else "")
 
 
-def _predicted(run: Path, outputs: int) -> dict[str, NDArray[np.float64]]:
+def read_test_logits(run: Path, outputs: int) -> dict[str, NDArray[np.float64]]:
     """The logits of every test split that a run predicted, (examples, outputs).
 
     Raises:
@@ -136,17 +135,17 @@ def _predicted(run: Path, outputs: int) -> dict[str, NDArray[np.float64]]:
     except UserError:
         raise
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not sent: {error}; move {run} away and run it again") from error
+        raise UserError(f"{path} is not submitted: {error}; move {run} away and run it again") from error
 
 
 def _logits(path: Path, split: str, part: pd.DataFrame, rows: int | None) -> NDArray[np.float64]:
     if part["index"].tolist() != list(range(len(part))):
-        raise ValueError(f"the examples of {split} are not each there once, in their order")
+        raise ValueError(f"the examples of {split} are incomplete, repeated or out of order")
     if rows is not None and len(part) != rows:
         raise ValueError(f"{split} has {len(part)} examples, the run predicted {rows}")
     if part["row"].tolist() != part["index"].tolist():
-        raise UserError(f"{path}: some rows of {split} were left out of the data; GLUE wants every one")
+        raise UserError(f"{path}: some rows of {split} were left out of the data; GLUE wants all of them")
     logits = part.filter(like="logit_").to_numpy(np.float64)
     if not np.isfinite(logits).all():
-        raise ValueError(f"a prediction of {split} is no number")
+        raise ValueError(f"a prediction of {split} is not a finite number")
     return logits

@@ -17,7 +17,7 @@ _LARGEST = 2**63
 _DEEPEST = 16  # levels of lists and dictionaries; a record has six
 _SIGNED = {"matthews", "pearson", "spearman", "pearson_spearman"}  # from -1 to 1, or NaN; all others from 0 to 1
 _ROUNDING = 1e-9  # by which a perfect correlation may exceed 1
-_SUMMED = ("status", "label", "parts", "config", "scores", "subset", "absent", "machine", "versions")  # tables read it
+SUMMED = ("status", "label", "parts", "config", "scores", "subset", "absent", "machine", "versions")  # tables read it
 
 
 def check_request(content: Any) -> Content:
@@ -72,13 +72,16 @@ def check_record(content: Any) -> Content:
         values = _mapping(name, record.get(name) or {}).values()
         _need(not any(isinstance(value, (dict, list)) for value in values), f"{name} is nested")
     _mapping("facts", record.get("facts", {}))
-    _need(record.get("checksum") in (None, checksum_of(record)), "its checksum is another: it was changed since")
+    _need(
+        record.get("checksum") in (None, checksum_of(record)),
+        "its checksum does not match: it was changed after it was written",
+    )
     return record
 
 
 def checksum_of(content: Content) -> str:
     """Of what tables read, as a file has it: JSON without NaN."""
-    text = json.dumps([content.get(name) for name in _SUMMED], sort_keys=True)
+    text = json.dumps([content.get(name) for name in SUMMED], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

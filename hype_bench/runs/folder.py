@@ -2,7 +2,7 @@
 
 <results>/runs/<identity>/
     run.json          what was asked for, written at the start
-    lock              held by the process that is at it, released by the system when that dies
+    lock              held by the process that runs it, released by the system when that dies
     failure.txt       the traceback of the last attempt that crashed
     predictions.csv   one row per example of every scored split
     test.csv          one row per example of every test split that was predicted

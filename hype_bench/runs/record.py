@@ -94,7 +94,8 @@ class Request:
 
     Attributes:
         label: What tables and W&B call the run.
-        parts: What the run's identity is a hash of, word for word (``hype_bench.runs.identity``).
+        parts: What the run's identity is a hash of: version of the code's numbers (``format``), checkpoint, data, names
+            of the classes, version of the task, maximal length, metric, techniques with options, training, seed.
         config: The whole configuration, as ``RunConfig.as_dict`` gives it.
         overrides: The overrides as they were typed; null outside of Hydra.
         working_directory: The folder in which the run was started; null for a soup.
@@ -172,14 +173,14 @@ class Record(Request):
         updates: Number of updates of the weights.
         seconds: Phase -> seconds on the wall clock.
         tokens: Number of tokens in training, without padding.
-        tokens_per_second: Those by the seconds of training; null if it did not train.
+        tokens_per_second: Those tokens by the seconds of training; null if it did not train.
         peak_memory_bytes: The most memory that was allocated on the GPU; 0 on a CPU.
         machine: Kind of device, its name, number of threads and the like.
         facts: What the techniques have measured of themselves.
         subset: Split -> rows that were there and rows of the public set, where fewer were there.
         absent: Evaluation splits that are not at the source, and were not scored.
         dropped: Split -> number of rows that were dropped, being without text or label.
-        warnings: What the user was told, in sentences.
+        warnings: What the user was warned of, in sentences.
         versions: Package -> version.
         git: Commit of the checkout, and whether it was changed; null outside of one.
         checksum: Of what tables read, so that a change by hand is seen; missing in old records.
