@@ -299,14 +299,14 @@ def test_predictions_that_are_whole_are_sent(tmp_path: Path) -> None:
         ("ax/test", "other", "its splits are test, other, the run predicted test, ax/test"),
         ("test,1,2,-1,1\n", "", "test has 1 examples, the run predicted 2"),
         ("test,1,2,-1,1\n", "test,1,2,-1,1\ntest,2,2,-1,2\n", "test has 3 examples, the run predicted 2"),
-        ("test,0,0.5,1,0\ntest,1,2,-1,1\n", "test,1,2,-1,1\ntest,0,0.5,1,0\n", "not each there once"),
-        ("test,1,2,-1,1\n", "test,0,2,-1,1\n", "not each there once"),
+        ("test,0,0.5,1,0\ntest,1,2,-1,1\n", "test,1,2,-1,1\ntest,0,0.5,1,0\n", "incomplete, repeated or out of order"),
+        ("test,1,2,-1,1\n", "test,0,2,-1,1\n", "incomplete, repeated or out of order"),
         ("-1,1\n", "-1,4\n", "some rows of test were left out"),
         ("0.5", "nan", "a prediction of test is not a finite number"),
         ("0.5", "inf", "a prediction of test is not a finite number"),
-        ("0.5", "much", "not sent"),
+        ("0.5", "much", "not submitted"),
         ("logit_1", "logit_2", "its columns are not split, index, logit_0, logit_1, row"),
-        (GOOD, "", "not sent"),
+        (GOOD, "", "not submitted"),
     ],
 )
 def test_predictions_that_are_not_whole_are_not_sent(tmp_path: Path, old: str, new: str, why: str) -> None:

@@ -17,7 +17,7 @@ from hype_bench.tasks.sizes import SUBSET
 HELDOUT = "selection"  # the name of the split of training examples that were set aside for choices
 
 _PART = re.compile(rf"{SUBSET}(\d+) of the (\d+) rows of (.+)")
-_ABSENT = re.compile(r"split '(.+)' is not at the source and was not scored")
+_ABSENT = re.compile(r"split '(.+)' is (?:not|missing) at the source and was not scored")  # records have had both
 
 
 @dataclass(frozen=True, slots=True)
