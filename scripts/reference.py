@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from hype_bench.cli import app
 from hype_bench.config import CONF, Config
-from hype_bench.options import in_words
+from hype_bench.options import Affects, in_words
 from hype_bench.sweeps.grids import expand, write
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -34,6 +34,13 @@ hype-bench run method=hype_n task=rte -m seed=1,2,3           # a sweep, then it
 hype-bench run -m 'method=hype_u,[hype_n,r_drop]' seed=1,2,3  # [a,b]: two techniques together
 hype-bench run -m experiment=table1 scope=smoke               # an experiment
 ```"""
+_EFFECTS = {
+    Affects.NUMBERS: "scores",
+    Affects.ROUNDING: "last digits of scores",
+    Affects.ROWS: "rows of the data",
+    Affects.LENGTH: "number of updates",
+    Affects.PACE: "time per update",
+}
 _COMMENT = re.compile(r"^(\s*)(\w+):(?:\s+[^#]*?)?\s*(?:#\s*(.*))?$")
 
 
@@ -84,7 +91,8 @@ def configuration() -> str:
         "# Configuration",
         "Written by `make docs` from `hype_bench/schema.py` and `conf/`. A group is chosen as `model=minilm`, a key is "
         "set as `training.epochs=5`; with `-m` either takes several values, separated by commas. `null` under "
-        "`training` means: what the recipe says for this model family and task. `method` takes one of the "
+        "`training` means: what the recipe says for this model family and task. What affects scores, or "
+        "their last digits, is part of a run's identity. `method` takes one of the "
         "[techniques](../methods/README.md) or several, as in `method=[hype_n,r_drop]`; their options are set as "
         "`method.hype_n.scale=1e-4`.",
         "## Top level",
@@ -102,12 +110,15 @@ def configuration() -> str:
 
 
 def _keys(prefix: str, keys: list[Field[Any]], comments: dict[str, str]) -> str:
-    lines = ["| key | type | default | range | meaning |", "|---|---|---|---|---|"]
+    has_effects = prefix in ("training.", "data.")
+    heads = ["key", "type", "default", *(["affects"] if has_effects else []), "meaning"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for key in keys:
         if key.name == "method":
             continue
-        cells = [f"`{prefix}{key.name}`", _kind(key), _value(key), _range(key), comments[prefix + key.name]]
-        lines.append(f"| {' | '.join(map(_escaped, cells))} |")
+        effects = [", ".join(_EFFECTS[effect] for effect in key.metadata.get("affects", Affects.NUMBERS))]
+        cells = [f"`{prefix}{key.name}`", _kind(key), _value(key), *(effects if has_effects else [])]
+        lines.append(f"| {' | '.join(map(_escaped, [*cells, comments[prefix + key.name]]))} |")
     return "\n".join(lines)
 
 
@@ -166,18 +177,16 @@ def _type(field: Field[Any]) -> Any:
 
 
 def _kind(field: Field[Any]) -> str:
-    return re.sub(r"\w+Config\b", "mapping", str(field.type)).replace("dict[str, Any]", "mapping")
+    """Type and limits, or the values it may have."""
+    if choices := field.metadata.get("choices"):
+        return ", ".join(f"`{choice}`" for choice in choices if choice is not None)
+    kind = re.sub(r"\w+Config\b", "mapping", str(field.type)).replace("dict[str, Any]", "mapping")
+    return kind.removesuffix(" | None") + (f", {in_words(limits)}" if (limits := field.metadata.get("limits")) else "")
 
 
 def _value(field: Field[Any]) -> str:
     default = field.default_factory() if field.default_factory is not MISSING else field.default
     return "given by the choice" if default in (REQUIRED, MISSING) else f"`{write(default) if default != {} else '{}'}`"
-
-
-def _range(field: Field[Any]) -> str:
-    if choices := field.metadata.get("choices"):
-        return ", ".join(f"`{choice}`" for choice in choices if choice is not None)
-    return in_words(field.metadata["limits"]) if field.metadata.get("limits") else ""
 
 
 def overview(experiments: dict[str, Path]) -> str:

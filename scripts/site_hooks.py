@@ -27,8 +27,13 @@ def on_config(config: Any) -> Any:
 def _pages(docs: Path, entry: Any) -> list[Any]:
     if not (isinstance(entry, str) and entry.endswith("/")):
         return [entry]
-    names = sorted(path.name for path in (docs / entry).glob("*.md"))
+    names = sorted((path.name for path in (docs / entry).glob("*.md")), key=_by_number)
     return [entry + name for name in names if name not in ("README.md", "index.md")]
+
+
+def _by_number(name: str) -> list[str | int]:
+    """``table2`` before ``table12``."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def on_page_content(content: str, **_: Any) -> str:
