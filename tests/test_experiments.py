@@ -13,6 +13,7 @@ import pytest
 
 from hype_bench.options import UserError
 from hype_bench.render.submission import FILES, read_test_logits, submission_file
+from hype_bench.runs.check import checksum_of
 from hype_bench.runs.identity import FORMAT
 from hype_bench.sweeps.planned import read_plan
 
@@ -101,6 +102,7 @@ def test_records_of_two_formats_are_not_mixed(swept: tuple[Path, Any], warm: Any
     kept = (folder / "result.json").read_text()
     changed = json.loads(kept)
     changed["parts"]["format"] = 1
+    changed["checksum"] = checksum_of(changed)
     try:
         (folder / "result.json").write_text(json.dumps(changed))
         ended = warm("table", "table1", program="hype_bench.cli")
