@@ -5,8 +5,8 @@
 
     MethodTrainer(model=model, args=arguments, train_dataset=data, methods=[HyPe(), RDrop(alpha=1.0)]).train()
 
-The Trainer keeps its own loop, optimizer, schedule, clipping and precision; techniques act at the moments at which they
-act in this project's loop, and with the same batches the losses are the same.
+The Trainer keeps its own loop, optimizer, schedule, clipping and precision; techniques act when they act in this
+project's loop, and with the same batches the losses are the same.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Hooks, Method, compose, forward_of, objective
+from hype_bench.contract.compose import Composed, compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Method
+from hype_bench.contract.objective import Batch, forward_of
 from hype_bench.options import UserError
 
 
@@ -55,7 +57,7 @@ class MethodTrainer(Trainer):
         if len(self.methods) < len(chosen):
             raise UserError("MethodTrainer takes each technique once")
         self._check_objective()
-        self.hooks = Hooks()
+        self.hooks = Composed()
         self.context = Context(seed=self.args.seed, precision=self._precision())
         if self.args.activation_checkpointing:
             self.args.activation_checkpointing_kwargs = {"use_reentrant": False, "context_fn": self._checkpointed}
@@ -99,19 +101,20 @@ class MethodTrainer(Trainer):
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The techniques' loss in training; the model's own in evaluation."""
-        if not model.training or return_outputs:
+        if not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        return self.hooks.loss(self._as_floats(inputs), forward_of(model), objective)
+        loss, output = self.hooks.loss(self._as_floats(inputs), forward_of(model))
+        return (loss, output) if return_outputs else loss
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """As in ``transformers``, but its loader takes nothing from the generators of a training that goes on."""
-        with self.context.aside(self.model):
+        with self.context.rng_preserved(self.model):
             return super().evaluation_loop(*args, **kwargs)
 
     def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward of one batch, as often as the techniques want."""
         step = super().training_step
-        return self.hooks.gradients([inputs], lambda pieces: step(model, dict(pieces[0]), num_items_in_batch))
+        return self.hooks.backward([inputs], lambda batches: step(model, dict(batches[0]), num_items_in_batch))
 
     def _check_objective(self) -> None:
         """Raises UserError where the Trainer's own loss would be another one than techniques stand around."""
@@ -137,7 +140,7 @@ class MethodTrainer(Trainer):
             batches=self._one_pass,
         )
         self.hooks = compose(self.methods, self.model, self.context)
-        if self.args.gradient_accumulation_steps > 1 and self.hooks.gradients is not Hooks.gradients:
+        if self.args.gradient_accumulation_steps > 1 and self.hooks.has_backward:
             self.context.cleanup.close()
             names = " and ".join(self.methods)
             raise UserError(f"gradient accumulation in the Trainer cannot work with {names}: use a larger batch")

@@ -101,7 +101,7 @@ def limits(metadata: Any) -> str:
 def together(cls: type[Method]) -> list[str]:
     """What keeps it from being combined, and the options with which it does nothing."""
     parts = []
-    if decided := sorted(cls().decides):
+    if decided := sorted(what.value for what in cls().exclusive):
         parts.append(f"It decides on {' and '.join(decided)}; a second technique that does so is refused.")
     if cls.neutral:
         off = ", ".join(f"`{key}={written(value)}`" for key, value in cls.neutral.items())

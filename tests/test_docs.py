@@ -88,7 +88,7 @@ def test_the_worked_example_holds_to_the_contract(project: Path) -> None:
     assert int(counted[1]) > 20
 
 
-def test_the_moments_named_are_those_there_are() -> None:
+def test_the_hooks_named_are_those_there_are() -> None:
     from hype_bench.contract.method import Hooks
 
     assert set(re.findall(r"^\| `(\w+)\(", EXAMPLE, re.MULTILINE)) == set(Hooks.__dataclass_fields__)

@@ -46,6 +46,12 @@ def test_statistics_know_nothing_of_the_project() -> None:
         assert set(imported) <= {"stats"}, path.name
 
 
+def test_no_technique_imports_another() -> None:
+    """What several need stands in contract/."""
+    for path in (PACKAGE / "methods").glob("*.py"):
+        assert not re.search(r"^ *(?:from|import) hype_bench\.methods\b", path.read_text(), re.MULTILINE), path.name
+
+
 def test_files_and_functions_stay_short() -> None:
     for path in FILES:
         text = path.read_text()

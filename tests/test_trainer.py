@@ -17,7 +17,8 @@ from transformers import AutoModelForSequenceClassification, DataCollatorWithPad
 from transformers.trainer_utils import SaveStrategy
 
 from hype_bench.config import RunConfig
-from hype_bench.contract.method import Method, attach
+from hype_bench.contract.attach import attach
+from hype_bench.contract.method import Method
 from hype_bench.contract.registry import build, discover
 from hype_bench.methods import FreeLB, HyPe, RDrop
 from hype_bench.models.checkpoint import locate

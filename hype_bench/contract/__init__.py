@@ -1,17 +1,26 @@
 """What a technique is, and what it may know of its run: all that a technique of one's own imports."""
 
+from hype_bench.contract.attach import Attached, attach
 from hype_bench.contract.card import Card
-from hype_bench.contract.context import Batch, Context, NoiseSource
-from hype_bench.contract.method import Attached, Forward, Hooks, Loss, Method, attach, compose
+from hype_bench.contract.compose import Composed, compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.exclusive import Exclusive
+from hype_bench.contract.method import Backward, Groups, Hooks, Method
+from hype_bench.contract.noise import NoiseSource
+from hype_bench.contract.objective import Batch, Forward, Loss, forward_of, full, is_regression, objective, task_loss
 from hype_bench.contract.registry import build, discover, register
 from hype_bench.options import UserError, choice, number
 
 __all__ = [
     "Attached",
+    "Backward",
     "Batch",
     "Card",
+    "Composed",
     "Context",
+    "Exclusive",
     "Forward",
+    "Groups",
     "Hooks",
     "Loss",
     "Method",
@@ -22,6 +31,11 @@ __all__ = [
     "choice",
     "compose",
     "discover",
+    "forward_of",
+    "full",
+    "is_regression",
     "number",
+    "objective",
     "register",
+    "task_loss",
 ]

@@ -9,8 +9,6 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.context import Context
 
-DECIDES = frozenset({"which weights are trained"})
-
 
 def train_only(model: PreTrainedModel, context: Context, wanted: Callable[[str, nn.Parameter], bool]) -> None:
     """Freezes every parameter that is not ``wanted(name, parameter)`` until the run ends; records how many train."""

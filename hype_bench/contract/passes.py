@@ -1,30 +1,28 @@
-"""For techniques that compare passes over one batch: whose dropout masks, and a word where the passes are equal."""
+"""For techniques that compare passes over one batch: whose dropout masks, and a warning where passes are equal."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from hype_bench.contract.context import Context
+from hype_bench.contract.randomness import Replay
 
 _ENOUGH = 10  # comparisons; the first update may be special: LoRA begins at 0, a warm-up too
 
 
-def dropout_masks(
-    which: str, model: nn.Module, context: Context
-) -> Callable[[], contextlib.AbstractContextManager[None]]:
+def dropout_masks(which: str, model: nn.Module, context: Context) -> Replay:
     """What to enter around a pass that is compared with the one that comes next.
 
     ``shared``: it draws the same dropout masks and the same noise of other techniques, so that the technique's own
     noise alone tells the passes apart. ``own``: it draws afresh, as any pass does.
     """
-    return context.bookmark(model) if which == "shared" else contextlib.nullcontext
+    return context.rng_snapshot(model) if which == "shared" else contextlib.nullcontext
 
 
-class Divergence:
-    """Watches how far passes are apart, and says so once if the first comparisons of a run are all exactly 0."""
+class EqualPasses:
+    """Warns once if passes that are compared are exactly equal in the first comparisons of a run."""
 
     def __init__(self, technique: str, context: Context) -> None:
         self.technique, self.context = technique, context
@@ -32,7 +30,7 @@ class Divergence:
         context.cleanup.callback(self.conclude)  # of a run that is shorter
 
     def watch(self, divergence: Tensor) -> Tensor:
-        """Takes note of a scalar, and returns it."""
+        """Takes the scalar that says how far passes are apart, and returns it."""
         if len(self.seen) < _ENOUGH:
             self.seen.append(divergence.detach())
             if len(self.seen) == _ENOUGH:

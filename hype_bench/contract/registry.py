@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 from hype_bench.contract.card import Card, card_of
-from hype_bench.contract.method import Method, check_together
+from hype_bench.contract.compose import check_together
+from hype_bench.contract.method import Method
 from hype_bench.options import UserError
 from hype_bench.plugins import Plugin, installed
 

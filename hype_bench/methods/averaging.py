@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -12,25 +12,29 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, register
 from hype_bench.options import Affects, number
 
 Fold = Callable[[list[Tensor], list[Tensor], int], None]  # averages, weights, how many went in -> averages, in place
 
 
-class Average:
+@dataclass
+class _Average:
     """The running mean of a model's trained parameters; the first that comes in is copied."""
 
-    def __init__(self, model: PreTrainedModel, fold: Fold) -> None:
-        self.model, self.fold = model, fold
-        self.weights: list[Tensor] = []
-        self.mean: list[Tensor] = []
-        self.count = 0
+    model: PreTrainedModel
+    fold: Fold
+    takes: Callable[[int], bool]  # number of the update, from 1 -> whether the mean takes its weights
+    update: int = 0
+    count: int = 0
+    weights: list[Tensor] = field(default_factory=list)
+    mean: list[Tensor] = field(default_factory=list)
 
     @torch.no_grad()
-    def add(self) -> None:
+    def after_step(self, optimizer: Optimizer) -> None:
+        self.update += 1
+        if not self.takes(self.update):
+            return
         if not self.mean:
             self.weights = [p for p in self.model.parameters() if p.requires_grad]
             self.mean = [p.detach().clone() for p in self.weights]
@@ -39,7 +43,7 @@ class Average:
         self.count += 1
 
     @torch.no_grad()
-    def take_over(self) -> None:
+    def finish(self) -> None:
         """Puts the mean in the place of the weights, if there is one."""
         for weight, mean in zip(self.weights, self.mean, strict=True):
             weight.copy_(mean)
@@ -77,17 +81,10 @@ class EMA(Method):
     neutral: ClassVar[Mapping[str, Any]] = {"decay": 0.0}
     decay: float = number(0.999, least=0, most=1)
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return frozenset({"the weights that are scored"})
+    exclusive = frozenset({Exclusive.SCORED_WEIGHTS})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        average = Average(model, get_ema_multi_avg_fn(self.decay))
-
-        def after_step(optimizer: Optimizer) -> None:
-            average.add()
-
-        return Hooks(after_step=after_step, finish=average.take_over)
+        return Hooks.of(_Average(model, get_ema_multi_avg_fn(self.decay), lambda update: True))
 
 
 @register("swa")
@@ -125,18 +122,12 @@ class SWA(Method):
     start: float = number(0.75, least=0, most=1)
     every: int = number(1, least=1, affects=Affects.NUMBERS | Affects.PACE)
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return frozenset({"the weights that are scored"})
+    exclusive = frozenset({Exclusive.SCORED_WEIGHTS})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        average = Average(model, get_swa_multi_avg_fn())
-        first, done = self.start * context.needs("swa", "updates"), 0
+        first = self.start * context.needs("swa", "updates")
 
-        def after_step(optimizer: Optimizer) -> None:
-            nonlocal done
-            done += 1
-            if done > first and (done - int(first) - 1) % self.every == 0:
-                average.add()
+        def takes(update: int) -> bool:
+            return update > first and (update - int(first) - 1) % self.every == 0
 
-        return Hooks(after_step=after_step, finish=average.take_over)
+        return Hooks.of(_Average(model, get_swa_multi_avg_fn(), takes))

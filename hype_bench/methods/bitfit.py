@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context
-from hype_bench.contract.freeze import DECIDES, train_only
-from hype_bench.contract.method import Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, register
+from hype_bench.contract.freeze import train_only
 from hype_bench.models.layers import head_parameters, pooler
 from hype_bench.options import UserError
 
@@ -59,9 +57,7 @@ class BitFit(Method):
 
     biases: str | list[str] = "all"
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return DECIDES
+    exclusive = frozenset({Exclusive.TRAINED_WEIGHTS})
 
     def check(self, model: PreTrainedModel) -> None:
         endings, kind = self._endings(), model.config.model_type

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, ClassVar
 
@@ -13,9 +13,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Groups, Hooks, Method, forward_of, objective
-from hype_bench.contract.registry import register
+from hype_bench.contract import (
+    Batch,
+    Context,
+    Exclusive,
+    Groups,
+    Hooks,
+    Method,
+    NoiseSource,
+    forward_of,
+    objective,
+    register,
+)
 from hype_bench.models.layers import encoder_layers, word_embeddings
 from hype_bench.options import UserError, choice, number
 
@@ -56,37 +65,43 @@ class ChildTuningF(Method):
     neutral: ClassVar[Mapping[str, Any]] = {"reserve_p": 1.0}
     reserve_p: float = number(0.3, above=0, most=1)
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return frozenset({"the gradient mask"})
+    exclusive = frozenset({Exclusive.GRADIENT_MASK})
 
     def check(self, model: PreTrainedModel) -> None:
         word_embeddings(model)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        source = context.noise("child_tuning_f")
-        table: Any = word_embeddings(model)
-        looked_up: list[Tensor] = []
+        table = word_embeddings(model)
+        state = _FreshMasks(self.reserve_p, model, table, context.noise("child_tuning_f"))
+        context.until_finish(table.register_forward_pre_hook(state._note))
+        return Hooks.of(state)
 
-        def note(module: nn.Module, args: tuple[Any, ...]) -> None:
-            if module.training:
-                looked_up.append(args[0].flatten())
 
-        context.until_finish(table.register_forward_pre_hook(note))
+@dataclass
+class _FreshMasks:
+    """Of the embedding table only the rows that were looked up are masked: the others have no gradient."""
 
-        def before_step(optimizer: Optimizer) -> None:
-            source.next_forward()
-            rows = torch.cat(looked_up).unique() if looked_up else None
-            looked_up.clear()
-            for name, parameter in model.named_parameters():
-                if parameter.grad is None:
-                    continue
-                if parameter is table.weight and rows is not None:  # its other rows have no gradient to be masked
-                    parameter.grad[rows] = source.keep_(parameter.grad[rows], self.reserve_p, name)
-                else:
-                    source.keep_(parameter.grad, self.reserve_p, name)
+    reserve_p: float
+    model: PreTrainedModel
+    table: nn.Module
+    source: NoiseSource
+    looked_up: list[Tensor] = field(default_factory=list)
 
-        return Hooks(before_step=before_step)
+    def _note(self, table: nn.Module, args: tuple[Any, ...]) -> None:
+        if table.training:
+            self.looked_up.append(args[0].flatten())
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        self.source.next_forward()
+        rows = torch.cat(self.looked_up).unique() if self.looked_up else None
+        self.looked_up.clear()
+        for name, parameter in self.model.named_parameters():
+            if parameter.grad is None:
+                continue
+            if parameter is self.table.weight and rows is not None:
+                parameter.grad[rows] = self.source.keep_(parameter.grad[rows], self.reserve_p, name)
+            else:
+                self.source.keep_(parameter.grad, self.reserve_p, name)
 
 
 def fisher_information(
@@ -161,9 +176,7 @@ class ChildTuningD(Method):
     reserve_p: float = number(0.3, above=0, most=1)
     fisher: str = choice("paper", "paper", "official")
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return frozenset({"the gradient mask", "which entries of the layers are trained"})
+    exclusive = frozenset({Exclusive.GRADIENT_MASK, Exclusive.TRAINED_ENTRIES})
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)
@@ -175,17 +188,7 @@ class ChildTuningD(Method):
         if not children:
             raise UserError("child_tuning_d has nothing to mask: no weight of the layers is trained")
         masks = child_network(self._fisher(model, children, context), self.reserve_p)
-
-        def parameter_groups(groups: Groups) -> Groups:
-            if not any(p.requires_grad for p in children):
-                raise UserError("child_tuning_d has nothing to mask: name what freezes its weights before it")
-            return groups
-
-        def before_step(optimizer: Optimizer) -> None:
-            pairs = [(p.grad, mask) for p, mask in zip(children, masks, strict=True) if p.grad is not None]
-            torch._foreach_mul_([gradient for gradient, _ in pairs], [mask for _, mask in pairs])
-
-        return Hooks(parameter_groups=parameter_groups, before_step=before_step)
+        return Hooks.of(_FixedMasks(children, masks))
 
     def _fisher(self, model: PreTrainedModel, parameters: list[nn.Parameter], context: Context) -> list[Tensor]:
         started, was_training = perf_counter(), model.training
@@ -195,12 +198,27 @@ class ChildTuningD(Method):
 
         def losses() -> Iterable[Tensor]:
             for number_done, batch in enumerate(batches, start=1):
-                yield objective(batch, forward)
+                yield objective(batch, forward)[0]
                 context.progress("Fisher information", number_done, len(batches))
 
         with context.own_randomness("child_tuning_d", model):
             clip = None if self.fisher == "paper" else CLIP
-            found = fisher_information(list(parameters), losses(), len(batches), clip)
+            fisher = fisher_information(list(parameters), losses(), len(batches), clip)
         model.train(was_training)
         context.facts["fisher_seconds"] = perf_counter() - started
-        return found
+        return fisher
+
+
+@dataclass
+class _FixedMasks:
+    children: list[nn.Parameter]
+    masks: list[Tensor]
+
+    def parameter_groups(self, groups: Groups) -> Groups:
+        if not any(p.requires_grad for p in self.children):
+            raise UserError("child_tuning_d has nothing to mask: name what freezes its weights before it")
+        return groups
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        pairs = [(p.grad, mask) for p, mask in zip(self.children, self.masks, strict=True) if p.grad is not None]
+        torch._foreach_mul_([gradient for gradient, _ in pairs], [mask for _, mask in pairs])

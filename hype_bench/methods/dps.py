@@ -11,10 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Batch, Context, NoiseSource
-from hype_bench.contract.method import Gradients, Hooks, Method
-from hype_bench.contract.registry import register
-from hype_bench.methods.mixout import mix, replace_forward
+from hype_bench.contract import Backward, Batch, Context, Exclusive, Hooks, Method, NoiseSource, register
+from hype_bench.contract.linear_maps import mix, replace_forward
 from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
 from hype_bench.models.layers import linear_maps
 from hype_bench.options import choice, number
@@ -88,9 +86,9 @@ class DPS(Method):
     variant: str = choice("dense", "dense", "mix")
 
     @property
-    def decides(self) -> frozenset[str]:
-        shared = {"the gradient mask", "the hidden dropout"}
-        return frozenset(shared | {"how linear maps are used", "the output projection"} if self._mixes else shared)
+    def exclusive(self) -> frozenset[Exclusive]:
+        shared = {Exclusive.GRADIENT_MASK, Exclusive.HIDDEN_DROPOUT}
+        return frozenset({*shared, Exclusive.LINEAR_MAPS, Exclusive.OUTPUT_PROJECTION} if self._mixes else shared)
 
     @property
     def _mixes(self) -> bool:
@@ -103,36 +101,40 @@ class DPS(Method):
         updates: int = context.needs("dps", "updates")
         if self._mixes or updates < _LONG:
             context.cleanup.callback(set_dropout(all_dropouts(model).values(), 0.0))
-        stage = max(1, int(updates * self.stage_ratio))
+        state = _Stages(self, model, context, max(1, int(updates * self.stage_ratio)))
+        return Hooks.of(state)
+
+
+class _Stages:
+    """All linear maps of a model, update by update."""
+
+    def __init__(self, method: DPS, model: PreTrainedModel, context: Context, stage: int) -> None:
         source = context.noise("dps", model)
-        maps = [_Map(self, module, name, stage, source, context) for name, module in linear_maps(model).items()]
-        if self._mixes:
-            for one in maps:
-                replace_forward(one.module, one.forward, context)
-        step = 0
+        self.step, self.stage = 0, stage
+        self.maps = [_Map(method, module, name, source, context) for name, module in linear_maps(model).items()]
+        if method.variant == "mix":
+            for linear in self.maps:
+                replace_forward(linear.module, linear.forward, context)
 
-        def gradients(pieces: list[Batch], inner: Gradients) -> Tensor:
-            nonlocal step
-            step += 1
-            for one in maps:
-                one.begin(step, len(pieces))
-            loss = inner(pieces)
-            for one in maps:
-                one.end()
-            return loss
-
-        return Hooks(gradients=gradients)
+    def backward(self, micro_batches: list[Batch], inner: Backward) -> Tensor:
+        self.step += 1
+        for linear in self.maps:
+            linear.parts = len(micro_batches)
+            if (self.step - 1) % self.stage == 0:
+                linear.start_stage(in_second_stage(self.step, self.stage), self.stage)
+        loss = inner(micro_batches)
+        for linear in self.maps:
+            linear.use_gradient()
+        return loss
 
 
 class _Map:
     """What DPS knows of one linear map: its score and, in the second stages, which entries are trained."""
 
-    def __init__(
-        self, method: DPS, module: nn.Linear, name: str, stage: int, source: NoiseSource, context: Context
-    ) -> None:
+    def __init__(self, method: DPS, module: nn.Linear, name: str, source: NoiseSource, context: Context) -> None:
         self.p, self.mixes = method.p, method.variant == "mix"
-        self.module, self.name, self.stage, self.source, self.context = module, name, stage, source, context
-        self.pieces = 1
+        self.module, self.name, self.source, self.context = module, name, source, context
+        self.parts = 1  # micro-batches of this update
         self.score, self.counts = torch.zeros_like(module.weight), torch.zeros_like(module.weight[0])
         self.target = module.weight.detach().clone() if self.mixes else None
         self.pretrained = self.target
@@ -140,12 +142,9 @@ class _Map:
         self.plain = module.forward
 
     @torch.no_grad()
-    def begin(self, step: int, pieces: int) -> None:
-        self.pieces = pieces
-        if (step - 1) % self.stage:  # only the first update of a stage changes anything
-            return
-        if in_second_stage(step, self.stage):
-            score = frequency_penalised(self.score, self.counts, self.stage) if self.mixes else self.score
+    def start_stage(self, is_second: bool, stage: int) -> None:
+        if is_second:
+            score = frequency_penalised(self.score, self.counts, stage) if self.mixes else self.score
             self.mask = chosen(score, self.p)
             self.target = self.module.weight.detach().clone() if self.mixes else None
         else:
@@ -154,7 +153,8 @@ class _Map:
             self.counts.zero_()
 
     @torch.no_grad()
-    def end(self) -> None:
+    def use_gradient(self) -> None:
+        """For the score in a first stage; masked in a second."""
         gradient = self.module.weight.grad
         if gradient is None:
             return
@@ -178,6 +178,6 @@ class _Map:
         return F.linear(x, mix(self.module.weight, target, keep, "official"), self.module.bias)
 
     def _count(self, keep: Tensor) -> None:
-        """Once an update, however many pieces it has and whatever checkpointing computes again."""
-        if torch.is_grad_enabled() and not self.context.again:
-            self.counts += (keep > 0).to(keep.dtype) / self.pieces
+        """Once an update, however many micro-batches it has and whatever checkpointing computes again."""
+        if torch.is_grad_enabled() and not self.context.recomputing:
+            self.counts += (keep > 0).to(keep.dtype) / self.parts

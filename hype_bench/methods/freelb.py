@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Batch, Context, NoiseSource
-from hype_bench.contract.method import Forward, Gradients, Hooks, Loss, Method, full
-from hype_bench.contract.registry import register
+from hype_bench.contract import Backward, Batch, Context, Forward, Hooks, Loss, Method, full, register
+from hype_bench.contract.activations import change_output, current_segments
 from hype_bench.models.layers import word_embeddings
-from hype_bench.models.segments import CurrentSegments, Segments
+from hype_bench.models.segments import Segments
 from hype_bench.options import Affects, choice, number
 
 
@@ -100,66 +99,65 @@ class FreeLB(Method):
         word_embeddings(model)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        segments = CurrentSegments(model)
-        context.until_finish(model.register_forward_pre_hook(segments.watch, with_kwargs=True))
-        climb = _Climb(self, context.noise("freelb", model), segments, context)
-        context.until_finish(word_embeddings(model).register_forward_hook(climb.add))
-        passes = self.steps + (self.passes == "fairseq")
-
-        def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
-            if not climb.climbing:  # a loss that nobody will climb is the task's
-                return inner(batch, forward)
-            climb.losses += 1
-            with context.during(freelb=climb.losses):
-                return inner(batch, forward) / passes
-
-        def gradients(pieces: list[Batch], inner: Gradients) -> Tensor:
-            again = context.bookmark(model)
-            with climb.begun():
-                total = inner(pieces)
-                for _ in range(passes - 1):
-                    climb.ascend()
-                    with again():
-                        total = total + inner(pieces)
-            return total
-
-        return Hooks(loss=loss, gradients=gradients)
+        climb = _Climb(self, model, context)
+        context.until_finish(change_output(word_embeddings(model), climb._perturbed))
+        return Hooks.of(climb)
 
 
 class _Climb:
-    """The perturbations of one update: one for each loss that a pass over it computes, above all one for each piece
-    that gradient accumulation cuts it into."""
+    """The perturbations of one update: one for each loss that a pass over it computes, above all one for each
+    micro-batch that gradient accumulation cuts it into."""
 
-    def __init__(self, method: FreeLB, source: NoiseSource, segments: CurrentSegments, context: Context) -> None:
-        self.method, self.source, self.segments, self.context = method, source, segments, context
-        self.pieces: dict[int, tuple[Tensor, Segments]] = {}
+    def __init__(self, method: FreeLB, model: PreTrainedModel, context: Context) -> None:
+        self.method, self.model, self.context = method, model, context
+        self.passes = method.steps + (method.passes == "fairseq")
+        self.segments, self.source = current_segments(model, context), context.noise("freelb", model)
         self.losses = 0
-
         self.climbing = False
+        self.current = context.flag(0)  # number of the loss within its pass, from 1; 0 where nothing climbs
+        self.deltas: dict[int, tuple[Tensor, Segments]] = {}
+
+    def loss(self, batch: Batch, forward: Forward, inner: Loss) -> tuple[Tensor, Any]:
+        if not self.climbing:  # a loss that nobody will climb is the task's
+            return inner(batch, forward)
+        self.losses += 1
+        with self.current.set(self.losses):
+            loss, output = inner(batch, forward)
+        return loss / self.passes, output
+
+    def backward(self, micro_batches: list[Batch], inner: Backward) -> Tensor:
+        replayed = self.context.rng_snapshot(self.model)
+        with self._from_the_start():
+            total = inner(micro_batches)
+            for _ in range(self.passes - 1):
+                self._ascend()
+                with replayed():
+                    total = total + inner(micro_batches)
+        return total
 
     @contextlib.contextmanager
-    def begun(self) -> Iterator[None]:
+    def _from_the_start(self) -> Iterator[None]:
         self.climbing, self.losses = True, 0
         try:
             yield
         finally:
             self.climbing = False
-            self.pieces.clear()
+            self.deltas.clear()
 
-    def add(self, table: nn.Module, args: Any, embedded: Tensor) -> Tensor | None:
-        piece = self.context.present.get("freelb")
-        if piece is None or not table.training:
+    def _perturbed(self, embedded: Tensor) -> Tensor | None:
+        place = self.current.value
+        if not place:
             return None
-        if piece not in self.pieces:
+        if place not in self.deltas:
             segments, draw = self.segments(embedded), self.source.uniform(full(embedded.detach()), "delta")
             delta = first_delta(draw, segments, self.method.init_magnitude, self.method.norm)
-            self.pieces[piece] = delta.requires_grad_(), segments
-        return embedded + self.pieces[piece][0].to(embedded.dtype)
+            self.deltas[place] = delta.requires_grad_(), segments
+        return embedded + self.deltas[place][0].to(embedded.dtype)
 
-    def ascend(self) -> None:
+    def _ascend(self) -> None:
         method = self.method
-        for piece, (delta, segments) in self.pieces.items():
+        for place, (delta, segments) in self.deltas.items():
             assert delta.grad is not None
             moved = ascend(delta.detach(), delta.grad, segments, method.learning_rate, method.max_norm, method.norm)
-            self.pieces[piece] = moved.requires_grad_(), segments
+            self.deltas[place] = moved.requires_grad_(), segments
         self.losses = 0

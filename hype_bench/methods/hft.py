@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context, seed_of
-from hype_bench.contract.freeze import DECIDES, train_only
-from hype_bench.contract.method import Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, register
+from hype_bench.contract.freeze import train_only
+from hype_bench.contract.noise import seed_of
 from hype_bench.models.layers import attention_block, encoder_layers, is_layer_norm
 from hype_bench.options import UserError
 
@@ -78,9 +77,7 @@ class HFT(Method):
         The paper reports less forgetting, and the scores of full fine-tuning with any fraction from 40 to 60 %.
     """
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return DECIDES
+    exclusive = frozenset({Exclusive.TRAINED_WEIGHTS})
 
     def check(self, model: PreTrainedModel) -> None:
         for layer in encoder_layers(model):

@@ -11,35 +11,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context, NoiseSource
-from hype_bench.contract.method import Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, NoiseSource, register
+from hype_bench.contract.activations import change_input, change_output
+from hype_bench.contract.perturbation import perturb
 from hype_bench.models.hidden_dropout import check_hidden_dropout, hidden_dropouts, set_dropout
 from hype_bench.models.layers import attention_block, encoder_layers, is_layer_norm
 from hype_bench.options import UserError, choice, number
 
 _SWALLOWED = 0.5  # below this fraction of changed entries the user is warned
-
-
-def perturb(hidden: Tensor, draw: Tensor, scale: float, distribution: str, support: str = "symmetric") -> Tensor:
-    """Adds noise to hidden representations.
-
-    Args:
-        hidden: any shape.
-        draw: same shape; N(0, 1) for ``distribution="normal"``, U[0, 1) for ``"uniform"``.
-        scale: sigma of section 3; standard deviation of the normal law, half-width of the symmetric uniform one.
-        support: for the uniform law, ``symmetric`` is U(-scale, scale) as the paper says (Algorithm 1, section 4.2);
-            ``official_code`` is scale * U[0, 1) as the released code adds (mean scale / 2).
-
-    Reference: Yuan et al. 2023, "HyPe: Better Pre-trained Language Model Fine-tuning with Hidden Representation
-    Perturbation", ACL 2023, https://aclanthology.org/2023.acl-long.182
-    """
-    if distribution == "uniform" and support == "symmetric":
-        draw = 2 * draw - 1
-    return torch.add(hidden, draw, alpha=scale)
 
 
 def changed_fraction(before: Tensor, after: Tensor, precision: str) -> float:
@@ -130,9 +112,9 @@ class HyPe(Method):
     dropout: float | None = number(0.0, least=0, below=1)
 
     @property
-    def decides(self) -> frozenset[str]:
-        noise = "the noise between the layers"
-        return frozenset({noise} if self.dropout is None else {noise, "the hidden dropout"})
+    def exclusive(self) -> frozenset[Exclusive]:
+        noise = {Exclusive.HIDDEN_NOISE}
+        return frozenset(noise if self.dropout is None else {*noise, Exclusive.HIDDEN_DROPOUT})
 
     def check(self, model: PreTrainedModel) -> None:
         stack = encoder_layers(model)
@@ -154,42 +136,35 @@ class HyPe(Method):
         source = context.noise("hype", model)
         for index in chosen:
             if self.position in ("between", "both"):
-                hook = _Noise(self, source, f"between/{index}", context)
-                context.until_finish(stack[index].register_forward_pre_hook(hook.on_input))
+                context.until_finish(change_input(stack[index], _Noise(self, source, f"between/{index}", context)))
             if self.position in ("within", "both"):
-                hook = _Noise(self, source, f"within/{index}", context)
-                context.until_finish(attention_block(stack[index]).register_forward_hook(hook.on_output))
+                block = attention_block(stack[index])
+                context.until_finish(change_output(block, _Noise(self, source, f"within/{index}", context)))
         return Hooks()
 
 
+@dataclass
 class _Noise:
-    """The noise at one site: draws, adds, and on its first use measures how much of it survives the precision."""
+    """The noise at one site; on its first use it is measured how much of it survives the precision."""
 
-    def __init__(self, method: HyPe, source: NoiseSource, site: str, context: Context) -> None:
-        self.method, self.source, self.site, self.context = method, source, site, context
-        self.measured = False
+    method: HyPe
+    source: NoiseSource
+    site: str
+    context: Context
+    measured: bool = False
 
-    def on_input(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        return (self.add(args[0]), *args[1:]) if self.acts(layer) else None
-
-    def on_output(self, block: nn.Module, args: Any, output: Any) -> Any:
-        if not self.acts(block):
+    def __call__(self, hidden: Tensor) -> Tensor | None:
+        if not self.context.hidden_noise.value:
             return None
-        return (self.add(output[0]), *output[1:]) if isinstance(output, tuple) else self.add(output)
-
-    def acts(self, module: nn.Module) -> bool:
-        return module.training and bool(self.context.present.get("hidden_noise", True))
-
-    def add(self, hidden: Tensor) -> Tensor:
         method = self.method
         draw = self.source.draw(hidden, self.site, method.distribution)
         noised = perturb(hidden, draw, method.scale, method.distribution, method.support)
         if not self.measured:
             self.measured = True
-            self.measure(hidden.detach(), noised.detach())
+            self._measure(hidden.detach(), noised.detach())
         return noised
 
-    def measure(self, before: Tensor, after: Tensor) -> None:
+    def _measure(self, before: Tensor, after: Tensor) -> None:
         fractions = self.context.facts.setdefault("noise_changed_fraction", {})
         fractions[self.site] = fraction = changed_fraction(before, after, self.context.precision)
         if fraction < _SWALLOWED and len(fractions) == 1:

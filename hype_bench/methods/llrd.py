@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context
-from hype_bench.contract.method import Groups, Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, register
 from hype_bench.models.layers import depths, encoder_layers
 from hype_bench.options import number
 
@@ -59,27 +58,23 @@ class LLRD(Method):
 
     decay: float = number(0.95, above=0, most=1)
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return frozenset({"the learning rates of the layers"})
+    exclusive = frozenset({Exclusive.LEARNING_RATES})
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        layers = len(encoder_layers(model))
+        return Hooks(parameter_groups=partial(self._split, model))
 
-        def parameter_groups(groups: Groups) -> Groups:
-            height = depths(model)
-            split: dict[tuple[int, int], dict[str, Any]] = {}
-            members: dict[tuple[int, int], list[Any]] = defaultdict(list)
-            for index, group in enumerate(groups):
-                for parameter in group["params"]:
-                    depth = height[parameter]
-                    rate = layer_learning_rate(group["lr"], self.decay, depth, layers)
-                    decay = 0.0 if depth == layers + 1 else group["weight_decay"]
-                    split[depth, index] = {**group, "lr": rate, "weight_decay": decay}
-                    members[depth, index].append(parameter)
-            return [{**split[key], "params": members[key]} for key in sorted(split)]
-
-        return Hooks(parameter_groups=parameter_groups)
+    def _split(self, model: PreTrainedModel, groups: Groups) -> Groups:
+        layers, height = len(encoder_layers(model)), depths(model)
+        split: dict[tuple[int, int], dict[str, Any]] = {}
+        members: dict[tuple[int, int], list[Any]] = defaultdict(list)
+        for index, group in enumerate(groups):
+            for parameter in group["params"]:
+                depth = height[parameter]
+                rate = layer_learning_rate(group["lr"], self.decay, depth, layers)
+                decay = 0.0 if depth == layers + 1 else group["weight_decay"]
+                split[depth, index] = {**group, "lr": rate, "weight_decay": decay}
+                members[depth, index].append(parameter)
+        return [{**split[key], "params": members[key]} for key in sorted(split)]

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Forward, Hooks, Loss, Method, full
-from hype_bench.contract.passes import Divergence
-from hype_bench.contract.registry import register
-from hype_bench.methods.hype import perturb
+from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, full, register
+from hype_bench.contract.activations import change_input, current_segments, recorded_outputs
+from hype_bench.contract.passes import EqualPasses
+from hype_bench.contract.perturbation import perturb
 from hype_bench.models.layers import encoder_layers
-from hype_bench.models.segments import Segments, check_every_token
 from hype_bench.options import UserError, number
 
 
@@ -77,41 +74,40 @@ class LNSR(Method):
     layer: int = number(0, least=0)
     weight: float = number(1.0, least=0)
 
+    @property
+    def needs_every_token(self) -> bool:
+        return self.weight != 0
+
     def check(self, model: PreTrainedModel) -> None:
-        check_every_token(model)
         highest = len(encoder_layers(model)) - 1
         if self.layer > highest:
             raise UserError(f"lnsr.layer must be at most {highest}, the highest of this encoder, not {self.layer}")
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        layers = encoder_layers(model)
-        if self.weight == 0:
-            return Hooks()
-        source, length_first = context.noise("lnsr", model), model.config.model_type == "xlnet"
-        divergence = Divergence("lnsr", context)
+        return Hooks() if self.weight == 0 else Hooks.of(_TwoPasses(self, model, context))
 
-        def enter(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            if not (module.training and context.present.get("lnsr_noise")):
-                return None
-            return (perturb(args[0], source.normal(args[0], "hidden"), self.scale, "normal"), *args[1:])
 
-        def leave(index: int, module: nn.Module, args: Any, output: Any) -> None:
-            if (states := context.present.get("lnsr_states")) is not None:  # the first pass is what counts
-                states.setdefault(index, output[0] if isinstance(output, tuple) else output)
+class _TwoPasses:
+    """A clean pass and one with noise at the input of a layer."""
 
-        context.until_finish(layers[self.layer].register_forward_pre_hook(enter))
-        for index, module in enumerate(layers[self.layer :]):
-            context.until_finish(module.register_forward_hook(partial(leave, index)))
+    def __init__(self, method: LNSR, model: PreTrainedModel, context: Context) -> None:
+        self.method, self.model, self.context = method, model, context
+        self.layers = encoder_layers(model)[method.layer :]
+        self.source, self.segments = context.noise("lnsr", model), current_segments(model, context)
+        self.compared, self.noisy = EqualPasses("lnsr", context), context.flag(False)
+        context.until_finish(change_input(self.layers[0], self._noised))
 
-        def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
-            clean, noised = dict[int, Tensor](), dict[int, Tensor]()
-            again = context.bookmark(model)
-            with context.during(lnsr_states=clean):
-                task = inner(batch, forward)
-            with again(), context.during(lnsr_states=noised, lnsr_noise=True):
-                forward(batch)
-            real = Segments.from_inputs(batch, length_first).for_hidden(next(iter(clean.values()))).mask
-            added = instability(list(clean.values()), list(noised.values()), real)
-            return task + self.weight * divergence.watch(added)
+    def _noised(self, hidden: Tensor) -> Tensor | None:
+        if not self.noisy.value:
+            return None
+        return perturb(hidden, self.source.normal(hidden, "hidden"), self.method.scale, "normal")
 
-        return Hooks(loss=loss)
+    def loss(self, batch: Batch, forward: Forward, inner: Loss) -> tuple[Tensor, Any]:
+        replayed = self.context.rng_snapshot(self.model)
+        with recorded_outputs(self.layers) as clean:
+            task, output = inner(batch, forward)
+        with replayed(), self.noisy.set(True), recorded_outputs(self.layers) as noised:
+            forward(batch)
+        tokens = self.segments(clean[0]).mask
+        added = instability(list(clean.values()), list(noised.values()), tokens)
+        return task + self.method.weight * self.compared.watch(added), output

@@ -7,10 +7,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context
-from hype_bench.contract.freeze import DECIDES, train_only
-from hype_bench.contract.method import Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, register
+from hype_bench.contract.freeze import train_only
 from hype_bench.models.layers import encoder_layers, head_parameters, linear_maps
 from hype_bench.options import UserError, choice, number
 
@@ -62,9 +60,7 @@ class LoRA(Method):
     target: str = choice("query_value", "query_value", "all")
     rank_stabilized: bool = False
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return DECIDES | {"how linear maps are used", "which entries of the layers are trained"}
+    exclusive = frozenset({Exclusive.TRAINED_WEIGHTS, Exclusive.LINEAR_MAPS, Exclusive.TRAINED_ENTRIES})
 
     def check(self, model: PreTrainedModel) -> None:
         self._targets(model)

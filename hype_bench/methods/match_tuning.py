@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Hooks, Method, register
+from hype_bench.contract.activations import change_input
 from hype_bench.models.layers import output_projection
 from hype_bench.options import UserError, number
 
@@ -63,12 +61,10 @@ class MatchTuning(Method):
         output_projection(model)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        def mix(projection: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            if not projection.training:
-                return None
-            if args[0].dim() != 2:
+        def mixed(features: Tensor) -> Tensor:
+            if features.dim() != 2:
                 raise UserError(f"match_tuning cannot work for {model.config.model_type}: its head reads all tokens")
-            return (match(args[0], self.temperature), *args[1:])
+            return match(features, self.temperature)
 
-        context.until_finish(output_projection(model).register_forward_pre_hook(mix))
+        context.until_finish(change_input(output_projection(model), mixed))
         return Hooks()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,47 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, register
+from hype_bench.contract.linear_maps import mix, replace_forward
 from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
 from hype_bench.models.layers import linear_maps
 from hype_bench.options import UserError, choice, number
-
-
-def mix(weight: Tensor, target: Tensor, keep: Tensor, gradient: str = "true") -> Tensor:
-    """``target + (weight - target) * keep``, which equals [(1 - M) target + M weight - p target] / (1 - p) of section 3
-    for ``keep = M / (1 - p)`` and has the expectation ``weight``.
-
-    Args:
-        weight, target: (outputs, inputs), or one dimension.
-        keep: (inputs,), or as the weight: 1 / (1 - p) where the weight stays, 0 where the target takes its place.
-        gradient: ``true``: the derivative, keep; ``official``: the released code's, which leaves out 1 / (1 - p).
-
-    Reference: Lee, Cho and Kang 2020, "Mixout: Effective Regularization to Finetune Large-scale Pretrained Language
-    Models", arXiv:1909.11299
-    """
-    mixed: Tensor = _Mix.apply(weight, target, keep, gradient == "official")  # type: ignore[no-untyped-call]
-    return mixed
-
-
-def replace_forward(module: nn.Linear, forward: Callable[[Tensor], Tensor], context: Context) -> None:
-    """Lets a linear map compute something else until the run ends; its hooks and the names of its weights stay."""
-    module.__dict__["forward"] = forward
-    context.cleanup.callback(module.__dict__.pop, "forward")
-
-
-class _Mix(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, target: Tensor, keep: Tensor, official: bool) -> Tensor:
-        ctx.save_for_backward(keep)
-        ctx.official = official
-        return torch.addcmul(target, weight - target, keep)
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        (keep,) = ctx.saved_tensors
-        return upstream * ((keep > 0).to(keep.dtype) if ctx.official else keep), None, None, None
 
 
 @register("mixout")
@@ -94,9 +57,7 @@ class Mixout(Method):
     gradient: str = choice("true", "true", "official")
     where: str = choice("after_dropout", "after_dropout", "every")
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return frozenset({"the hidden dropout", "how linear maps are used", "the output projection"})
+    exclusive = frozenset({Exclusive.HIDDEN_DROPOUT, Exclusive.LINEAR_MAPS, Exclusive.OUTPUT_PROJECTION})
 
     def check(self, model: PreTrainedModel) -> None:
         linear_maps(model)

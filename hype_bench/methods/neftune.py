@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Hooks, Method, register
+from hype_bench.contract.activations import change_output, current_segments
 from hype_bench.models.layers import word_embeddings
-from hype_bench.models.segments import CurrentSegments, Segments
+from hype_bench.models.segments import Segments
 from hype_bench.options import choice, number
 
 
@@ -72,14 +71,11 @@ class NEFTune(Method):
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         if self.alpha == 0:
             return Hooks()
-        source, segments = context.noise("neftune", model), CurrentSegments(model)
-        context.until_finish(model.register_forward_pre_hook(segments.watch, with_kwargs=True))
+        source, segments = context.noise("neftune", model), current_segments(model, context)
 
-        def add(table: nn.Module, args: Any, embedded: Tensor) -> Tensor | None:
-            if not table.training:
-                return None
+        def noised(embedded: Tensor) -> Tensor:
             draw = 2 * source.uniform(embedded, "embedding") - 1
             return embedded + draw * noise_bound(segments(embedded), embedded, self.alpha, self.length)
 
-        context.until_finish(word_embeddings(model).register_forward_hook(add))
+        context.until_finish(change_output(word_embeddings(model), noised))
         return Hooks()

@@ -9,15 +9,13 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Batch, Context, NoiseSource
-from hype_bench.contract.method import Forward, Hooks, Loss, Method, full, with_logits
-from hype_bench.contract.passes import Divergence, dropout_masks
-from hype_bench.contract.registry import register
+from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, NoiseSource, full, is_regression, register
+from hype_bench.contract.activations import change_output, current_segments, recorded_outputs
+from hype_bench.contract.passes import EqualPasses, dropout_masks
 from hype_bench.models.layers import encoder_layers
-from hype_bench.models.segments import CurrentSegments, check_every_token
 from hype_bench.options import UserError, choice, number
 
 _STABILISER = 1e-6
@@ -123,89 +121,79 @@ class NoiseFiT(Method):
     base: str = choice("paper", "paper", "official")
     dropout_masks: str = choice("own", "own", "shared")
 
+    @property
+    def needs_every_token(self) -> bool:
+        return self.weight != 1 or self.between != 0
+
     def check(self, model: PreTrainedModel) -> None:
-        check_every_token(model)
         depth = len(encoder_layers(model))
         if self.layers > depth:
             raise UserError(f"noisefit.layers must be at most {depth}, the layers of this encoder, not {self.layers}")
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        stack = encoder_layers(model)
-        if self.weight == 1 and self.between == 0:
-            return Hooks()
-        segments, source, chosen = CurrentSegments(model), context.noise("noisefit", model), list[int]()
-        apart = Divergence("noisefit", context)
-        context.until_finish(model.register_forward_pre_hook(segments.watch, with_kwargs=True))
-        for index, layer in enumerate(stack):
-            add = partial(self._on_output, index, source, segments, context)
-            context.until_finish(layer.register_forward_hook(add))
+        return Hooks.of(_ThreePasses(self, model, context)) if self.needs_every_token else Hooks()
 
-        def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
-            if not chosen:
-                chosen.extend(self._choose(model, batch, forward, segments, context))
-            masks = dropout_masks(self.dropout_masks, model, context)
-            task, clean = with_logits(inner, batch, forward)
-            noised = list[Tensor]()
-            for number_of_pass in (1, 2):
-                with masks(), context.during(noisefit=frozenset(chosen), noisefit_pass=number_of_pass):
-                    noised.append(forward(batch).logits)
-            first, second = noised
-            added = self._added(clean, first, second, batch["labels"].is_floating_point())
-            return self.weight * task + apart.watch(added)
-
-        return Hooks(loss=loss)
-
-    def _added(self, clean: Tensor, first: Tensor, second: Tensor, is_regression: bool) -> Tensor:
-        if is_regression:
+    def _added(self, clean: Tensor, first: Tensor, second: Tensor, of_numbers: bool) -> Tensor:
+        if of_numbers:
             towards = F.mse_loss(first, clean.detach()) + F.mse_loss(second, clean.detach())
             return (1 - self.weight) * towards / 2 + self.between * F.mse_loss(first, second)
         return consistency(clean, first, second, self.weight, self.between, self.temperature)
 
-    def _on_output(
-        self,
-        index: int,
-        source: NoiseSource,
-        segments: CurrentSegments,
-        context: Context,
-        layer: nn.Module,
-        args: Any,
-        output: Any,
-    ) -> Any:
-        hidden = output[0] if isinstance(output, tuple) else output
-        if (states := context.present.get("noisefit_states")) is not None:
-            states[index] = hidden.detach()
-        if index not in context.present.get("noisefit", ()) or not layer.training:
-            return None
-        real = segments(hidden).mask
-        draw = source.normal(hidden, f"layer/{index}/{context.present['noisefit_pass']}")
-        noised = adaptive_noise(hidden, draw, self._base_std(hidden, real, hooked=True), real)
-        return (noised, *output[1:]) if isinstance(output, tuple) else noised
-
-    def _base_std(self, hidden: Tensor, real: Tensor, hooked: bool) -> Tensor:
+    def _base_std(self, hidden: Tensor, tokens: Tensor, hooked: bool) -> Tensor:
         """The released code multiplies by ``noise_std`` again in the hook, but not where it chooses the layers."""
         twice = self.noise_std if hooked and self.base == "official" else 1.0
-        spread: Tensor = hidden.detach()[real].std()
+        spread: Tensor = hidden.detach()[tokens].std()
         return spread * (twice * self.noise_std)
 
-    def _choose(
-        self, model: PreTrainedModel, batch: Batch, forward: Forward, segments: CurrentSegments, context: Context
-    ) -> list[int]:
-        """The layers with the largest or lowest signal-to-noise ratio on this batch."""
-        states: dict[int, Tensor] = {}
-        was_training = model.training
-        model.eval()
-        with torch.no_grad(), context.during(noisefit_states=states):
+
+class _ThreePasses:
+    """A clean pass, and two with noise on the outputs of the layers chosen on the first batch."""
+
+    def __init__(self, method: NoiseFiT, model: PreTrainedModel, context: Context) -> None:
+        self.method, self.model, self.context = method, model, context
+        self.segments, self.source = current_segments(model, context), context.noise("noisefit", model)
+        self.compared, self.noised_pass = EqualPasses("noisefit", context), context.flag(0)  # 0 is the clean one
+        self.layers = encoder_layers(model)
+        self.chosen: list[int] = []
+        for index, layer in enumerate(self.layers):
+            context.until_finish(change_output(layer, partial(self._noised, index)))
+
+    def _noised(self, index: int, hidden: Tensor) -> Tensor | None:
+        if not self.noised_pass.value or index not in self.chosen:
+            return None
+        tokens = self.segments(hidden).mask
+        draw = self.source.normal(hidden, f"layer/{index}/{self.noised_pass.value}")
+        return adaptive_noise(hidden, draw, self.method._base_std(hidden, tokens, hooked=True), tokens)
+
+    def loss(self, batch: Batch, forward: Forward, inner: Loss) -> tuple[Tensor, Any]:
+        if not self.chosen:
+            self.chosen = self._choose(batch, forward)
+        masks = dropout_masks(self.method.dropout_masks, self.model, self.context)
+        task, clean = inner(batch, forward)
+        noised = list[Tensor]()
+        for number_of_pass in (1, 2):
+            with masks(), self.noised_pass.set(number_of_pass):
+                noised.append(forward(batch).logits)
+        first, second = noised
+        added = self.method._added(clean.logits, first, second, is_regression(batch["labels"]))
+        return self.method.weight * task + self.compared.watch(added), clean
+
+    def _choose(self, batch: Batch, forward: Forward) -> list[int]:
+        """The layers with the largest or lowest signal-to-noise ratio on this batch, in evaluation mode."""
+        was_training = self.model.training
+        self.model.eval()
+        with torch.no_grad(), recorded_outputs(self.layers) as states:
             forward(batch)
-        model.train(was_training)
-        draws = NoiseSource(context.seed, "noisefit/choice")
-        real = segments(next(iter(states.values()))).mask
+        self.model.train(was_training)
+        draws = NoiseSource(self.context.seed, "noisefit/choice")
+        tokens = self.segments(states[0]).mask
         ratios: dict[int, float] = {}
         for index, hidden in states.items():
-            std = self._base_std(hidden, real, hooked=False)
-            noised = [
-                adaptive_noise(hidden, draws.normal(hidden, f"{index}/{k}"), std, real)[real] for k in range(_DRAWS)
-            ]
-            ratios[index] = signal_to_noise(hidden[real], noised)
-        chosen = sorted(ratios, key=ratios.__getitem__, reverse=self.selection == "largest")[: self.layers]
-        context.facts["noised_layers"] = sorted(chosen)
-        return chosen
+            std = self.method._base_std(hidden, tokens, hooked=False)
+            noised = (
+                adaptive_noise(hidden, draws.normal(hidden, f"{index}/{k}"), std, tokens)[tokens] for k in range(_DRAWS)
+            )
+            ratios[index] = signal_to_noise(hidden[tokens], list(noised))
+        by_ratio = sorted(ratios, key=ratios.__getitem__, reverse=self.method.selection == "largest")
+        self.context.facts["noised_layers"] = sorted(by_ratio[: self.method.layers])
+        return by_ratio[: self.method.layers]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context
-from hype_bench.contract.method import Groups, Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, register
 
 
 def decay_towards(weights: list[Tensor], prior: list[Tensor], rate: float) -> None:
@@ -52,24 +50,27 @@ class PriorWeightDecay(Method):
 
     keeps_weights = True
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return frozenset({"the weight decay"})
+    exclusive = frozenset({Exclusive.WEIGHT_DECAY})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        prior: dict[Tensor, Tensor] = {}
+        return Hooks.of(_Prior())
 
-        def parameter_groups(groups: Groups) -> Groups:
-            for group in groups:
-                if group["weight_decay"]:
-                    prior.update({p: p.detach().clone() for p in group["params"]})
-            return [{**group, "prior_decay": group["weight_decay"], "weight_decay": 0.0} for group in groups]
 
-        @torch.no_grad()
-        def before_step(optimizer: Optimizer) -> None:
-            for group in optimizer.param_groups:
-                if group["prior_decay"]:
-                    weights = list(group["params"])
-                    decay_towards(weights, [prior[p] for p in weights], group["lr"] * group["prior_decay"])
+@dataclass
+class _Prior:
+    """The weights where fine-tuning began, of those that decay."""
 
-        return Hooks(parameter_groups=parameter_groups, before_step=before_step)
+    weights: dict[Tensor, Tensor] = field(default_factory=dict)
+
+    def parameter_groups(self, groups: Groups) -> Groups:
+        for group in groups:
+            if group["weight_decay"]:
+                self.weights.update({p: p.detach().clone() for p in group["params"]})
+        return [{**group, "prior_decay": group["weight_decay"], "weight_decay": 0.0} for group in groups]
+
+    @torch.no_grad()
+    def before_step(self, optimizer: Optimizer) -> None:
+        for group in optimizer.param_groups:
+            if group["prior_decay"]:
+                weights = list(group["params"])
+                decay_towards(weights, [self.weights[p] for p in weights], group["lr"] * group["prior_decay"])

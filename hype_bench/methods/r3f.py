@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,12 +10,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Batch, Context, NoiseSource
-from hype_bench.contract.method import Forward, Hooks, Loss, Method, with_logits
-from hype_bench.contract.passes import Divergence, dropout_masks
-from hype_bench.contract.registry import register
-from hype_bench.methods.hype import perturb
-from hype_bench.methods.r_drop import consistency
+from hype_bench.contract import Batch, Context, Exclusive, Forward, Hooks, Loss, Method, is_regression, register
+from hype_bench.contract.activations import change_output
+from hype_bench.contract.divergence import symmetric_divergence
+from hype_bench.contract.passes import EqualPasses, dropout_masks
+from hype_bench.contract.perturbation import perturb
 from hype_bench.models.layers import output_projection, word_embeddings
 from hype_bench.options import choice, number
 
@@ -78,42 +76,35 @@ class R3F(Method):
     weight: float = number(1.0, least=0)
     dropout_masks: str = choice("own", "own", "shared")
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return frozenset({"R3F's noised pass"})
+    exclusive = frozenset({Exclusive.NOISED_PASS})
 
     def check(self, model: PreTrainedModel) -> None:
         word_embeddings(model)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        if self.weight == 0:
-            return Hooks()
-        source = context.noise("r3f", model)
-        embedding, apart = word_embeddings(model), Divergence(type(self).__name__.lower(), context)
+        return Hooks() if self.weight == 0 else Hooks.of(_TwoPasses(self, model, context))
 
-        def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
-            masks = dropout_masks(self.dropout_masks, model, context)
-            with context.without_hidden_noise():
-                task, clean = with_logits(inner, batch, forward)
-            with masks(), self.noised(embedding, source):
-                noised = forward(batch).logits
-            is_regression = batch["labels"].is_floating_point()
-            factor = 1 if is_regression else 2  # R-Drop's consistency has the 1/2 that R3F has not
-            return task + self.weight * factor * apart.watch(consistency(clean, noised, "paper", is_regression))
 
-        return Hooks(loss=loss)
+class _TwoPasses:
+    """A clean pass and one with noise on the word embeddings."""
 
-    @contextlib.contextmanager
-    def noised(self, embedding: nn.Module, source: NoiseSource) -> Iterator[None]:
-        def add(module: nn.Module, args: Any, embedded: Tensor) -> Tensor:
-            draw = source.draw(embedded, "embedding", self.distribution)
-            return embedding_noise(embedded, draw, self.scale, self.distribution)
+    def __init__(self, method: R3F, model: PreTrainedModel, context: Context) -> None:
+        self.method, self.model, self.context = method, model, context
+        self.embedding, self.source = word_embeddings(model), context.noise("r3f", model)
+        self.compared = EqualPasses(type(method).__name__.lower(), context)
 
-        handle = embedding.register_forward_hook(add)
-        try:
-            yield
-        finally:
-            handle.remove()
+    def _noised(self, embedded: Tensor) -> Tensor:
+        draw = self.source.draw(embedded, "embedding", self.method.distribution)
+        return embedding_noise(embedded, draw, self.method.scale, self.method.distribution)
+
+    def loss(self, batch: Batch, forward: Forward, inner: Loss) -> tuple[Tensor, Any]:
+        masks = dropout_masks(self.method.dropout_masks, self.model, self.context)
+        with self.context.hidden_noise.set(False):
+            task, clean = inner(batch, forward)
+        with masks(), change_output(self.embedding, self._noised):
+            noised = forward(batch)
+        added = symmetric_divergence(clean.logits, noised.logits, is_regression(batch["labels"]))
+        return task + self.method.weight * self.compared.watch(added), clean
 
 
 @register("r4f")
@@ -152,9 +143,7 @@ class R4F(R3F):
 
     neutral = None
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return super().decides | {"the output projection"}
+    exclusive = R3F.exclusive | {Exclusive.OUTPUT_PROJECTION}
 
     def check(self, model: PreTrainedModel) -> None:
         super().check(model)

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Forward, Hooks, Loss, Method, full, with_logits
-from hype_bench.contract.passes import Divergence
-from hype_bench.contract.registry import register
+from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, is_regression, register
+from hype_bench.contract.divergence import symmetric_kl
+from hype_bench.contract.passes import EqualPasses
 from hype_bench.options import choice, number
 
 
-def symmetric_kl(first: Tensor, second: Tensor) -> Tensor:
-    """``KL(p1 || p2) + KL(p2 || p1)``, summed over classes and batch, in float32 or wider.
-
-    Args:
-        first, second: logits, (batch, classes); gradients flow through both.
-    """
-    log_p, log_q = (F.log_softmax(full(z), dim=-1) for z in (first, second))
-    return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum()
-
-
-def consistency(first: Tensor, second: Tensor, variant: str, is_regression: bool) -> Tensor:
+def consistency(first: Tensor, second: Tensor, variant: str, of_numbers: bool) -> Tensor:
     """What R-Drop adds to the two task losses, before ``alpha``.
 
     ``paper``: ``1/2 (KL + KL)`` per sample, that is divided by the batch; the released fairseq criterion is the same.
@@ -34,7 +24,7 @@ def consistency(first: Tensor, second: Tensor, variant: str, is_regression: bool
 
     Reference: Liang et al. 2021, "R-Drop: Regularized Dropout for Neural Networks", arXiv:2106.14448
     """
-    if is_regression:
+    if of_numbers:
         return F.mse_loss(first, second)
     divergence = symmetric_kl(first, second) / 2
     return divergence if variant == "official_hf" else divergence / len(first)
@@ -78,12 +68,12 @@ class RDrop(Method):
     variant: str = choice("paper", "paper", "official_hf")
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        apart = Divergence("r_drop", context)
+        compared = EqualPasses("r_drop", context)
 
-        def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
-            loss1, logits1 = with_logits(inner, batch, forward)
-            loss2, logits2 = with_logits(inner, batch, forward)
-            is_regression = batch["labels"].is_floating_point()
-            return loss1 + loss2 + self.alpha * apart.watch(consistency(logits1, logits2, self.variant, is_regression))
+        def loss(batch: Batch, forward: Forward, inner: Loss) -> tuple[Tensor, Any]:
+            loss1, first = inner(batch, forward)
+            loss2, second = inner(batch, forward)
+            added = consistency(first.logits, second.logits, self.variant, is_regression(batch["labels"]))
+            return loss1 + loss2 + self.alpha * compared.watch(added), first
 
         return Hooks(loss=loss)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context
-from hype_bench.contract.method import Groups, Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, register
+from hype_bench.contract.own_step import OwnStep
 from hype_bench.options import choice, number
 
 
@@ -89,34 +88,34 @@ class RecAdam(Method):
     pull: float = number(5000.0, least=0)
     w: float = number(1.0, least=0, most=1)
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return frozenset({"the optimizer's step", "the weight decay"})
+    exclusive = frozenset({Exclusive.OPTIMIZER_STEP, Exclusive.WEIGHT_DECAY})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        if self.w == 0:
-            return Hooks()
-        start, before = dict[Tensor, Tensor](), dict[Tensor, Tensor]()
-        steps = 0
+        return Hooks() if self.w == 0 else Hooks.of(_Recall(self, model))
 
-        def parameter_groups(groups: Groups) -> Groups:
-            encoder = set(model.base_model.parameters())
-            start.update({p: p.detach().clone() for group in groups for p in group["params"] if p in encoder})
-            return [{**group, "decay_after": group["weight_decay"], "weight_decay": 0.0} for group in groups]
 
-        def before_step(optimizer: Optimizer) -> None:
-            before.update({p: p.detach().clone() for p in start if p.grad is not None})
+@dataclass
+class _Recall:
+    method: RecAdam
+    model: PreTrainedModel
+    steps: int = 0
+    own_step: OwnStep = field(default_factory=OwnStep)
+    pretrained: dict[Tensor, Tensor] = field(default_factory=dict)
 
-        @torch.no_grad()
-        def after_step(optimizer: Optimizer) -> None:
-            nonlocal steps
-            steps += 1
-            share = share_of_task(steps, self.schedule, self.k, self.t0, self.w)
-            for group in optimizer.param_groups:
-                for p in (p for p in group["params"] if p.grad is not None):
-                    if p in before:
-                        p.copy_(recall(before[p], p, start[p], share, self.w, group["lr"] * self.pull))
-                    p.mul_(1 - group["lr"] * group["decay_after"])
-            before.clear()
+    def parameter_groups(self, groups: Groups) -> Groups:
+        encoder = set(self.model.base_model.parameters())
+        self.pretrained = {p: p.detach().clone() for group in groups for p in group["params"] if p in encoder}
+        return self.own_step.take_decay(groups)
 
-        return Hooks(parameter_groups=parameter_groups, before_step=before_step, after_step=after_step)
+    def before_step(self, optimizer: Optimizer) -> None:
+        self.own_step.remember(self.pretrained)
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        self.steps += 1
+        method = self.method
+        share = share_of_task(self.steps, method.schedule, method.k, method.t0, method.w)
+
+        def step(adam: Tensor, before: Tensor, group: dict[str, Any]) -> Tensor:
+            return recall(before, adam, self.pretrained[adam], share, method.w, group["lr"] * method.pull)
+
+        self.own_step.replace(optimizer, step)

@@ -10,9 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Hooks, Method, register
 from hype_bench.models.layers import encoder_layers, is_layer_norm, pooler
 from hype_bench.options import UserError, number
 

@@ -11,11 +11,22 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Forward, Gradients, Groups, Hooks, Loss, Method
-from hype_bench.contract.passes import Divergence
-from hype_bench.contract.registry import register
-from hype_bench.methods.r_drop import consistency
+from hype_bench.contract import (
+    Backward,
+    Batch,
+    Context,
+    Exclusive,
+    Forward,
+    Groups,
+    Hooks,
+    Loss,
+    Method,
+    is_regression,
+    register,
+)
+from hype_bench.contract.divergence import symmetric_divergence
+from hype_bench.contract.own_step import OwnStep, decay_rate
+from hype_bench.contract.passes import EqualPasses
 from hype_bench.models.hidden_dropout import hidden_dropouts, set_dropout
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError, choice, number
@@ -90,9 +101,7 @@ class ROSE(Method):
         if self.lower > self.upper:
             raise ValueError(f"lower must be at most upper ({self.upper}), not {self.lower}")
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return frozenset({"the optimizer's step", "the weight decay"})
+    exclusive = frozenset({Exclusive.OPTIMIZER_STEP, Exclusive.WEIGHT_DECAY})
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)
@@ -103,59 +112,50 @@ class ROSE(Method):
             )
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        if self.lower == 0 and self.upper == 1:
-            return Hooks()
-        masked = _Masked(self, model, context)
-        return Hooks(
-            parameter_groups=masked.parameter_groups,
-            loss=masked.loss,
-            gradients=masked.gradients,
-            before_step=masked.before_step,
-            after_step=masked.after_step,
-        )
+        return Hooks() if self.lower == 0 and self.upper == 1 else Hooks.of(_Masked(self, model, context))
 
 
 class _Masked:
-    """The state of one run: the masks of this update, and the weights before its step."""
+    """The masks of this update, and its step."""
 
     def __init__(self, method: ROSE, model: PreTrainedModel, context: Context) -> None:
-        self.method, self.model, self.context = method, model, context
-        self.apart = Divergence("rose's first-order mask", context)
+        self.method, self.model, self.warmup = method, model, context.warmup
+        self.compared, self.diverging = EqualPasses("rose's first-order mask", context), context.flag(False)
         self.dropouts = hidden_dropouts(model).values()
         self.tensors: list[Tensor] = []
         self.first: Tensor | None = None
         self.masks: dict[Tensor, Tensor] = {}
-        self.before: dict[Tensor, Tensor] = {}
-        self.step = 0
+        self.own_step = OwnStep()
+        self.update = 0
+
+    @property
+    def _acts(self) -> bool:
+        return self.update > self.warmup
 
     def parameter_groups(self, groups: Groups) -> Groups:
         weights = [p for layer in encoder_layers(self.model) for n, p in layer.named_parameters() if "weight" in n]
         self.tensors = [p for p in weights if p.requires_grad]
         if not self.tensors:
             raise UserError("rose chooses among the weight tensors of the layers, and none of them is trained")
-        return [{**group, "decay_after": group["weight_decay"], "weight_decay": 0.0} for group in groups]
+        return self.own_step.take_decay(groups)
 
-    def loss(self, batch: Batch, forward: Forward, inner: Loss) -> Tensor:
-        if not self.context.present.get("rose_divergence"):
+    def loss(self, batch: Batch, forward: Forward, inner: Loss) -> tuple[Tensor, Any]:
+        if not self.diverging.value:
             return inner(batch, forward)
-        first, second = forward(batch).logits, forward(batch).logits
-        return self.apart.watch(consistency(first, second, "paper", batch["labels"].is_floating_point()))
+        first, second = forward(batch), forward(batch)
+        apart = symmetric_divergence(first.logits, second.logits, is_regression(batch["labels"]))
+        return self.compared.watch(apart), first
 
-    def gradients(self, pieces: list[Batch], inner: Gradients) -> Tensor:
-        self.step += 1
+    def backward(self, micro_batches: list[Batch], inner: Backward) -> Tensor:
+        self.update += 1
         if self.method.variant != "second" and self._acts:
             restore = set_dropout(self.dropouts, self.method.kl_dropout)
-            with self.context.during(rose_divergence=True):
-                inner(pieces)
+            with self.diverging.set(True):
+                inner(micro_batches)
             restore()
-            norms = torch.stack(torch._foreach_norm([_gradient(p) for p in self.tensors]))
-            self.first = within_quantiles(norms, self.method.lower, self.method.upper)
+            self.first = within_quantiles(_gradient_norms(self.tensors), self.method.lower, self.method.upper)
             self.model.zero_grad()
-        return inner(pieces)
-
-    @property
-    def _acts(self) -> bool:
-        return self.step > self.context.warmup
+        return inner(micro_batches)
 
     @torch.no_grad()
     def before_step(self, optimizer: Optimizer) -> None:
@@ -163,36 +163,34 @@ class _Masked:
             return
         moments = [optimizer.state[p].get("exp_avg") for p in self.tensors]
         self.masks = dict(zip(self.tensors, self._mask(moments), strict=True))
+        self.own_step.remember(self.tensors)
         for (p, mask), moment in zip(self.masks.items(), moments, strict=True):
-            self.before[p] = p.detach().clone()
-            gradient = _gradient(p).mul_(mask)
-            if moment is not None:
-                gradient.add_(moment * (1 - mask))
+            if p.grad is not None:
+                p.grad.mul_(mask)
+                if moment is not None:
+                    p.grad.add_(moment * (1 - mask))
 
     def _mask(self, moments: list[Tensor | None]) -> Tensor:
         """One number a tensor."""
         method = self.method
         second = self.tensors[0].new_ones(len(self.tensors))
         if method.variant != "first" and all(m is not None for m in moments):
-            gradients = torch.stack(torch._foreach_norm([_gradient(p) for p in self.tensors]))
             history = torch.stack(torch._foreach_norm([m for m in moments if m is not None]))
-            second = within_quantiles(second_order_saliency(gradients, history), method.lower, method.upper)
+            saliency = second_order_saliency(_gradient_norms(self.tensors), history)
+            second = within_quantiles(saliency, method.lower, method.upper)
         if method.variant == "second" or self.first is None:
             return second
         return self.first if method.variant == "first" else (1 - method.gamma) * second + method.gamma * self.first
 
-    @torch.no_grad()
     def after_step(self, optimizer: Optimizer) -> None:
-        for group in optimizer.param_groups:
-            for p in (p for p in group["params"] if p.grad is not None):
-                rate = group["lr"] * group["decay_after"]
-                if p in self.before:
-                    p.copy_(torch.lerp(self.before[p], p, self.masks[p]))
-                    p.mul_(1 - rate * self.masks[p])
-                else:
-                    p.mul_(1 - rate)
-        self.before.clear()
+        self.own_step.replace(
+            optimizer,
+            step=lambda p, before, group: torch.lerp(before, p, self.masks[p]),
+            decay=lambda p, group: decay_rate(p, group) * self.masks.get(p, 1.0),
+        )
 
 
-def _gradient(parameter: Tensor) -> Tensor:
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+def _gradient_norms(parameters: list[Tensor]) -> Tensor:
+    """(parameters,); 0 where there is no gradient."""
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    return torch.stack(torch._foreach_norm(gradients))

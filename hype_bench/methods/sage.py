@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context
-from hype_bench.contract.method import Groups, Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, register
+from hype_bench.contract.own_step import OwnStep
 from hype_bench.models.layers import encoder_layers, is_layer_norm
 from hype_bench.options import number
 
@@ -73,47 +72,47 @@ class SAGE(Method):
 
     beta3: float = number(0.75, least=0, below=1)
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return frozenset({"the optimizer's step", "the weight decay"})
+    exclusive = frozenset({Exclusive.OPTIMIZER_STEP, Exclusive.WEIGHT_DECAY})
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        guided: set[Tensor] = set()
-        average: dict[Tensor, Tensor] = {}
-        factor: dict[Tensor, Tensor] = {}
-        before: dict[Tensor, Tensor] = {}
-        steps = 0
+        return Hooks.of(_Guided(self.beta3, model))
 
-        def parameter_groups(groups: Groups) -> Groups:
-            guided.update(_linear_weights(model))
-            return [{**group, "decay_after": group["weight_decay"], "weight_decay": 0.0} for group in groups]
 
-        @torch.no_grad()
-        def before_step(optimizer: Optimizer) -> None:
-            nonlocal steps
-            steps += 1
-            for group in optimizer.param_groups:
-                for p in group["params"]:
-                    if p in guided and p.grad is not None:
-                        now = sensitivity(p, p.grad)
-                        average.setdefault(p, torch.zeros_like(p)).lerp_(now, 1 - self.beta3)
-                        factor[p] = learning_rate_factor(now, average[p], steps, self.beta3, group["eps"])
-                        before[p] = p.detach().clone()
+@dataclass
+class _Guided:
+    """The running mean of sensitivities, and the factors of the update's step."""
 
-        @torch.no_grad()
-        def after_step(optimizer: Optimizer) -> None:
-            for p, old in before.items():
-                p.copy_(torch.addcmul(old, p - old, factor[p]))
-            before.clear()
-            for group in optimizer.param_groups:
-                trained = [p for p in group["params"] if p.grad is not None]
-                if trained and group["decay_after"]:
-                    torch._foreach_mul_(trained, 1 - group.get("initial_lr", group["lr"]) * group["decay_after"])
+    beta3: float
+    model: PreTrainedModel
+    steps: int = 0
+    own_step: OwnStep = field(default_factory=OwnStep)
+    weights: set[nn.Parameter] = field(default_factory=set)
+    average: dict[Tensor, Tensor] = field(default_factory=dict)
+    factor: dict[Tensor, Tensor] = field(default_factory=dict)
 
-        return Hooks(parameter_groups=parameter_groups, before_step=before_step, after_step=after_step)
+    def parameter_groups(self, groups: Groups) -> Groups:
+        self.weights = _linear_weights(self.model)
+        return self.own_step.take_decay(groups)
+
+    @torch.no_grad()
+    def before_step(self, optimizer: Optimizer) -> None:
+        self.steps += 1
+        for group in optimizer.param_groups:
+            for p in (p for p in group["params"] if p in self.weights and p.grad is not None):
+                now = sensitivity(p, p.grad)
+                mean = self.average.setdefault(p, torch.zeros_like(p)).lerp_(now, 1 - self.beta3)
+                self.factor[p] = learning_rate_factor(now, mean, self.steps, self.beta3, group["eps"])
+        self.own_step.remember(self.weights)
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        self.own_step.replace(
+            optimizer,
+            step=lambda p, before, group: torch.addcmul(before, p - before, self.factor[p]),
+            decay=lambda p, group: group.get("initial_lr", group["lr"]) * group["decay_after"],
+        )
 
 
 def _linear_weights(model: PreTrainedModel) -> set[nn.Parameter]:

@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Gradients, Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Backward, Batch, Context, Hooks, Method, register
 from hype_bench.options import number
 
 
@@ -69,25 +67,25 @@ class SAM(Method):
     adaptive: bool = False
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        @torch.no_grad()
-        def climb() -> list[tuple[Tensor, Tensor]]:
-            """Moves the weights up, forgets their gradients; returns what brings them back exactly."""
-            moving = [p for p in model.parameters() if p.grad is not None]
-            steps = ascent(list(moving), [p.grad for p in moving if p.grad is not None], self.rho, self.adaptive)
-            before = [(p.data, p.data.clone()) for p in moving]
-            torch._foreach_add_(list(moving), steps)
-            for p in moving:
-                p.grad = None
-            return before
-
-        def gradients(pieces: list[Batch], inner: Gradients) -> Tensor:
-            again = context.bookmark(model)
-            loss = inner(pieces)
-            before = climb()
-            with again():
-                inner(pieces)
+        def backward(micro_batches: list[Batch], inner: Backward) -> Tensor:
+            replayed = context.rng_snapshot(model)
+            loss = inner(micro_batches)
+            before = self._climb(model)
+            with replayed():
+                inner(micro_batches)
             for weight, old in before:
                 weight.copy_(old)
             return loss
 
-        return Hooks(gradients=gradients)
+        return Hooks(backward=backward)
+
+    @torch.no_grad()
+    def _climb(self, model: PreTrainedModel) -> list[tuple[Tensor, Tensor]]:
+        """Moves the weights up, forgets their gradients; returns what brings them back exactly."""
+        moving = [p for p in model.parameters() if p.grad is not None]
+        steps = ascent(list(moving), [p.grad for p in moving if p.grad is not None], self.rho, self.adaptive)
+        before = [(p.data, p.data.clone()) for p in moving]
+        torch._foreach_add_(list(moving), steps)
+        for p in moving:
+            p.grad = None
+        return before

@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Forward, Hooks, Loss, Method, full, with_logits
-from hype_bench.contract.passes import Divergence, dropout_masks
-from hype_bench.contract.registry import register
-from hype_bench.methods.r_drop import symmetric_kl
+from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, full, is_regression, register
+from hype_bench.contract.activations import change_input
+from hype_bench.contract.divergence import symmetric_divergence
+from hype_bench.contract.passes import EqualPasses, dropout_masks
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import Affects, choice, number
 
@@ -40,29 +39,27 @@ def climb(delta: Tensor, gradient: Tensor, step_size: float, radius: float, vari
     return (delta + step_size * direction).clamp(-radius, radius)
 
 
-def divergence(perturbed: Tensor, clean: Tensor, variant: str, is_regression: bool) -> Tensor:
+def divergence(perturbed: Tensor, clean: Tensor, variant: str, of_numbers: bool) -> Tensor:
     """The smoothness term, a mean over the batch: symmetric KL, or mean squared difference of a regression.
 
     With ``official`` the target of each of the two KL terms is detached, as in the release.
     """
-    if is_regression:
-        return F.mse_loss(perturbed, clean)
-    if variant == "paper":
-        return symmetric_kl(perturbed, clean) / len(clean)
+    if variant == "paper" or of_numbers:
+        return symmetric_divergence(perturbed, clean, of_numbers)
     log_p, log_q = (F.log_softmax(full(z), -1) for z in (perturbed, clean))
     pairs = ((log_p, log_q.detach()), (log_q, log_p.detach()))
     return sum((F.kl_div(a, b, reduction="sum", log_target=True) for a, b in pairs), log_p.new_zeros(())) / len(clean)
 
 
-def ascent_loss(perturbed: Tensor, clean: Tensor, variant: str, is_regression: bool) -> Tensor:
+def ascent_loss(perturbed: Tensor, clean: Tensor, variant: str, of_numbers: bool) -> Tensor:
     """What the perturbation climbs; the clean output is fixed.
 
     ``official``: ``2 p (r(p) - r(q))`` summed over classes and batch, p of the perturbed and q of the clean output, r
     the log-odds, which are detached; of a regression summed squares.
     """
     if variant == "paper":
-        return divergence(perturbed, clean.detach(), variant, is_regression)
-    if is_regression:
+        return divergence(perturbed, clean.detach(), variant, of_numbers)
+    if of_numbers:
         return F.mse_loss(perturbed, clean.detach(), reduction="sum")
     p, q = full(perturbed).softmax(-1), full(clean.detach()).softmax(-1)
     return 2 * (p * (_log_odds(p.detach()) - _log_odds(q))).sum()
@@ -133,45 +130,40 @@ class SMART(Method):
         encoder_layers(model)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        if self.weight == 0:
-            return Hooks()
-        source, entrance, apart = context.noise("smart", model), _Entrance(context), Divergence("smart", context)
-        context.until_finish(encoder_layers(model)[0].register_forward_pre_hook(entrance.add))
-
-        def loss(batch: Batch, forward: Forward, inner: Loss) -> Tensor:
-            if not model.training:
-                return inner(batch, forward)
-            is_regression = batch["labels"].is_floating_point()
-            masks = dropout_masks(self.dropout_masks, model, context)
-            with context.during(smart=0.0):
-                task, clean = with_logits(inner, batch, forward)
-            assert entrance.seen is not None
-            delta = self.init_std * source.normal(entrance.seen, "delta")
-            for _ in range(self.steps):
-                delta.requires_grad_()
-                with masks(), context.during(smart=delta):
-                    climbed = ascent_loss(forward(batch).logits, clean, self.variant, is_regression)
-                (gradient,) = torch.autograd.grad(climbed, delta)
-                delta = climb(delta.detach(), gradient, self.step_size, self.radius, self.variant)
-            with masks(), context.during(smart=delta):
-                perturbed = forward(batch).logits
-            return task + self.weight * apart.watch(divergence(perturbed, clean, self.variant, is_regression))
-
-        return Hooks(loss=loss)
+        return Hooks() if self.weight == 0 else Hooks.of(_Adversary(self, model, context))
 
 
-class _Entrance:
-    """The input of the lowest layer: notes what it is like in the clean pass, adds the perturbation in the others."""
+class _Adversary:
+    """The perturbation of what enters the lowest layer."""
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self.seen: Tensor | None = None
+    def __init__(self, method: SMART, model: PreTrainedModel, context: Context) -> None:
+        self.method, self.model, self.context = method, model, context
+        self.source, self.compared = context.noise("smart", model), EqualPasses("smart", context)
+        self.delta, self.clean = context.flag(torch.zeros(0)), context.flag(False)
+        self.entered = torch.zeros(0)  # what enters the lowest layer in the clean pass
+        context.until_finish(change_input(encoder_layers(model)[0], self._perturbed))
 
-    def add(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        delta = self.context.present.get("smart")
-        if delta is None or not layer.training:
-            return None
-        if isinstance(delta, float):
-            self.seen = args[0].detach()
-            return None
-        return (args[0] + delta, *args[1:])
+    def _perturbed(self, entering: Tensor) -> Tensor | None:
+        if self.clean.value:
+            self.entered = entering.detach()
+        return entering + self.delta.value if len(self.delta.value) else None
+
+    def loss(self, batch: Batch, forward: Forward, inner: Loss) -> tuple[Tensor, Any]:
+        if not self.model.training:
+            return inner(batch, forward)
+        method, of_numbers = self.method, is_regression(batch["labels"])
+        masks = dropout_masks(method.dropout_masks, self.model, self.context)
+        with self.clean.set(True):
+            task, output = inner(batch, forward)
+        clean = output.logits
+        delta = method.init_std * self.source.normal(self.entered, "delta")
+        for _ in range(method.steps):
+            delta.requires_grad_()
+            with masks(), self.delta.set(delta):
+                climbed = ascent_loss(forward(batch).logits, clean, method.variant, of_numbers)
+            (gradient,) = torch.autograd.grad(climbed, delta)
+            delta = climb(delta.detach(), gradient, method.step_size, method.radius, method.variant)
+        with masks(), self.delta.set(delta):
+            perturbed = forward(batch).logits
+        added = divergence(perturbed, clean, method.variant, of_numbers)
+        return task + method.weight * self.compared.watch(added), output

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context
-from hype_bench.contract.freeze import DECIDES, train_only
-from hype_bench.contract.method import Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, register
+from hype_bench.contract.freeze import train_only
 from hype_bench.models.layers import depths, encoder_layers
 from hype_bench.options import UserError, number
 
@@ -43,9 +41,7 @@ class TopK(Method):
 
     k: int | None = number(None, least=0)
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return DECIDES
+    exclusive = frozenset({Exclusive.TRAINED_WEIGHTS})
 
     def check(self, model: PreTrainedModel) -> None:
         layers = len(encoder_layers(model))

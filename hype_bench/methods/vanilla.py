@@ -8,9 +8,7 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks, Method
-from hype_bench.contract.registry import register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, register
 from hype_bench.models.hidden_dropout import hidden_dropouts, set_dropout
 from hype_bench.options import UserError, number
 
@@ -75,9 +73,7 @@ class NoDropout(Method):
 
     dropout: float = number(0.0, least=0, below=1)
 
-    @property
-    def decides(self) -> frozenset[str]:
-        return frozenset({"the hidden dropout"})
+    exclusive = frozenset({Exclusive.HIDDEN_DROPOUT})
 
     def check(self, model: PreTrainedModel) -> None:
         if not hidden_dropouts(model):

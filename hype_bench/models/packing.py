@@ -6,8 +6,8 @@ the first token of each. Same batches, same losses.
 
 Above the attention of the top layer nothing that the head reads depends on any other token. So its queries and its
 feed-forward part are computed for first tokens only, and on a CPU these few attend to the hidden states themselves,
-without keys and values: same logits, losses and gradients, nearly all of the layer's matrix products left out. A
-forward hook on the layer, such as LNSR's, makes it compute every token.
+without keys and values: same logits, losses and gradients, nearly all of the layer's matrix products left out. What
+reads the layer's output for every token says so (:func:`compute_every_token`).
 
 How it enters a model without a fork: an attention function of transformers' ``AttentionInterface``, a mask function
 that makes none, a forward method for the top layer's attention block, and a hook behind the encoder. A
@@ -29,8 +29,10 @@ from transformers.masking_utils import sdpa_mask
 
 from hype_bench.models.attention import Packing, attend_each, attend_padded
 from hype_bench.models.layers import attention_block, encoder_layers
+from hype_bench.options import UserError
 
 NAME = "hype_bench_packed"
+_READERS = "readers_of_every_token"  # how many there are, on the top layer
 _AS_BERT = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
 FAMILIES = (*_AS_BERT, "modernbert")  # shown to equal padding by tests, or twins of those
 
@@ -93,11 +95,43 @@ def attach_packing(model: PreTrainedModel) -> Callable[[], None]:
     return detach
 
 
+def compute_every_token(model: PreTrainedModel) -> Callable[[], None]:
+    """Makes the top layer of a packed row compute every token, for whoever reads its output; returns what undoes it.
+
+    Raises:
+        UserError: the layers see fewer hidden states than there are tokens (CANINE pools characters).
+    """
+    check_every_token(model)
+    state = vars(encoder_layers(model)[-1])
+    state[_READERS] = state.get(_READERS, 0) + 1
+
+    def undo() -> None:
+        state[_READERS] -= 1
+        if not state[_READERS]:
+            del state[_READERS]
+
+    return undo
+
+
+def check_every_token(model: PreTrainedModel) -> None:
+    """Raises UserError as :func:`compute_every_token` does."""
+    if getattr(model.config, "downsampling_rate", 1) > 1:
+        raise UserError(f"{model.config.model_type} has no hidden state for every token: its layers see them pooled")
+
+
+def _refuse_hidden_states(base: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    """Those of the top layer would be first tokens beside every token of the others."""
+    asked = kwargs.get("output_hidden_states", base.config.output_hidden_states)
+    if kwargs.get("packing") is not None and asked not in (None, False):
+        raise UserError("output_hidden_states is not available on packed rows: set training.packing=off")
+
+
 def _attach_to_bert(model: PreTrainedModel) -> Callable[[], None]:
     top: Any = encoder_layers(model)[-1]
     block: Any = attention_block(top)
     block.forward = MethodType(_attention_block, block)
     handles = [
+        model.base_model.register_forward_pre_hook(_refuse_hidden_states, with_kwargs=True),
         top.register_forward_pre_hook(_query_first_tokens, with_kwargs=True),
         model.base_model.get_submodule("encoder").register_forward_hook(_keep_first_tokens, with_kwargs=True),
     ]
@@ -117,8 +151,8 @@ def _attach_to_modernbert(model: PreTrainedModel) -> Callable[[], None]:
 
 
 def _query_first_tokens(top: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-    """Before the top layer: its attention needs first tokens only, unless a hook reads the layer's output."""
-    if (packing := kwargs.get("packing")) is None or top._forward_hooks:
+    """Before the top layer: its attention needs first tokens only, unless somebody reads every token."""
+    if (packing := kwargs.get("packing")) is None or vars(top).get(_READERS):
         return None
     return args, kwargs | {"packing": replace(packing, queries=1)}
 

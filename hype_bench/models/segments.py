@@ -11,16 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.options import UserError
-
-
-def check_every_token(model: PreTrainedModel) -> None:
-    """Raises:
-    UserError: the layers see fewer hidden states than there are tokens (CANINE pools characters).
-    """
-    if getattr(model.config, "downsampling_rate", 1) > 1:
-        raise UserError(f"{model.config.model_type} has no hidden state for every token: its layers see them pooled")
-
 
 @dataclass(frozen=True)
 class Segments:

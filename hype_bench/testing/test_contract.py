@@ -11,7 +11,7 @@ import yaml
 from transformers import AutoModelForSequenceClassification
 
 from hype_bench.choices import choice_file
-from hype_bench.contract.method import compose
+from hype_bench.contract.compose import compose
 from hype_bench.contract.registry import build, cards, discover
 from hype_bench.testing import pytest_generate_tests as pytest_generate_tests
 from hype_bench.testing import techniques_of_plugins

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.contract.context import Batch, NoiseSource
-from hype_bench.contract.method import Hooks, compose, forward_of, objective
+from hype_bench.contract.compose import Composed, compose
+from hype_bench.contract.noise import NoiseSource
+from hype_bench.contract.objective import Batch, forward_of, objective
 from hype_bench.contract.registry import build
 from hype_bench.models.attention import Packing
 from hype_bench.models.checkpoint import locate
@@ -105,16 +106,16 @@ def one_update(name: str, model: Any, batch: Batch, monkeypatch: pytest.MonkeyPa
         attach_packing(model)
     context = context_of({key: value for key, value in batches()[1].items()}, updates=4)
     with monkeypatch.context() as patch:
-        patch.setattr("hype_bench.contract.context.NoiseSource", SamePlaces)
+        patch.setattr("hype_bench.contract.randomness.NoiseSource", SamePlaces)
         chosen = options(name, "bert") | STILL_OPTIONS.get(name, {})
-        hooks: Hooks = compose(build({name: chosen}), model, context)
+        hooks: Composed = compose(build({name: chosen}), model, context)
 
     def backward(pieces: list[Batch]) -> Tensor:
-        loss = hooks.loss(pieces[0], forward_of(model), objective)
+        loss = hooks.loss(pieces[0], forward_of(model), objective)[0]
         loss.backward()
         return loss.detach()
 
-    loss = float(hooks.gradients([batch], backward))
+    loss = float(hooks.backward([batch], backward))
     return loss, {key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None}
 
 

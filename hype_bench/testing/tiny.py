@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from hype_bench.config import ModelConfig
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Hooks, Method, compose, forward_of, objective
+from hype_bench.contract.compose import Composed, compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Method
+from hype_bench.contract.objective import Batch, forward_of, objective
 from hype_bench.contract.registry import build
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier
@@ -85,7 +87,7 @@ def logits_of(model: Any, batch: Batch) -> Tensor:
     return output
 
 
-def train(model: Any, hooks: Hooks, batch: Batch, count: int, lr: float = 3e-3) -> Iterator[float]:
+def train(model: Any, hooks: Composed, batch: Batch, count: int, lr: float = 3e-3) -> Iterator[float]:
     """A loop as short as one can be that knows of every moment; AdamW with a decay of 0.01."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = hooks.parameter_groups([{"params": trained, "lr": lr, "weight_decay": 0.01}])
@@ -93,12 +95,12 @@ def train(model: Any, hooks: Hooks, batch: Batch, count: int, lr: float = 3e-3) 
     torch.manual_seed(5)
 
     def backward(pieces: list[Batch]) -> Tensor:
-        loss = hooks.loss(pieces[0], forward_of(model), objective)
+        loss = hooks.loss(pieces[0], forward_of(model), objective)[0]
         loss.backward()
         return loss.detach()
 
     for _ in range(count):
-        yield float(hooks.gradients([batch], backward))
+        yield float(hooks.backward([batch], backward))
         hooks.before_step(optimizer)
         optimizer.step()
         hooks.after_step(optimizer)

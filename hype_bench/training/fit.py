@@ -9,7 +9,8 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from hype_bench.config import TrainingSettings
-from hype_bench.contract.method import Method, check_fit
+from hype_bench.contract.compose import check_fit
+from hype_bench.contract.method import Method
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.hidden_dropout import check_hidden_dropout
 from hype_bench.models.limits import positions, token_types

@@ -1,7 +1,7 @@
 """Fine-tunes one encoder on one task with some techniques, and scores the last weights once.
 
-Read :func:`fine_tune` from top to bottom: it is the whole of training. Techniques act through the ``Hooks`` that
-``methods.compose`` returns; nothing here knows their names.
+Read :func:`fine_tune` from top to bottom: it is the whole of training. Techniques act through the hooks that
+:func:`~hype_bench.contract.compose.compose` returns; nothing here knows their names.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from hype_bench.config import RunConfig
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Hooks, Method, compose, forward_of, objective
+from hype_bench.contract.compose import Composed, compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Method
+from hype_bench.contract.objective import Batch, forward_of
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.dropout import install_bulk_dropout
 from hype_bench.models.loading import load_classifier, load_tokenizer
@@ -54,7 +56,7 @@ class DivergedError(RuntimeError):
 
 @dataclass
 class Outcome:
-    """What one run found. ``tests``: logits of unlabelled splits; ``seconds`` per phase; ``tokens`` counts real ones,
+    """What one run yields. ``tests``: logits of unlabelled splits; ``seconds`` per phase; ``tokens`` counts real ones,
     without padding."""
 
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
@@ -79,7 +81,7 @@ def fine_tune(
     on_progress: Callable[[str, int, int | None], None] = lambda what, done, total: None,
     save_to: Path | None = None,
 ) -> None:
-    """Trains and scores; fills ``outcome`` as it goes, so that what was found before a failure is not lost.
+    """Trains and scores; fills ``outcome`` as it goes, so that what came before a failure is not lost.
 
     Args:
         on_log: called with every point of the curve and the number of updates in all.
@@ -134,8 +136,8 @@ def fine_tune(
     model.train()
     loss_sum = torch.zeros((), device=device)
     for indices in training_order(len(train), settings.batch_size, total, derive(run.seed, "order")):
-        pieces = [collate(train, piece) for piece in split_evenly(indices, settings.gradient_accumulation_steps)]
-        loss_sum += hooks.gradients(pieces, backward)
+        micro_batches = [collate(train, part) for part in split_evenly(indices, settings.gradient_accumulation_steps)]
+        loss_sum += hooks.backward(micro_batches, backward)
         scaler.unscale_(optimizer)
         norm = clip_gradients(trainable, settings.max_grad_norm)
         if not scaler.is_enabled() or math.isfinite(norm):  # fp16 skips an update whose gradients overflowed
@@ -162,10 +164,10 @@ def fine_tune(
     clock.end("train")
 
     for name, tokens in evaluation.items():
-        found = evaluate(model, tokens, collate, run.task.metric, autocast)
-        if not np.isfinite(found.logits).all():
+        scored = evaluate(model, tokens, collate, run.task.metric, autocast)
+        if not np.isfinite(scored.logits).all():
             raise DivergedError(f"the last weights give outputs on {name} that are not finite")
-        outcome.evaluations[name] = found
+        outcome.evaluations[name] = scored
     clock.end("evaluate")
 
     vocabulary.restore()
@@ -206,18 +208,17 @@ def _one_pass(collate: Collator, train: Tokens, batch_size: int, seed: int, size
 
 
 def _backward(
-    model: PreTrainedModel, hooks: Hooks, autocast: torch.autocast, scaler: torch.amp.GradScaler
+    model: PreTrainedModel, hooks: Composed, autocast: torch.autocast, scaler: torch.amp.GradScaler
 ) -> Callable[[list[Batch]], Tensor]:
-    """Forward and backward of one update: gradients of the mean loss over all its pieces, and that loss."""
-
+    """Forward and backward of one update: gradients of the mean loss over all its micro-batches, and that loss."""
     forward = forward_of(model)
 
-    def backward(pieces: list[Batch]) -> Tensor:
-        examples = sum(len(piece["labels"]) for piece in pieces)
+    def backward(micro_batches: list[Batch]) -> Tensor:
+        examples = sum(len(batch["labels"]) for batch in micro_batches)
         losses = []
-        for piece in pieces:
+        for batch in micro_batches:
             with autocast:
-                loss = hooks.loss(piece, forward, objective) * (len(piece["labels"]) / examples)
+                loss = hooks.loss(batch, forward)[0] * (len(batch["labels"]) / examples)
             scaler.scale(loss).backward()
             losses.append(loss.detach())
         return torch.stack(losses).sum()

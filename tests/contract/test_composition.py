@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from hype_bench.contract.compose import compose, orders_that_matter
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import compose, orders_that_matter
 from hype_bench.contract.registry import build, discover
 from hype_bench.methods import child_tuning
 from hype_bench.methods.noisytune import NoisyTune, perturb_weight

@@ -1,4 +1,4 @@
-"""Randomness that is played again or set aside: on every device of the model, and the noise of all techniques."""
+"""Randomness that is played replayed or set aside: on every device of the model, and the noise of all techniques."""
 
 from __future__ import annotations
 
@@ -45,24 +45,24 @@ def model() -> Any:
     return SimpleNamespace(parameters=lambda: (SimpleNamespace(device=torch.device(name)) for name in DEVICES))
 
 
-def test_a_bookmark_plays_again_and_then_goes_on(counters: Counters) -> None:
+def test_a_snapshot_replays_and_then_goes_on(counters: Counters) -> None:
     """As often as it is entered, and however many passes are within."""
     torch.manual_seed(0)
     expected = [counters.draw() for _ in range(4)]
     torch.manual_seed(0)
     counters.states |= dict.fromkeys(DEVICES, 0)
-    again = Context().bookmark(model())
+    replayed = Context().rng_snapshot(model())
     assert [counters.draw(), counters.draw()] == expected[:2]
     for count in (3, 1):
-        with again():
+        with replayed():
             assert [counters.draw() for _ in range(count)] == expected[:count]
     assert [counters.draw(), counters.draw()] == expected[2:]
 
 
-def test_a_bookmark_plays_the_noise_of_every_technique_again() -> None:
+def test_a_snapshot_replays_the_noise_of_every_technique() -> None:
     context, like = Context(), torch.empty(5)
     sources = [context.noise("one"), context.noise("other")]
-    again = context.bookmark(torch.nn.Linear(1, 1))
+    replayed = context.rng_snapshot(torch.nn.Linear(1, 1))
 
     def forward() -> torch.Tensor:
         for source in sources:
@@ -70,7 +70,7 @@ def test_a_bookmark_plays_the_noise_of_every_technique_again() -> None:
         return torch.stack([source.normal(like, "site") for source in sources])
 
     first, second = forward(), forward()
-    with again():
+    with replayed():
         assert torch.equal(forward(), first)
     assert not any(torch.equal(forward(), past) for past in (first, second))
 
@@ -95,7 +95,7 @@ def test_what_fails_within_leaves_randomness_as_it_was(counters: Counters) -> No
     before = torch.get_rng_state()
 
     def fails() -> None:
-        with Context().aside(model()):
+        with Context().rng_preserved(model()):
             counters.draw()
             raise RuntimeError("mine")
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import attach, compose, forward_of, objective
+from hype_bench.contract.attach import attach
+from hype_bench.contract.compose import compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.objective import Batch, forward_of, objective
 from hype_bench.contract.registry import build
 from hype_bench.models.dropout import install_bulk_dropout
-from hype_bench.models.layers import encoder_layers
-from hype_bench.models.packing import attach_packing
+from hype_bench.models.packing import attach_packing, compute_every_token
 from hype_bench.testing.tiny import batch_of, still, tiny
 from tests.methods.noise_by_hand import packed, unequal
 
@@ -39,16 +40,16 @@ def update(chosen: dict[str, Any], batch: Batch, saved: bool, whole: bool) -> tu
         attach_packing(model)
     install_bulk_dropout(model)
     if whole:
-        encoder_layers(model)[-1].register_forward_hook(lambda *_: None)
+        compute_every_token(model)
     hooks = compose(build(chosen), model, context)
     torch.manual_seed(6)
 
     def backward(pieces: list[Batch]) -> Tensor:
-        loss = hooks.loss(pieces[0], forward_of(model), objective)
+        loss = hooks.loss(pieces[0], forward_of(model), objective)[0]
         loss.backward()
         return loss.detach()
 
-    loss = float(hooks.gradients([batch], backward))
+    loss = float(hooks.backward([batch], backward))
     hooks.finish()
     return loss, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 

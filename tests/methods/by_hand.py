@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Hooks, Method, compose, forward_of, objective, task_loss
+from hype_bench.contract.compose import Composed, compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Method
+from hype_bench.contract.objective import Batch, forward_of, objective, task_loss
 from hype_bench.testing.tiny import batch_of
 from hype_bench.training.optimizer import AdamWHF, parameter_groups
 
@@ -62,13 +64,13 @@ def follow(
     schedule = LambdaLR(optimizer, lambda done: RATES[done % len(RATES)] / LR)
 
     def backward(pieces: list[Batch]) -> Tensor:
-        loss = hooks.loss(pieces[0], forward_of(model), objective)
+        loss = hooks.loss(pieces[0], forward_of(model), objective)[0]
         loss.backward()
         return loss.detach()
 
     for update in range(1, updates + 1):
         before(update)
-        hooks.gradients([batch_of(3)], backward)
+        hooks.backward([batch_of(3)], backward)
         for name, p in model.named_parameters():
             ways[name].gradients.append(copied(p.grad))
         hooks.before_step(optimizer)
@@ -124,7 +126,7 @@ def train_some(model: Any, names: Collection[str], batch: Batch, count: int) -> 
     return losses
 
 
-def with_state(model: Any, hooks: Hooks, batch: Batch) -> set[str]:
+def with_state(model: Any, hooks: Composed, batch: Batch) -> set[str]:
     """The parameters that have a state in the optimizer after one update; just these have a gradient."""
     batch = batch | {"token_type_ids": torch.zeros_like(batch["input_ids"])}  # else XLNet has no use for its segments
     groups = hooks.parameter_groups(parameter_groups(model, LR, DECAY))

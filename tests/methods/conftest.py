@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Method, compose
+from hype_bench.contract.method import Method
 
 Passes = tuple[Tensor, list[Tensor]]
 
@@ -28,14 +29,14 @@ def loss_and_passes() -> Callable[..., Passes]:
             passes.append(output.logits.detach())
             return output
 
-        def objective(batch: Any, inner: Any) -> Tensor:
-            logits = inner(batch).logits
+        def objective(batch: Any, inner: Any) -> tuple[Tensor, Any]:
+            output = inner(batch)
             if labels.is_floating_point():
-                return torch.nn.functional.mse_loss(logits.squeeze(-1), labels)
-            return torch.nn.functional.cross_entropy(logits, labels)
+                return torch.nn.functional.mse_loss(output.logits.squeeze(-1), labels), output
+            return torch.nn.functional.cross_entropy(output.logits, labels), output
 
         hooks = compose({str(place): method for place, method in enumerate(methods)}, model, Context(seed=4))
-        loss = hooks.loss({"input_ids": ids, "labels": labels}, forward, objective)
+        loss, _ = hooks.loss({"input_ids": ids, "labels": labels}, forward, objective)
         hooks.finish()
         return loss, passes
 

@@ -11,8 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.contract.context import Batch, Context, NoiseSource
-from hype_bench.contract.method import Attached, Method, compose
+from hype_bench.contract.attach import Attached
+from hype_bench.contract.compose import compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Method
+from hype_bench.contract.noise import NoiseSource
+from hype_bench.contract.objective import Batch
 from hype_bench.models.attention import Packing
 from hype_bench.models.layers import encoder_layers
 from hype_bench.models.packing import attach_packing

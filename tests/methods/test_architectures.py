@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import SqueezeBertConfig, SqueezeBertForSequenceClassification
 
-from hype_bench.contract.method import Method, check_fit, compose
+from hype_bench.contract.compose import check_fit, compose
+from hype_bench.contract.method import Method
 from hype_bench.contract.registry import build, discover
 from hype_bench.methods.hype import HyPe
 from hype_bench.methods.llrd import LLRD

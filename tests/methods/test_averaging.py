@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Method, compose
+from hype_bench.contract.method import Method
 from hype_bench.methods.averaging import EMA, SWA
 from hype_bench.options import UserError
 from hype_bench.testing.tiny import batch_of, context_of, still, tiny, train

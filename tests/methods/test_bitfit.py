@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
+from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import compose
 from hype_bench.contract.registry import build
 from hype_bench.methods.bitfit import SUBSETS, BitFit
 from hype_bench.options import UserError

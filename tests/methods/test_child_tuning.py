@@ -12,8 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hype_bench.contract.context import Batch, Context, NoiseSource
-from hype_bench.contract.method import Hooks, compose, task_loss
+from hype_bench.contract.compose import compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Hooks
+from hype_bench.contract.noise import NoiseSource
+from hype_bench.contract.objective import Batch, task_loss
 from hype_bench.contract.registry import build
 from hype_bench.methods.child_tuning import CLIP, ChildTuningD, ChildTuningF, child_network, fisher_information
 from hype_bench.options import UserError

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import Hooks, compose, forward_of, objective
+from hype_bench.contract.compose import compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Hooks
+from hype_bench.contract.objective import Batch, forward_of, objective
 from hype_bench.methods.dps import DPS, chosen, frequency_penalised, in_second_stage
 from hype_bench.models.hidden_dropout import all_dropouts
 from hype_bench.options import UserError
@@ -75,7 +77,7 @@ def leaves(hooks: Hooks, model: Any, update: int, given: Given = draw) -> dict[s
             p.grad = got[name].clone()
         return torch.zeros(())
 
-    hooks.gradients([{}], inner)
+    hooks.backward([{}], inner)
     return {name: (copied(got[name]), copied(p.grad)) for name, p in model.named_parameters()}
 
 
@@ -175,12 +177,12 @@ def test_every_linear_map_of_a_classifier_pooler_and_head_too() -> None:
 
     def inner(pieces: list[Batch]) -> Tensor:
         model.zero_grad()
-        loss = objective(pieces[0], forward_of(model))
+        loss, _ = objective(pieces[0], forward_of(model))
         loss.backward()
         return loss.detach()
 
     for _ in range(3):
-        hooks.gradients([batch], inner)
+        hooks.backward([batch], inner)
         found.append({name: copied(p.grad) for name, p in model.named_parameters()})
     first, second, third = found
     masked = {name for name in first if not np.array_equal(first[name], third[name])}
@@ -245,7 +247,7 @@ class Mixed:
             (seen[0] * upstream).sum().backward()
             return torch.zeros(())
 
-        self.hooks.gradients([{}], inner)
+        self.hooks.backward([{}], inner)
         return copied(seen[0]), copied(upstream), copied(self.weight.grad)
 
 
@@ -304,7 +306,7 @@ def test_law_of_the_mixed_masks() -> None:
         return torch.zeros(())
 
     for _ in range(100):
-        hooks.gradients([{}], inner)
+        hooks.backward([{}], inner)
     distances = torch.stack(passes)  # (updates, maps, outputs, inputs): 0 or 1 / (1 - p)
     masks = (distances > 0.5).double()
     assert torch.equal(masks[:, :, 0], masks[:, :, 1]), "one mask for all outputs"
@@ -334,7 +336,7 @@ def test_gradients_of_an_update_in_pieces_are_squared_once() -> None:
 
     for _ in range(3):
         score += whole**2
-        hooks.gradients([{}, {}], inner)
+        hooks.backward([{}, {}], inner)
     mask = best(score.numpy(), 0.5)
     assert np.array_equal(weight.grad != 0, mask != 0)
     assert not np.array_equal(mask, best(copied(whole / 2 + apart) ** 2 + copied(whole / 2 - apart) ** 2, 0.5))

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.contract.context import Batch
-from hype_bench.contract.method import Attached, Method, compose, forward_of, objective, task_loss
+from hype_bench.contract.attach import Attached
+from hype_bench.contract.compose import compose
+from hype_bench.contract.method import Method
+from hype_bench.contract.objective import Batch, forward_of, objective, task_loss
 from hype_bench.methods.freelb import FreeLB, ascend, first_delta
 from hype_bench.methods.hype import HyPe
 from hype_bench.models.attention import Packing
@@ -171,15 +173,16 @@ def perturbation(attached: Any, model: Table, batch: Batch) -> Tensor:
     seen: list[Tensor] = []
 
     def backward(pieces: list[Batch]) -> Tensor:
-        def inner(piece: Batch, forward: Any) -> Tensor:
-            seen.append(forward(piece).logits)
-            return seen[-1].sum()
+        def inner(piece: Batch, forward: Any) -> tuple[Tensor, Any]:
+            output = forward(piece)
+            seen.append(output.logits)
+            return output.logits.sum(), output
 
-        loss = attached.hooks.loss(pieces[0], forward_of(model), inner)
+        loss = attached.hooks.loss(pieces[0], forward_of(model), inner)[0]
         loss.backward()
         return loss.detach()
 
-    attached.hooks.gradients([batch], backward)
+    attached.hooks.backward([batch], backward)
     return seen[0].detach()
 
 
@@ -244,7 +247,7 @@ def test_pieces_of_an_update_equal_the_whole_batch(method: FreeLB) -> None:
     for pieces in ([batch], cut(batch, 5)):
         model = still(tiny("bert"))
         hooks = compose({"freelb": method}, model, context_of(batch))
-        loss = hooks.gradients(pieces, weighing(model, hooks))
+        loss = hooks.backward(pieces, weighing(model, hooks))
         found.append((float(loss), gradients(model)))
         hooks.finish()
     assert found[1][0] == pytest.approx(found[0][0], abs=1e-6)
@@ -257,7 +260,7 @@ def weighing(model: Any, hooks: Any) -> Any:
     def backward(pieces: list[Batch]) -> Tensor:
         whole, losses = sum(len(piece["labels"]) for piece in pieces), []
         for piece in pieces:
-            loss = hooks.loss(piece, forward_of(model), objective) * (len(piece["labels"]) / whole)
+            loss = hooks.loss(piece, forward_of(model), objective)[0] * (len(piece["labels"]) / whole)
             loss.backward()
             losses.append(loss.detach())
         return torch.stack(losses).sum()
@@ -270,7 +273,7 @@ def test_every_piece_has_a_perturbation_of_its_own() -> None:
     model, batch = still(tiny("bert")), batch_of(3)
     attached = attach(FreeLB(steps=3, init_magnitude=0.5), model, Recorder)
     for _ in range(2):
-        attached.hooks.gradients(cut(batch, 4), weighing(model, attached.hooks))
+        attached.hooks.backward(cut(batch, 4), weighing(model, attached.hooks))
     draws = drawn(attached)
     assert [d.shape for d in draws] == [(4, 7, 32)] * 4
     assert len({float(d.sum()) for d in draws}) == 4

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import compose
 from hype_bench.contract.registry import build
 from hype_bench.methods.hft import HFT, frozen_units
 from hype_bench.models.layers import encoder_layers

@@ -13,8 +13,10 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from hype_bench.config import ModelConfig, UserError
-from hype_bench.contract.context import Context, NoiseSource
-from hype_bench.contract.method import Hooks, compose
+from hype_bench.contract.compose import compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Hooks
+from hype_bench.contract.noise import NoiseSource
 from hype_bench.contract.registry import build
 from hype_bench.methods.hype import HyPe, changed_fraction, perturb, selected_layers
 from hype_bench.models.checkpoint import locate

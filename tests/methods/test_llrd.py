@@ -12,8 +12,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
+from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import compose, task_loss
+from hype_bench.contract.objective import task_loss
 from hype_bench.contract.registry import build
 from hype_bench.methods.llrd import LLRD, layer_learning_rate
 from hype_bench.options import UserError

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.contract.context import Batch
-from hype_bench.contract.method import Method, task_loss
+from hype_bench.contract.method import Method
+from hype_bench.contract.objective import Batch, task_loss
 from hype_bench.methods.lnsr import LNSR, instability
 from hype_bench.options import UserError
 from hype_bench.testing.tiny import logits_of, still, tiny

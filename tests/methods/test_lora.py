@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, BertConfig
 
+from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import compose, task_loss
+from hype_bench.contract.objective import task_loss
 from hype_bench.contract.registry import build
 from hype_bench.methods.lora import LoRA
 from hype_bench.options import UserError

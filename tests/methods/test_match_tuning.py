@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.contract.context import Batch
-from hype_bench.contract.method import forward_of, task_loss
+from hype_bench.contract.objective import Batch, forward_of, task_loss
 from hype_bench.methods.match_tuning import MatchTuning, match
 from hype_bench.models.layers import output_projection
 from hype_bench.models.packing import attach_packing

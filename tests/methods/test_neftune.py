@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.contract.context import Batch
-from hype_bench.contract.method import forward_of, objective, task_loss
+from hype_bench.contract.objective import Batch, forward_of, objective, task_loss
 from hype_bench.methods.neftune import NEFTune, noise_bound
 from hype_bench.models.attention import Packing
 from hype_bench.models.segments import Segments
@@ -147,10 +146,10 @@ def test_noise_is_added_once_and_only_in_training() -> None:
     model, batch = still(tiny("bert")), unequal(3)
     attached = attach(NEFTune(alpha=50.0), model)
     model.eval()
-    quiet = objective(batch, forward_of(model))
+    quiet, _ = objective(batch, forward_of(model))
     assert not drawn(attached)
-    loud = objective(batch, forward_of(model.train()))
+    loud, _ = objective(batch, forward_of(model.train()))
     assert len(drawn(attached)) == 1
     attached.hooks.finish()
-    assert torch.equal(objective(batch, forward_of(model)), quiet)
+    assert torch.equal(objective(batch, forward_of(model))[0], quiet)
     assert not torch.equal(loud, quiet)

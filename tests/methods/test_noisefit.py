@@ -13,8 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.contract.context import Batch
-from hype_bench.contract.method import task_loss
+from hype_bench.contract.objective import Batch, task_loss
 from hype_bench.methods import noisefit
 from hype_bench.methods.noisefit import NoiseFiT, adaptive_noise, consistency, signal_to_noise
 from hype_bench.models.layers import encoder_layers

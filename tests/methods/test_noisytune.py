@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from hype_bench.config import ModelConfig
-from hype_bench.contract.context import Context, NoiseSource
-from hype_bench.contract.method import compose
+from hype_bench.contract.compose import compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.noise import NoiseSource
 from hype_bench.methods.noisytune import NoisyTune, perturb_weight
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import compose
 from hype_bench.methods.prior_weight_decay import PriorWeightDecay, decay_towards
 from hype_bench.testing.tiny import still, tiny
 from tests.methods.by_hand import FORMS, RATES, Adam, follow

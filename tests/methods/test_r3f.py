@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hype_bench.config import ModelConfig
-from hype_bench.contract.context import NoiseSource
-from hype_bench.contract.method import task_loss
+from hype_bench.contract.noise import NoiseSource
+from hype_bench.contract.objective import task_loss
 from hype_bench.methods.hype import HyPe
 from hype_bench.methods.r3f import R3F, embedding_noise
 from hype_bench.models.checkpoint import locate

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import compose, forward_of, task_loss
+from hype_bench.contract.compose import compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.objective import Batch, forward_of, task_loss
 from hype_bench.methods.r3f import R3F, R4F
 from hype_bench.models.layers import output_projection
 from hype_bench.options import UserError

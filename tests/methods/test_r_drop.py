@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from hype_bench.config import ModelConfig
+from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import compose
+from hype_bench.contract.divergence import symmetric_kl
 from hype_bench.methods.hype import HyPe
-from hype_bench.methods.r_drop import RDrop, consistency, symmetric_kl
+from hype_bench.methods.r_drop import RDrop, consistency
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier
 
@@ -25,13 +26,14 @@ def losses(method: RDrop, logits: list[Tensor], labels: Tensor) -> Tensor:
     model: Any = None
     hooks = compose({"r_drop": method}, model, Context())
 
-    def objective(batch: Any, forward: Any) -> Tensor:
-        z = forward(batch).logits
-        if labels.is_floating_point():
-            return torch.nn.functional.mse_loss(z.squeeze(-1), labels)
-        return torch.nn.functional.cross_entropy(z, labels)
+    return hooks.loss({"labels": labels}, lambda batch: SimpleNamespace(logits=next(passes)), in_float64)[0]
 
-    return hooks.loss({"labels": labels}, lambda batch: SimpleNamespace(logits=next(passes)), objective)
+
+def in_float64(batch: Any, forward: Any) -> tuple[Tensor, Any]:
+    output, labels = forward(batch), batch["labels"]
+    if labels.is_floating_point():
+        return torch.nn.functional.mse_loss(output.logits.squeeze(-1), labels), output
+    return torch.nn.functional.cross_entropy(output.logits, labels), output
 
 
 def inputs(case: dict[str, Any]) -> tuple[list[Tensor], Tensor]:

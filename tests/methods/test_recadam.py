@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks, compose
+from hype_bench.contract.method import Hooks
 from hype_bench.methods.recadam import RecAdam, recall, share_of_task
 from hype_bench.options import UserError
 from hype_bench.testing.tiny import still, tiny

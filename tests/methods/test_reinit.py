@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import compose
 from hype_bench.contract.registry import build
 from hype_bench.methods.reinit import Reinit, reinitialise
 from hype_bench.options import UserError

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import compose, forward_of, objective
+from hype_bench.contract.compose import compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.objective import Batch, forward_of, objective
 from hype_bench.methods.rose import ROSE, second_order_saliency, within_quantiles
 from hype_bench.options import UserError
 from hype_bench.testing.tiny import batch_of, still, tiny
@@ -160,13 +161,13 @@ def test_passes_of_an_update(variant: str, passes: list[int]) -> None:
         return output
 
     def inner(pieces: list[Batch]) -> Tensor:
-        loss = hooks.loss(pieces[0], forward, objective)
+        loss = hooks.loss(pieces[0], forward, objective)[0]
         loss.backward()
         return loss.detach()
 
     for count in passes:
         logits.clear()
-        hooks.gradients([batch_of(3)], inner)
+        hooks.backward([batch_of(3)], inner)
         assert len(logits) == count
         assert count == 1 or not torch.equal(logits[0], logits[1])
 
@@ -179,15 +180,15 @@ def test_the_divergence_leaves_no_gradient_and_no_dropout_behind() -> None:
     hooks.parameter_groups([{"params": list(model.parameters()), "lr": 1e-3, "weight_decay": 0.0}])
 
     def inner(pieces: list[Batch]) -> Tensor:
-        loss = hooks.loss(pieces[0], forward_of(model), objective)
+        loss = hooks.loss(pieces[0], forward_of(model), objective)[0]
         loss.backward()
         return loss.detach()
 
     torch.manual_seed(3)
-    loss = hooks.gradients([batch], inner)
+    loss = hooks.backward([batch], inner)
     torch.manual_seed(3)
     divergence_norms(plain, 0.4)
-    expected = objective(batch, forward_of(plain))
+    expected, _ = objective(batch, forward_of(plain))
     expected.backward()
     assert loss.item() == expected.item()
     for (name, p), q in zip(model.named_parameters(), plain.parameters(), strict=True):
@@ -224,12 +225,12 @@ def test_a_regression_diverges_by_the_squared_difference() -> None:
     optimizer, before = torch.optim.AdamW(groups), {name: copied(p) for name, p in model.named_parameters()}
 
     def inner(pieces: list[Batch]) -> Tensor:
-        loss = hooks.loss(pieces[0], forward_of(model), objective)
+        loss = hooks.loss(pieces[0], forward_of(model), objective)[0]
         loss.backward()
         return loss.detach()
 
     torch.manual_seed(2)
-    hooks.gradients([batch], inner)
+    hooks.backward([batch], inner)
     hooks.before_step(optimizer)
     optimizer.step()
     hooks.after_step(optimizer)

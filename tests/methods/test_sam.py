@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.contract.context import Batch, Context
-from hype_bench.contract.method import compose, forward_of
+from hype_bench.contract.compose import compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.objective import Batch, forward_of
 from hype_bench.methods.hype import HyPe
 from hype_bench.methods.sam import SAM, ascent
 from hype_bench.options import UserError
@@ -87,7 +88,7 @@ def test_one_update_by_hand(adaptive: bool) -> None:
             loss.backward()
         return torch.stack(losses).sum().detach()
 
-    loss = hooks.gradients(cut(batch, 4), inner)
+    loss = hooks.backward(cut(batch, 4), inner)
     assert loss.item() == pytest.approx(loss_of(start, batch).item(), abs=1e-14)
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), start.parameters(), strict=True))
 
@@ -147,7 +148,7 @@ def test_both_passes_have_the_same_dropout_and_the_same_noise(first: str) -> Non
         return logits.sum().detach()
 
     for _ in range(2):
-        hooks.gradients([batch_of(3)], inner)
+        hooks.backward([batch_of(3)], inner)
     hooks.finish()
     one, again, two, two_again = passes
     assert torch.equal(one, again)
@@ -170,7 +171,7 @@ def test_the_climbed_pass_has_the_masks_of_the_first(p: float) -> None:
         logits[-1].square().sum().backward()
         return logits[-1].sum().detach()
 
-    hooks.gradients([batch_of(3)], inner)
+    hooks.backward([batch_of(3)], inner)
     hook.remove()
     assert torch.equal(dropped[0], dropped[1])
     share, count = float(dropped[0].double().mean()), dropped[0].numel()

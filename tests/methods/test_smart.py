@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.contract.context import Batch
-from hype_bench.contract.method import task_loss
+from hype_bench.contract.objective import Batch, task_loss
 from hype_bench.methods.smart import SMART, ascent_loss, climb, divergence
 from hype_bench.testing.tiny import logits_of, still, tiny
 from tests.methods.noise_by_hand import (

@@ -10,8 +10,9 @@ import torch
 
 from hype_bench.choices import read_choice
 from hype_bench.config import CONF
+from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks, Method, compose
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import cards, discover
 from hype_bench.testing.test_contract import *  # noqa: F403
 from hype_bench.testing.test_contract import test_it_trains_repeats_and_leaves_a_plain_model as check_training
@@ -48,29 +49,29 @@ def test_every_yaml_is_a_technique() -> None:
     assert read_choice("method", "hype_u").keys() - read_choice("method", "hype_n").keys() == {"support"}
 
 
-def test_moments_nest_in_the_order_named() -> None:
-    said: list[str] = []
+def test_hooks_nest_in_the_order_named() -> None:
+    calls: list[str] = []
 
     class Named(Method):
         def __init__(self, name: str) -> None:
             self.name = name
 
         def prepare(self, model: Any, context: Context) -> Hooks:
-            def say(moment: str) -> None:
-                said.append(f"{moment} {self.name}")
+            def note(hook: str) -> None:
+                calls.append(f"{hook} {self.name}")
 
             def loss(batch: Any, forward: Any, inner: Any) -> Any:
-                say("enter")
+                note("enter")
                 result = inner(batch, forward)
-                say("leave")
+                note("leave")
                 return result
 
-            context.cleanup.callback(say, "undo")
-            return Hooks(loss=loss, after_step=lambda optimizer: say("step"), finish=lambda: say("finish"))
+            context.cleanup.callback(note, "undo")
+            return Hooks(loss=loss, after_step=lambda optimizer: note("step"), finish=lambda: note("finish"))
 
     hooks = compose({"a": Named("a"), "b": Named("b")}, tiny("bert", 2), Context())
-    hooks.loss({}, None, lambda batch, forward: torch.zeros(()))  # type: ignore[arg-type]
+    hooks.loss({}, None, lambda batch, forward: (torch.zeros(()), None))  # type: ignore[arg-type]
     hooks.after_step(None)  # type: ignore[arg-type]
     hooks.finish()
-    assert said == ["enter a", "enter b", "leave b", "leave a", "step a", "step b",
-                    "finish b", "finish a", "undo b", "undo a"]  # fmt: skip
+    assert calls == ["enter a", "enter b", "leave b", "leave a", "step a", "step b",
+                     "finish b", "finish a", "undo b", "undo a"]  # fmt: skip

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import compose
 from hype_bench.contract.registry import build
 from hype_bench.methods.top_k import TopK
 from hype_bench.options import UserError

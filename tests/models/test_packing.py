@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from hype_bench.config import ModelConfig
-from hype_bench.contract.method import task_loss
+from hype_bench.contract.objective import task_loss
 from hype_bench.models import packing
 from hype_bench.models.attention import Packing, attend_each, attend_padded
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.layers import attention_block, encoder_layers
 from hype_bench.models.loading import load_classifier, load_tokenizer
-from hype_bench.models.packing import attach_packing, can_pack, first_position
+from hype_bench.models.packing import attach_packing, can_pack, compute_every_token, first_position
+from hype_bench.options import UserError
 from hype_bench.tasks.data import Split
 from hype_bench.training.batches import Collator
 from hype_bench.training.tokens import Tokens, tokenise
@@ -179,20 +180,36 @@ def test_what_a_technique_changed_is_called(name: str, how: str, monkeypatch: py
 
 
 @pytest.mark.parametrize("family", PACKABLE)
-def test_who_looks_at_the_top_layer_sees_all_of_it(family: str) -> None:
-    """By a forward hook on it, as LNSR does; logits and gradients stay what they were."""
+def test_the_top_layer_computes_every_token_as_long_as_somebody_reads_it(family: str) -> None:
+    """Logits and gradients stay what they were."""
     model, tokens = classifier(family), tokens_of(family)
     indices = np.array([3, 0, 6, 1])
     attach_packing(model)
     collate = collator(model, packed=True)
-    unseen = run(model, collate(tokens, indices))
-    seen: list[torch.Tensor] = []
-    handle = encoder_layers(model)[-1].register_forward_hook(lambda _, args, output: seen.append(output.detach()))
-    assert_same(run(model, collate(tokens, indices)), unseen)
-    handle.remove()
-    assert seen[0].shape[1] == tokens.lengths[indices].sum()
-    assert_same(run(model, collate(tokens, indices)), unseen)
-    assert len(seen) == 1
+    lengths: list[int] = []
+    encoder_layers(model)[-1].register_forward_hook(lambda _, args, output: lengths.append(output.shape[1]))
+    first_only = run(model, collate(tokens, indices))
+    undo = [compute_every_token(model) for _ in range(2)]
+    assert_same(run(model, collate(tokens, indices)), first_only)
+    for stop in undo:
+        assert_same(run(model, collate(tokens, indices)), first_only)
+        stop()
+    assert_same(run(model, collate(tokens, indices)), first_only)
+    total = tokens.lengths[indices].sum()
+    assert lengths == [4, total, total, total, 4]
+
+
+def test_hidden_states_of_a_packed_row_are_refused() -> None:
+    """Those of the top layer would be first tokens only."""
+    model, tokens = classifier("bert"), tokens_of("bert")
+    attach_packing(model)
+    packed, padded = (collator(model, is_packed)(tokens, np.arange(3)) for is_packed in (True, False))
+    assert len(model(**padded, output_hidden_states=True).hidden_states) == 1 + len(encoder_layers(model))
+    with pytest.raises(UserError, match=r"output_hidden_states .* set training\.packing=off"):
+        model(**packed, output_hidden_states=True)
+    model.config.output_hidden_states = True
+    with pytest.raises(UserError, match="output_hidden_states"):
+        model(**packed)
 
 
 def test_a_copy_of_a_packed_model_uses_its_own_weights() -> None:

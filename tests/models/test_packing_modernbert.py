@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hype_bench.contract.method import Batch, task_loss
+from hype_bench.contract.objective import Batch, task_loss
 from hype_bench.models import packing
 from hype_bench.models.attention import Packing, attend_each, attend_padded
 from hype_bench.models.packing import attach_packing, can_pack, first_position

@@ -12,7 +12,8 @@ import torch
 
 from hype_bench.config import UserError
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks, Loss, Method
+from hype_bench.contract.method import Hooks, Method
+from hype_bench.contract.objective import Loss, objective
 from hype_bench.contract.registry import build
 from hype_bench.models.checkpoint import locate
 from hype_bench.testing.composed import configured, loaded
@@ -130,7 +131,7 @@ def test_bf16_runs_on_a_cpu_and_warns_of_swallowed_noise() -> None:
 
 class Poison(Method):
     def prepare(self, model: Any, context: Context) -> Hooks:
-        return Hooks(loss=lambda batch, forward, inner: inner(batch, forward) * float("nan"))
+        return Hooks(loss=lambda batch, forward, inner: (objective(batch, forward)[0] * float("nan"), None))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run() -> None:

@@ -1,0 +1,134 @@
+"""Several techniques on one model: whether they go together, and their hooks as one."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any, TypeVar
+
+from torch import Tensor
+from torch.optim import Optimizer
+from transformers import PreTrainedModel
+
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Backward, Groups, Hooks, Method
+from hype_bench.contract.objective import Batch, Forward, Loss, objective
+from hype_bench.models.packing import check_every_token, compute_every_token
+from hype_bench.options import UserError
+
+T = TypeVar("T")
+
+
+class Composed:
+    """The hooks of several techniques as a host calls them, the first named outermost.
+
+    Attributes:
+        has_backward: whether a technique makes several backward passes an update, and needs the update as a whole.
+    """
+
+    def __init__(self, hooks: Sequence[Hooks] = (), cleanup: contextlib.ExitStack | None = None) -> None:
+        self._hooks, self._cleanup = hooks, cleanup or contextlib.ExitStack()
+        self.has_backward = any(one.backward for one in hooks)
+
+    def parameter_groups(self, groups: Groups) -> Groups:
+        for change in _present(one.parameter_groups for one in self._hooks):
+            groups = change(groups)
+        return groups
+
+    def loss(self, batch: Batch, forward: Forward, innermost: Loss = objective) -> tuple[Tensor, Any]:
+        """The scalar to be differentiated, and the model's output in the first pass."""
+        return _nest(_present(one.loss for one in self._hooks), innermost)(batch, forward)
+
+    def backward(self, micro_batches: list[Batch], innermost: Backward) -> Tensor:
+        """Leaves the gradients of one update in ``.grad``; returns its loss."""
+        return _nest(_present(one.backward for one in self._hooks), innermost)(micro_batches)
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        for act in _present(one.before_step for one in self._hooks):
+            act(optimizer)
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        for act in _present(one.after_step for one in self._hooks):
+            act(optimizer)
+
+    def finish(self) -> None:
+        """The last named first, and then everything in ``context.cleanup``: a plain model is left."""
+        for act in _present(one.finish for one in reversed(self._hooks)):
+            act()
+        self._cleanup.close()
+
+
+def compose(methods: Mapping[str, Method], model: PreTrainedModel, context: Context) -> Composed:
+    """Prepares the techniques in order and joins their hooks.
+
+    Raises:
+        UserError: two techniques that cannot be combined, or an option that does not fit the model.
+    """
+    check_together(methods)
+    check_fit(methods, model)
+    for sentence in orders_that_matter(methods):
+        context.warn(sentence)
+    try:
+        if any(method.needs_every_token for method in methods.values()):
+            context.cleanup.callback(compute_every_token(model))
+        prepared = [method.prepare(model, context) for method in methods.values()]
+    except BaseException:
+        context.cleanup.close()  # what the first ones put on the model
+        raise
+    return Composed(prepared, context.cleanup)
+
+
+def check_together(methods: Mapping[str, Method]) -> None:
+    """Raises:
+    UserError: two techniques decide on the same thing, or stand in an order that cannot work; it says which and why.
+    """
+    owners: dict[Enum, str] = {}
+    wrapped = ""
+    for name, method in methods.items():
+        if wrapped and method.moves_weights:
+            raise UserError(f"{name} must be named before {wrapped}, which wraps the weights that {name} moves")
+        wrapped = name if method.wraps_weights else wrapped
+        for what in sorted(method.exclusive, key=_in_words):
+            if what in owners:
+                raise UserError(f"{owners[what]} and {name} cannot be combined: each decides on {what.value}")
+            owners[what] = name
+
+
+def _in_words(what: Enum) -> str:
+    if not isinstance(what, Enum):
+        raise TypeError(f"{what!r} among what a technique decides on is no member of an Enum such as Exclusive")
+    return str(what.value)
+
+
+def check_fit(methods: Mapping[str, Method], model: PreTrainedModel) -> None:
+    """Raises UserError if an option of a technique does not fit the model, see :meth:`Method.check`."""
+    for name, method in methods.items():
+        try:
+            if method.needs_every_token:
+                check_every_token(model)
+            method.check(model)
+        except UserError as error:
+            raise error if name in str(error) else UserError(f"{name}: {error}") from None
+
+
+def orders_that_matter(methods: Mapping[str, Method]) -> list[str]:
+    """A sentence for every technique that moves weights beside one that keeps or moves them too."""
+    names = list(methods)
+    return [
+        f"the order of {first} and {second} matters: {first} acts first, {second} on the weights that it leaves"
+        for place, first in enumerate(names)
+        for second in names[place + 1 :]
+        if (methods[first].moves_weights and (methods[second].keeps_weights or methods[second].moves_weights))
+        or (methods[first].keeps_weights and methods[second].moves_weights)
+    ]  # fmt: skip
+
+
+def _present(hooks: Iterable[T | None]) -> list[T]:
+    return [hook for hook in hooks if hook is not None]
+
+
+def _nest(layers: list[Callable[..., T]], innermost: Callable[..., T]) -> Callable[..., T]:
+    """One function around another: each layer gets, as its last argument, what it wraps."""
+    return functools.reduce(lambda inner, layer: lambda *given: layer(*given, inner), reversed(layers), innermost)

@@ -1,0 +1,73 @@
+"""Random tensors of a technique's own, beside torch's generators."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hype_bench.models.dropout import drop_, keep_mask
+
+
+def seed_of(key: str) -> int:
+    """A 64-bit seed from any text."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+class NoiseSource:
+    """Random tensors of a technique's own, as a function of (seed, forward pass, site) and of nothing else.
+
+    Data order and head are thus the same for every technique, and a forward pass that gradient checkpointing runs
+    again draws what it drew before (:meth:`Randomness.checkpointed`). Passes in training alone count (:meth:`watch`):
+    how often the model is scored in between changes nothing.
+    """
+
+    def __init__(self, seed: int, name: str) -> None:
+        self.key = f"{seed}/{name}"
+        self.forward = 0
+
+    def next_forward(self) -> None:
+        self.forward += 1
+
+    def watch(self, model: nn.Module, args: Any) -> None:
+        """A forward pre-hook of the model."""
+        if model.training:
+            self.next_forward()
+
+    def seed(self, site: str) -> int:
+        return seed_of(f"{self.key}/{self.forward}/{site}")
+
+    def generator(self, site: str, device: torch.device) -> torch.Generator:
+        return torch.Generator(device).manual_seed(self.seed(site))
+
+    def normal(self, like: Tensor, site: str) -> Tensor:
+        """N(0, 1) in the shape, dtype and device of ``like``."""
+        return torch.empty_like(like).normal_(generator=self.generator(site, like.device))
+
+    def uniform(self, like: Tensor, site: str) -> Tensor:
+        """U[0, 1) in the shape, dtype and device of ``like``."""
+        return torch.empty_like(like).uniform_(generator=self.generator(site, like.device))
+
+    def draw(self, like: Tensor, site: str, distribution: str) -> Tensor:
+        """:meth:`normal` or :meth:`uniform`, by name."""
+        return self.normal(like, site) if distribution == "normal" else self.uniform(like, site)
+
+    def keep(self, like: Tensor, p: float, site: str) -> Tensor | None:
+        """1/p with probability ``p``, else 0, independently for every entry; None if every entry stays.
+
+        On a CPU ``p`` is taken to the nearest multiple of 2^-16 and scaled by its own inverse, see ``keep_mask``.
+        """
+        if p == 1:
+            return None
+        if like.device.type == "cpu":
+            return keep_mask(like, like.shape, 1 - p, self.seed(site))
+        return torch.empty_like(like).bernoulli_(p, generator=self.generator(site, like.device)).div_(p)
+
+    def keep_(self, values: Tensor, p: float, site: str) -> Tensor:
+        """Multiplies by :meth:`keep` in place."""
+        if values.device.type == "cpu" and values.is_contiguous() and p < 1:
+            return drop_(values, 1 - p, self.seed(site))
+        keep = self.keep(values, p, site)
+        return values if keep is None else values.mul_(keep)

@@ -1,0 +1,46 @@
+"""What is minimised: the task's loss, and the types of what techniques put around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Batch = dict[str, Any]  # keyword arguments of the model's forward call, "labels" among them
+Forward = Callable[[Batch], Any]  # a batch -> the model's output (.logits); runs the model once
+Loss = Callable[[Batch, Forward], tuple[Tensor, Any]]  # -> the scalar mean loss, the output of the first pass
+
+
+def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The objective of plain fine-tuning: mean cross-entropy, or mean squared error of a regression.
+
+    Args:
+        logits: (batch, classes), or (batch, 1) for a regression.
+        labels: (batch,), integers or, for a regression, floats.
+    """
+    if is_regression(labels):
+        return F.mse_loss(full(logits).squeeze(-1), labels)
+    return F.cross_entropy(full(logits), labels)
+
+
+def is_regression(labels: Tensor) -> bool:
+    """Whether the labels are numbers to be predicted rather than classes."""
+    return labels.is_floating_point()
+
+
+def full(x: Tensor) -> Tensor:
+    """In float32, unless it is that or wider already: where half precision would not do."""
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
+def objective(batch: Batch, forward: Forward) -> tuple[Tensor, Any]:
+    """:func:`task_loss` of one pass and the model's output: the innermost :data:`Loss`, which techniques wrap."""
+    output = forward(batch)
+    return task_loss(output.logits, batch["labels"]), output
+
+
+def forward_of(model: Any) -> Forward:
+    """Runs the model on a batch without showing it the labels."""
+    return lambda batch: model(**{name: value for name, value in batch.items() if name != "labels"})
