@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from hype_bench.contract.attach import attach
+from hype_bench.contract import attach
 from hype_bench.methods import SAM, HyPe
 from hype_bench.tasks.demo import generate
 

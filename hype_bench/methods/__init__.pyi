@@ -1,9 +1,13 @@
 # Made by `make docs`; at runtime techniques are found by file.
 from hype_bench.contract import Attached as Attached
+from hype_bench.contract import Backward as Backward
 from hype_bench.contract import Batch as Batch
 from hype_bench.contract import Card as Card
+from hype_bench.contract import Composed as Composed
 from hype_bench.contract import Context as Context
+from hype_bench.contract import Exclusive as Exclusive
 from hype_bench.contract import Forward as Forward
+from hype_bench.contract import Groups as Groups
 from hype_bench.contract import Hooks as Hooks
 from hype_bench.contract import Loss as Loss
 from hype_bench.contract import Method as Method
@@ -14,8 +18,13 @@ from hype_bench.contract import build as build
 from hype_bench.contract import choice as choice
 from hype_bench.contract import compose as compose
 from hype_bench.contract import discover as discover
+from hype_bench.contract import forward_of as forward_of
+from hype_bench.contract import full as full
+from hype_bench.contract import is_regression as is_regression
 from hype_bench.contract import number as number
+from hype_bench.contract import objective as objective
 from hype_bench.contract import register as register
+from hype_bench.contract import task_loss as task_loss
 from hype_bench.methods.averaging import EMA as EMA
 from hype_bench.methods.averaging import SWA as SWA
 from hype_bench.methods.bitfit import BitFit as BitFit
