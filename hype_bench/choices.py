@@ -48,7 +48,7 @@ def usual_training(model: ModelConfig, task: str, recipe: str) -> dict[str, Any]
     """The training settings of a run of this model and task that asks for nothing else.
 
     Raises:
-        UserError: a recipe of the user's own, which leaves open what the command line said.
+        UserError: a recipe of the user's own that leaves a setting to the command line.
     """
     content = {"training": {}, "families": {}, **read_choice("recipe", recipe)}
     settings = RecipeConfig(recipe, content["training"], content["families"])

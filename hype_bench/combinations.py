@@ -1,4 +1,4 @@
-"""Settings that are each in order and cannot work together: found in the configuration, before anything is read.
+"""Settings that are valid one by one and not together; checked before any file is read.
 
 Each function raises UserError for one kind of them.
 """

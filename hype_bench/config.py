@@ -116,7 +116,7 @@ def resolve(composed: DictConfig) -> RunConfig:
     )
 
 
-# What a more specific source says about one of a pair silences what a more general one said about the other.
+# A more specific source that sets one of a pair overrides the other from a more general source.
 _EITHER = (("epochs", "max_steps"), ("warmup_ratio", "warmup_steps"))
 
 

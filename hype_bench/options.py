@@ -17,7 +17,7 @@ _LARGEST = 2**63 - 1  # of a whole number: what torch and numpy take
 
 
 class Affects(Flag):
-    """What a setting changes besides the settings themselves: it decides who must look at it."""
+    """What a setting changes; identity, estimates of cost, notes and groups derive from it."""
 
     NOTHING = 0
     NUMBERS = auto()  # the scores: another run, which is not to be compared as the same

@@ -1,4 +1,4 @@
-"""Text on its way out, to a terminal, a table or a spreadsheet: whatever names and files hold, it cannot act there."""
+"""Printing, to a terminal, a table or a spreadsheet: no text from a name or a file is executed there."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _ACTS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u20
 _FORMULA = ("=", "+", "-", "@")  # how a spreadsheet's formula begins
 _NUMBERS = re.compile(r"(?:[-+.,\s\[\]()±;\d]|(?<=\d)e(?=[-+\d]))*|[-+]?(?:nan|inf)")
 _IN_ASCII = {"±": "+-", "…": "...", "→": "->"}
-_ERRORS = "hype_bench"  # the name of our way with what an encoding lacks
+_ERRORS = "hype_bench"  # the name of our error handler for encodings
 
 
 def inert(text: str) -> str:
-    """The text on one line, with what a terminal would obey written as its escape: ``\\x1b[31m``."""
-    return _ACTS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    """The text on one line, control characters written as escapes: ``\\x1b[31m``."""
+    return _ACTS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def counted(number: int, noun: str) -> str:
@@ -29,7 +29,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def say(*lines: str, to: TextIO | None = None) -> None:
-    """Prints lines, on standard output unless told otherwise; none of them can become two."""
+    """Prints lines, on standard output by default; a line break inside one is escaped."""
     print("\n".join(map(inert, lines)), file=to or sys.stdout, flush=True)
 
 
@@ -39,7 +39,7 @@ def show(text: str, to: TextIO | None = None) -> None:
 
 
 def speak_any_encoding() -> None:
-    """Standard output and error write what their encoding lacks in other words (``+-``) instead of failing."""
+    """Standard output and error replace what their encoding lacks (``±`` by ``+-``) instead of failing."""
     codecs.register_error(_ERRORS, _in_other_words)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

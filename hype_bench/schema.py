@@ -1,4 +1,4 @@
-"""What a run may be told: the typed schema of the composed configuration.
+"""The typed schema of the composed configuration.
 
 Hydra merges the YAML files under ``conf/`` and the command line into these dataclasses and checks types there;
 :func:`hype_bench.config.resolve` checks limits. What a setting of ``training`` or ``data`` affects is declared with it.

@@ -299,7 +299,7 @@ def test_a_broken_result_is_named_and_kept(command: Any, warm: Any, tmp_path: Pa
         warning, line = ended.stdout.splitlines()
         name = result.relative_to(tmp_path)
         assert warning.startswith(f"warning: {name} is broken (")
-        assert warning.endswith(f"); it is kept as {kept}, and the run is done again")
+        assert warning.endswith(f"); it is kept as {kept}, and the run is repeated")
         assert line.startswith("done: tiny_bert demo_rte vanilla seed 1: accuracy ")
         assert (result.parent / kept).read_bytes() == garbage
         assert json.loads(result.read_text())["scores"] == whole["scores"]

@@ -102,7 +102,7 @@ def make(kind: str, results_dir: Path, device: str = "auto", say: Callable[[str]
 
     Raises:
         UserError: there is nothing to make one of, the data or the weights are not those of the runs, no examples were
-            set aside, or another process is at it; once all others are made.
+            set aside, or another process is running it; once all others are made.
     """
     found = pots(results_dir)
     if not found:
@@ -139,7 +139,7 @@ def _made(kind: str, pot: Pot, results_dir: Path, device: str) -> str:
         with folder.lock():
             return f"done: {title}: {_score_and_save(kind, pot, data, folder, device)}"
     except BusyError as error:
-        raise UserError(f"{title}: another process is at it") from error
+        raise UserError(f"{title}: another process is running it") from error
 
 
 def _score_and_save(kind: str, pot: Pot, data: TaskData, folder: RunFolder, device: str) -> str:
@@ -150,7 +150,7 @@ def _score_and_save(kind: str, pot: Pot, data: TaskData, folder: RunFolder, devi
     from hype_bench.training.scoring import Scorer
 
     request = Request(label=pot.label(kind), parts=pot.parts(kind), config=pot.first.config, started=now())
-    folder.begin(request)
+    folder.start(request)
     paths = {member.identity: member.path / "model" for member in pot.members}
     outcome = Outcome(warnings=list(data.warnings))
     scorer = Scorer(next(iter(paths.values())), pot.first.label.metric, pot.first.parts["max_length"], device)

@@ -60,6 +60,6 @@ def _kept(run: RunStatus, really: bool) -> str | None:
             left = folder.remove()
             return f"only what was the run's is removed; there is also {', '.join(left)}" if left else None
     except BusyError:
-        return "another process is at it"
+        return "another process is running it"
     except UserError as error:
         return str(error)

@@ -91,7 +91,7 @@ def execute(composed: DictConfig, display: Display) -> Ended:
         with job.folder.lock():  # it may have been done while we were getting ready
             return _done_before(job) or _run(job, display, warnings)
     except BusyError:
-        return job.ended(RUNNING, "another process is at it")
+        return job.ended(RUNNING, "another process is running it")
 
 
 def _typed() -> list[str] | None:
@@ -172,7 +172,7 @@ def identify(run: RunConfig, methods: dict[str, Method]) -> str:
     """The name of a run's folder.
 
     Raises:
-        UserError: its data or its checkpoint are not to be had.
+        UserError: its data or its checkpoint are not available.
     """
     from hype_bench.models.checkpoint import locate
 
@@ -220,7 +220,7 @@ def _data_key(run: RunConfig) -> str:
 def _done_before(job: _Job) -> Ended | None:
     try:
         record = job.folder.result()
-    except BrokenError:  # as good as none; RunFolder.begin sets it aside and says so
+    except BrokenError:  # as good as none; RunFolder.start sets it aside and says so
         return None
     except UnreadableError as error:  # it may be a good record
         return job.ended(UNREADABLE, str(error))
@@ -244,7 +244,7 @@ def _run(job: _Job, display: Display, warnings: list[str]) -> Ended:
 
     run, folder = job.run, job.folder
     request = job.request()
-    if set_aside := folder.begin(request):
+    if set_aside := folder.start(request):
         display.warn(set_aside)
     outcome = Outcome(warnings=[*job.data.warnings, *warnings])
     tracker = start(run, folder.path.name, job.label, outcome.warnings)

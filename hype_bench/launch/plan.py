@@ -54,7 +54,7 @@ def make_plan(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]
         arguments: overrides as on the command line; those that are no axis of a grid hold for every run.
 
     Raises:
-        UserError: a run that cannot be, before any is begun. A run whose data or weights are not to be had is no such
+        UserError: a run that cannot be, before any is begun. A run whose data or weights are not available is no such
             error: it stands in the plan with its ``problem``.
     """
     arguments = list(arguments)

@@ -1,4 +1,4 @@
-"""A run on disk. ``result.json`` is written last and in one move: that it is there means that the run is done.
+"""A run on disk. ``result.json`` is written last and in one move, so its presence means that the run is done.
 
 <results>/runs/<identity>/
     run.json          what was asked for, written at the start
@@ -6,7 +6,7 @@
     failure.txt       the traceback of the last attempt that crashed
     predictions.csv   one row per example of every scored split
     test.csv          one row per example of every test split that was predicted
-    model/            the trained weights, where they were to be kept
+    model/            the trained weights, with training.save=last
     result.json       the record
 """
 
@@ -31,7 +31,7 @@ from hype_bench.runs.record import Record, Request
 from hype_bench.runs.secrets import scrub_values
 from hype_bench.runs.writing import without_nan, write_atomically, writing_to
 
-_PATIENCE = 1.0  # seconds: someone who only asks whether a run is busy holds its lock for an instant
+_PATIENCE = 1.0  # seconds: asking whether a run is busy holds its lock for an instant
 _OURS = ("run.json", "failure.txt", "predictions.csv", "test.csv", "result.json")  # the files of a run
 _SET_ASIDE = re.compile(r"result\.broken(-\d+)?\.json")
 _SCRATCH = re.compile(rf"\.({'|'.join(map(re.escape, _OURS))})\.\w{{8}}")  # of a process that was killed as it wrote
@@ -45,12 +45,12 @@ _T = TypeVar("_T")
 
 
 class BusyError(RuntimeError):
-    """Another process is at this run right now."""
+    """Another process holds this run's lock."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that is at a run."""
+    """The process that holds a run's lock."""
 
     pid: int
     host: str
@@ -105,11 +105,8 @@ class RunFolder:
         except ValueError as error:
             raise broken(path, str(error)) from error
 
-    def has_begun(self) -> bool:
-        """Whether there is a file of a run here: a folder without one is somebody else's.
-
-        One that the system does not let us look into may be a run's; reading it says why.
-        """
+    def has_started(self) -> bool:
+        """Whether the folder holds a file of a run; one that cannot be listed may, and reading it says why."""
         try:
             return not {"lock", *_OURS}.isdisjoint(file.name for file in self.path.iterdir())
         except (FileNotFoundError, NotADirectoryError):
@@ -137,7 +134,7 @@ class RunFolder:
                 lock.acquire(timeout=patience, poll_interval=0.02)
             except Timeout:
                 raise BusyError(str(self.path)) from None
-        if patience:  # who only asks whether it is busy leaves the note as it is
+        if patience:  # asking whether it is busy does not change who holds it
             with contextlib.suppress(OSError):
                 (self.path / "lock").write_text(f"{os.getpid()} {socket.gethostname()}\n", encoding="utf-8")
         try:
@@ -146,7 +143,7 @@ class RunFolder:
             lock.release()
 
     def holder(self) -> Holder | None:
-        """Who is at it, if it is busy and he said so; who was last, if it is not."""
+        """The process that holds the lock, or held it last; None if the lock does not name one."""
         try:
             pid, host = read_text(self.path / "lock", 1000).split()
             return Holder(int(pid), host)
@@ -154,7 +151,7 @@ class RunFolder:
             return None
 
     def is_busy(self) -> bool:
-        """Whether a process is at it; asking holds the lock for an instant, which ``lock`` waits out."""
+        """Whether another process holds the lock; asking takes it for an instant, which ``lock`` waits out."""
         if not (self.path / "lock").exists():
             return False
         try:
@@ -162,14 +159,14 @@ class RunFolder:
                 return False
         except BusyError:
             return True
-        except UserError:  # a folder that we may only read: nobody of ours is at it
+        except UserError:  # a read-only folder: no process of this user can hold it
             return False
 
-    def begin(self, request: Request) -> str | None:
-        """Notes what was asked for, and removes what an attempt that did not end has left. The run is locked.
+    def start(self, request: Request) -> str | None:
+        """Writes ``run.json`` and removes what an unfinished attempt left behind. The caller holds the lock.
 
         Returns:
-            What to tell the user if there is a broken result, which is set aside and never deleted.
+            A warning if there is a broken result, which is set aside and never deleted.
 
         Raises:
             UnreadableError: the system does not give ``result.json`` now, which may be a good record.
@@ -182,16 +179,16 @@ class RunFolder:
             except BrokenError as error:
                 kept = _free_name(self.path / "result.broken.json")
                 (self.path / "result.json").replace(kept)
-                warning = f"{error}; it is kept as {kept.name}, and the run is done again"
+                warning = f"{error}; it is kept as {kept.name}, and the run is repeated"
             self._remove_attempt(was_finished=warning is not None)
         self.write_json("run.json", request.to_json())
         return warning
 
     def remove(self) -> list[str]:
-        """Removes what an attempt that did not end has left, and the folder if nothing else is in it.
+        """Removes what an unfinished attempt left behind, and the folder if it is empty then.
 
         Returns:
-            The names of what others put there, which stays.
+            The names of files that are not the run's, which stay.
 
         Raises:
             UserError: the results folder cannot be written to.
@@ -205,32 +202,32 @@ class RunFolder:
         return left
 
     def _remove_attempt(self, was_finished: bool = False) -> None:
-        """Removes the files of an attempt, all but a record; of one that was finished, links and half a file alone.
+        """Removes the files of an attempt except for its record; of a finished one only links and partial files.
 
-        Links are removed, what they lead to is not: nothing is ever written through one.
+        A link is removed, not its target.
         """
         model = self.path / "model"
         inside = [] if model.is_symlink() else [file for file in model.glob("*") if _MODEL.fullmatch(file.name)]
         files = [file for file in self.path.iterdir() if _ATTEMPT.fullmatch(file.name)]
         for file in [*files, *inside]:
-            is_half = file.is_symlink() or _SCRATCH.fullmatch(file.name)
-            if is_half or not (was_finished or file == model or file.is_dir()):
+            is_partial = file.is_symlink() or _SCRATCH.fullmatch(file.name)
+            if is_partial or not (was_finished or file == model or file.is_dir()):
                 file.unlink()
         if model.is_dir() and not any(model.iterdir()):
             model.rmdir()
 
     def share_model(self) -> None:
-        """Lets whoever may read the run read its weights too: safetensors keeps them to the owner."""
+        """Makes the weights as readable as ``run.json``: safetensors writes them for the owner alone."""
         mode = (self.path / "run.json").stat().st_mode & 0o666
         for file in (self.path / "model").glob("*"):
             file.chmod(mode)
 
     def set_aside(self) -> list[str]:
-        """The names of the broken records that were kept when the run was done again."""
+        """The names of the broken records that were kept when the run was repeated."""
         return sorted(path.name for path in self.path.glob("result.broken*.json") if _SET_ASIDE.fullmatch(path.name))
 
     def write_record(self, record: Record) -> None:
-        """Writes ``result.json``, with a checksum of what stands in it."""
+        """Writes ``result.json`` with its checksum."""
         content = without_nan(scrub_values(record.to_json()))
         self.write_json("result.json", {**content, "checksum": checksum_of(content)})
 

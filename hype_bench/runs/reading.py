@@ -15,7 +15,7 @@ MOST = 2**28  # bytes; the plan of 100,000 runs has a tenth of that
 
 
 class BrokenError(UserError):
-    """What a file holds is not what was written there."""
+    """The content of a file is not what was written."""
 
 
 class UnreadableError(UserError):

@@ -47,7 +47,7 @@ def scrub(text: str) -> str:
 def scrub_values(content: Any) -> Any:
     """The same for every string in dicts and lists, before they are JSON; keys stay what they are."""
     known = _known(tuple(_secrets()))
-    seen: dict[str, str] = {}  # a plan of 100,000 runs says the same words again and again
+    seen: dict[str, str] = {}  # a plan of 100,000 runs repeats the same strings
 
     def walk(value: Any) -> Any:
         if isinstance(value, str):
@@ -69,7 +69,7 @@ def _replaced(text: str, known: _Known) -> str:
         return text
     pattern, names = known
     if pattern:
-        text = pattern.sub(lambda found: f"<{names[found[0]]}>", text)
+        text = pattern.sub(lambda match: f"<{names[match[0]]}>", text)
     for form, what in _FORMS:
         text = form.sub(rf"\1<{what}>", text)
     return text

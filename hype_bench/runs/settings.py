@@ -1,4 +1,4 @@
-"""What a run was told, as ``name -> text``, and which of it tells two runs apart."""
+"""A run's settings as ``name -> text``, and those in which runs differ."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def without_seed(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cached_variant() -> Callable[[Request], str]:
-    """:func:`variant` for many runs: a text is written once for all that share their parts, as those of an index do."""
-    written: dict[int, tuple[Mapping[str, Any], str]] = {}
+    """:func:`variant` for many runs: computed once for those that share the object ``parts``, as cached records do."""
+    texts: dict[int, tuple[Mapping[str, Any], str]] = {}
 
     def variant_of(about: Request) -> str:
         parts = about.parts
-        if id(parts) not in written:
-            written[id(parts)] = parts, variant(about)  # with the parts: an id holds as long as its object
-        return written[id(parts)][1]
+        if id(parts) not in texts:
+            texts[id(parts)] = parts, variant(about)  # with the parts: an id holds as long as its object
+        return texts[id(parts)][1]
 
     return variant_of
 
@@ -82,9 +82,9 @@ def differing(flats: Iterable[Mapping[str, str]]) -> set[str]:
     hashes: dict[tuple[str | None, ...], set[str | None]] = defaultdict(set)
     for flat in flats:
         hashes[tuple(flat.get(key) for key in (*_SUBSET, *FILES))].add(flat.get("data"))
-    if "data" not in different:  # said differently, and yet the same rows
+    if "data" not in different:  # other words for the same rows
         return different - {*_SUBSET, *FILES}
-    return different if any(len(found) > 1 for found in hashes.values()) else different - {"data"}
+    return different if any(len(of_words) > 1 for of_words in hashes.values()) else different - {"data"}
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:

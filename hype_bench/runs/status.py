@@ -22,10 +22,10 @@ STATES = (DONE, DIVERGED, RUNNING, FAILED, INTERRUPTED, BROKEN, UNREADABLE)
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """``record`` if done or diverged; else ``request``, what was asked for; ``reason`` in one line.
+    """``record`` if done or diverged, else ``request``; ``reason`` for the state, in one line.
 
-    ``runs``: the folder that its own folder lies in. ``problem``: which file could not be read, and why; a run whose
-    record cannot be read is ``BROKEN`` if that is the file's fault, ``UNREADABLE`` if it is the system's.
+    ``runs``: the parent of its folder. ``problem``: which file could not be read, and why; a run whose record cannot be
+    read is ``BROKEN`` if the content is at fault, ``UNREADABLE`` if the file system is.
     """
 
     identity: str
@@ -53,7 +53,7 @@ class RunStatus:
 def read_runs(results_dir: str | Path) -> Iterator[RunStatus]:
     """Every run under ``<results_dir>/runs``, by name of its folder. Records as ``read_named`` gives them.
 
-    A folder that holds no file of a run is somebody else's, and none.
+    A folder without a file of a run is skipped.
 
     Raises:
         OSError: the folder of the runs cannot be listed.
@@ -67,10 +67,10 @@ def read_runs(results_dir: str | Path) -> Iterator[RunStatus]:
 
 
 def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunStatus]:
-    """Those of these runs that have begun, in this order; many at once are read from a cache.
+    """Those of these runs that have started, in this order; many at once are read from a cache.
 
-    Of records there is what :func:`hype_bench.runs.cache.kept` leaves, and they share what they agree in: they are to
-    be read, not changed. ``read_run`` gives a whole one.
+    Records have the fields in :data:`hype_bench.runs.cache.KEPT` alone, and share equal parts, which must not be
+    changed. ``read_run`` gives a whole one.
     """
     runs, names = Path(results_dir) / "runs", list(names)
     with RecordCache(results_dir, len(names)) as cache:
@@ -78,7 +78,7 @@ def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunSta
             stamp = stamp_of(f"{runs}/{name}/result.json")
             if stored := cache.find(name, stamp):
                 yield _with_record(name, runs, Record.trusted(stored))
-            elif stamp or RunFolder(runs / name).has_begun():
+            elif stamp or RunFolder(runs / name).has_started():
                 status = read_run(RunFolder(runs / name))
                 if status.record is not None:
                     stored = cache.keep(name, stamp, status.record.to_json())

@@ -1,4 +1,4 @@
-"""What is still to do of a plan, and what that will cost, judged by runs that are done.
+"""What of a plan is still to do, and its cost by the measure of finished runs.
 
 A run costs the median of finished ones of the same model, task and method, with the same settings that matter to it;
 else of those of the same model and task; else, on the same model, as many updates as it will do by the seconds of one,
@@ -181,23 +181,23 @@ class Finished:
         ]
 
 
-def _median(found: Sequence[_Done], source: str) -> Estimate:
-    """Of the kind of run that is most frequent among those found: one device, one number of updates."""
-    found = _usual(_usual(found, lambda done: done.device), lambda done: done.updates)
-    return Estimate(median(done.train + done.rest for done in found), source, found[0].device)
+def _median(runs: Sequence[_Done], source: str) -> Estimate:
+    """Of the most frequent kind of run: one device, one number of updates."""
+    runs = _usual(_usual(runs, lambda done: done.device), lambda done: done.updates)
+    return Estimate(median(done.train + done.rest for done in runs), source, runs[0].device)
 
 
-def _scaled(found: Sequence[_Done], updates: int) -> Estimate:
-    found = _usual(found, lambda done: done.device)
-    seconds = median(done.rest for done in found) + updates * median(done.train / done.updates for done in found)
-    return Estimate(seconds, SAME_MODEL, found[0].device)
+def _scaled(runs: Sequence[_Done], updates: int) -> Estimate:
+    runs = _usual(runs, lambda done: done.device)
+    seconds = median(done.rest for done in runs) + updates * median(done.train / done.updates for done in runs)
+    return Estimate(seconds, SAME_MODEL, runs[0].device)
 
 
-def _usual(found: Sequence[_Done], what: Callable[[_Done], Any]) -> list[_Done]:
+def _usual(runs: Sequence[_Done], what: Callable[[_Done], Any]) -> list[_Done]:
     """The largest class, the greater if two are as large."""
-    counts = Counter(map(what, found))
+    counts = Counter(map(what, runs))
     most = max(counts, key=lambda value: (counts[value], value))
-    return [done for done in found if what(done) == most]
+    return [done for done in runs if what(done) == most]
 
 
 def _done(record: Record, length: Mapping[str, Any]) -> _Done | None:

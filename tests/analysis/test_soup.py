@@ -100,6 +100,6 @@ def test_a_soup_of_changed_weights_is_not_made(place: Path) -> None:
 def test_a_soup_that_another_process_makes_is_told_in_one_line(place: Path) -> None:
     (pot,) = pots(place / "results")
     folder = RunFolder.of(place / "results", digest(pot.parts("uniform")))
-    why = r"^tiny_bert demo_rte vanilla\+soup_uniform of 3 runs: another process is at it$"
+    why = r"^tiny_bert demo_rte vanilla\+soup_uniform of 3 runs: another process is running it$"
     with folder.lock(), pytest.raises(UserError, match=why):
         make("uniform", place / "results", say=lambda line: None)

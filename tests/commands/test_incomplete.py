@@ -23,7 +23,7 @@ from tests.runs.records import record_of, request_of
 def interrupted(tmp_path: Path) -> RunFolder:
     folder = RunFolder.of(tmp_path, "abc")
     folder.path.mkdir(parents=True)
-    folder.begin(Request.from_json(request_of()))
+    folder.start(Request.from_json(request_of()))
     folder.write("predictions.csv", "split\n")
     with folder.lock():
         return folder
@@ -69,7 +69,7 @@ def test_a_run_that_was_begun_after_the_look_stays(
     monkeypatch.setattr(incomplete, "read_runs", lambda results_dir: found)
     with interrupted.lock():
         assert clean.remove_incomplete(tmp_path, really=True) == 1
-    assert capsys.readouterr().out == f"kept {interrupted.path}: another process is at it\n"
+    assert capsys.readouterr().out == f"kept {interrupted.path}: another process is running it\n"
     assert (interrupted.path / "predictions.csv").exists()
 
 

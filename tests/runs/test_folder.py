@@ -140,7 +140,7 @@ def test_every_state_is_told_apart(tmp_path: Path) -> None:
     for name, folder in folders.items():
         folder.path.mkdir(parents=True)
         if name != "hardly_began":
-            folder.begin(Request.from_json(REQUEST))
+            folder.start(Request.from_json(REQUEST))
     (folders["hardly_began"].path / "lock").touch()
     folders["done"].write_json("result.json", RECORD)
     folders["diverged"].write_json("result.json", {**RECORD, "status": "diverged", "reason": "no number"})
@@ -173,11 +173,11 @@ def test_beginning_again_forgets_the_failure_and_keeps_what_is_broken(folder: Ru
     for number, garbage in enumerate(("one", "two", "three"), 1):
         (folder.path / "result.json").write_text(garbage)
         name = "result.broken.json" if number == 1 else f"result.broken-{number}.json"
-        told = folder.begin(Request.from_json(REQUEST))
+        told = folder.start(Request.from_json(REQUEST))
         assert told is not None
         assert name in told
         assert (folder.path / name).read_text() == garbage
-    assert folder.begin(Request.from_json(REQUEST)) is None
+    assert folder.start(Request.from_json(REQUEST)) is None
     assert folder.failure() is None
     assert folder.request() == Request.from_json(REQUEST)
     assert not (folder.path / "result.json").exists()
@@ -192,7 +192,7 @@ def test_beginning_again_removes_what_a_killed_attempt_left_and_nothing_else(fol
     model.mkdir()
     for name in ("config.json", "model.safetensors", "model-00001-of-00002.safetensors", "mine.md"):
         (model / name).write_text(name)
-    folder.begin(Request.from_json(REQUEST))
+    folder.start(Request.from_json(REQUEST))
     assert sorted(path.name for path in folder.path.iterdir()) == sorted((*theirs, "run.json", "model"))
     assert [path.name for path in model.iterdir()] == ["mine.md"]
 
@@ -201,7 +201,7 @@ def test_the_weights_of_a_run_whose_record_is_broken_stay(folder: RunFolder) -> 
     (folder.path / "model").mkdir()
     for name in ("predictions.csv", "model/model.safetensors", "result.json", ".run.json.ab12cd34"):
         (folder.path / name).write_text(name)
-    assert folder.begin(Request.from_json(REQUEST))
+    assert folder.start(Request.from_json(REQUEST))
     found = {str(path.relative_to(folder.path)) for path in folder.path.rglob("*")}
     assert found == {"predictions.csv", "model", "model/model.safetensors", "result.broken.json", "run.json"}
 
@@ -213,7 +213,7 @@ def test_links_are_neither_written_through_nor_followed_when_removing(folder: Ru
         (elsewhere / name).write_text("precious")
     (folder.path / "run.json").symlink_to(elsewhere / "run.json")
     (folder.path / "model").symlink_to(elsewhere)
-    folder.begin(Request.from_json(REQUEST))
+    folder.start(Request.from_json(REQUEST))
     folder.write_json("result.json", RECORD)
     assert not (folder.path / "model").exists()
     (folder.path / "model").mkdir()
@@ -231,7 +231,7 @@ def test_links_are_neither_written_through_nor_followed_when_removing(folder: Ru
 def test_files_are_as_readable_as_the_user_wants_new_files_to_be(folder: RunFolder, umask: int) -> None:
     before = os.umask(umask)
     try:
-        folder.begin(Request.from_json(REQUEST))
+        folder.start(Request.from_json(REQUEST))
         (folder.path / "model").mkdir()
         with (folder.path / "model" / "model.safetensors").open("wb") as stream:
             os.fchmod(stream.fileno(), 0o600)  # as safetensors has it

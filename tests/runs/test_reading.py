@@ -87,7 +87,7 @@ def test_bytes_that_are_no_text_do_not_hide_a_traceback(tmp_path: Path) -> None:
 def test_an_error_of_the_system_breaks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     folder = RunFolder.of(tmp_path, "abc")
     folder.path.mkdir(parents=True)
-    folder.begin(Request.from_json(request_of()))
+    folder.start(Request.from_json(request_of()))
     folder.write_json("result.json", record_of())
     whole, opened = (folder.path / "result.json").read_text(), os.open
 
@@ -99,7 +99,7 @@ def test_an_error_of_the_system_breaks_nothing(tmp_path: Path, monkeypatch: pyte
     with monkeypatch.context() as patched:
         patched.setattr(os, "open", refuse)
         with pytest.raises(UnreadableError, match=os.strerror(code)):
-            folder.begin(Request.from_json(request_of()))  # a good record would be set aside
+            folder.start(Request.from_json(request_of()))  # a good record would be set aside
         status = read_run(folder)
     assert (status.state, status.request) == ("unreadable", Request.from_json(request_of()))
     assert status.problem == f"{folder.path / 'result.json'} cannot be read ({os.strerror(code)}); it is left alone"
