@@ -31,13 +31,13 @@ Batch = dict[str, Tensor]
 def batches(split: str, most: int, size: int = 16) -> list[Batch]:
     columns = generate("demo_rte", split)
     names = sorted(set(columns["label"]))
-    made = []
+    encoded = []
     for at in range(0, min(most, len(columns["label"])), size):
         part = slice(at, at + size)
         pairs = columns["sentence1"][part], columns["sentence2"][part]
         batch = dict(TOKENIZER(*pairs, padding=True, truncation=True, max_length=128, return_tensors="pt"))
-        made.append(batch | {"labels": torch.tensor([names.index(label) for label in columns["label"][part]])})
-    return made
+        encoded.append(batch | {"labels": torch.tensor([names.index(label) for label in columns["label"][part]])})
+    return encoded
 
 
 def fresh_model() -> Any:

@@ -39,8 +39,8 @@ def examples(split: str, tokenizer: AutoTokenizer, most: int) -> list[dict[str, 
     ]
 
 
-def accuracy(found: EvalPrediction) -> dict[str, float]:
-    return {"accuracy": float(np.mean(found.predictions.argmax(-1) == found.label_ids))}
+def accuracy(prediction: EvalPrediction) -> dict[str, float]:
+    return {"accuracy": float(np.mean(prediction.predictions.argmax(-1) == prediction.label_ids))}
 
 
 def main() -> None:
