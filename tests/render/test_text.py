@@ -11,9 +11,9 @@ from statistics import mean, stdev
 import pytest
 
 from hype_bench.render.table_csv import COLUMNS
-from hype_bench.render.text import CAPTION, FORMATS, write
+from hype_bench.render.text import CAPTION, FORMATS, sheets, write
 from hype_bench.stats.means import interval_of_mean
-from hype_bench.tables.cells import Cell, Row
+from hype_bench.tables.cells import AVERAGE, Cell, Row
 from hype_bench.tables.notes import Note
 from hype_bench.tables.table import Table
 
@@ -204,6 +204,30 @@ def test_latex_escapes_every_special_letter(table):
         r"\textless{}\$5\textgreater{} & - & 50.00 (1) \\"
     )
     assert line == expected
+
+
+def marked(**rows: Cell) -> list[str]:
+    """The rows whose cell is in bold."""
+    text = write([Table("m", ["rte"], {Row(name): {"rte": cell} for name, cell in rows.items()}, [])], "latex")
+    assert ("bold: the highest mean" in text) == (r"\textbf" in text)
+    return re.findall(r"(?m)^(\w+) & \\textbf", text)
+
+
+def test_the_highest_whole_mean_of_several_is_bold():
+    low, high = Cell("accuracy", {1: 0.5}), Cell("accuracy", {1: 0.75})
+    assert marked(a=low, b=high) == ["b"]
+    assert marked(a=high, b=low, c=high) == ["a", "c"]
+    assert marked(a=high) == []
+    diverged, nan = Cell("accuracy", {1: 0.9}, {"diverged": 1}), Cell("accuracy", {1: math.nan, 2: 0.9})
+    assert marked(a=low, b=high, c=diverged, d=nan) == ["b"]
+    assert marked(a=diverged, b=high) == []
+
+
+def test_intervals_are_not_bold_and_have_no_average():
+    cells = {"rte": Cell("accuracy", {1: 0.5, 2: 0.6}), AVERAGE: Cell(AVERAGE, {0: 0.55})}
+    first, second = sheets([Table("m", list(cells), {Row("a"): cells, Row("b"): cells}, [])], intervals=True)
+    assert len(first.best) == 4
+    assert (second.best, second.columns) == (frozenset(), [("rte", "accuracy")])
 
 
 def test_latex_is_balanced(table):

@@ -10,7 +10,7 @@ import pytest
 from hype_bench.render.text import FORMATS, cell_text, write
 from hype_bench.runs.record import Record, Request
 from hype_bench.runs.status import BROKEN, DIVERGED, DONE, FAILED, INTERRUPTED, RUNNING, RunStatus
-from hype_bench.tables.cells import Cell, Row
+from hype_bench.tables.cells import Cell, Row, compact
 from hype_bench.tables.table import build_tables
 
 METRICS = {"rte": "accuracy", "mnli": "accuracy", "cola": "matthews", "stsb": "pearson_spearman", "mrpc": "f1"}
@@ -321,3 +321,16 @@ def test_what_reads_alike_and_is_not_the_same_loses_no_run(pair):
     cells = [cell for row in only_table(runs).rows.values() for cell in row.values()]
     assert [cell.n for cell in cells] == [1, 1]
     assert re.fullmatch(r"hype_n; hype_n \(variant=[0-9a-f]{8}\)", "; ".join(titles(runs)))
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [("0.0001", "1e-4"), ("1e-05", "1e-5"), ("-0.00025", "-2.5e-4"), ("0.001", "0.001"), ("1e3", "1e3"), ("0", "0")],
+)
+def test_small_numbers_look_alike_however_they_were_written(written: str, shown: str) -> None:
+    assert compact(written) == shown
+
+
+@pytest.mark.parametrize("text", ["all", "nan", "inf", "", "[1e-05,0.1]"])
+def test_other_settings_stay_as_they_are(text: str) -> None:
+    assert compact(text) == text
