@@ -1,6 +1,7 @@
 """What permutation and bootstrap tests have in common."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hype_bench.stats.permutation import EXACT_UP_TO, permutation_examples, perm
 from hype_bench.stats.resampled import WEIGHTED
 from tests.stats.runs import EXAMPLES, run
 
-TIGHT = {"rel": 1e-12, "abs": 1e-12}
+tight = partial(pytest.approx, rel=1e-12, abs=1e-12)
 
 
 @pytest.mark.parametrize("function", [permutation_p, bootstrap_p])
@@ -81,7 +82,7 @@ def test_the_draws_do_not_hang_on_how_many_are_taken_at_a_time(monkeypatch):
     whole = bootstrap_examples("spearman", labels, a, b, 99), permutation_examples("spearman", labels, a, b, 99)
     monkeypatch.setattr(draws, "_CELLS", 3 * EXAMPLES)
     parts = bootstrap_examples("spearman", labels, a, b, 99), permutation_examples("spearman", labels, a, b, 99)
-    assert parts[0] == pytest.approx(whole[0], **TIGHT)
+    assert parts[0] == tight(whole[0])
     assert parts[1] == whole[1]
 
 

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import stats
 from hype_bench import stats as our_stats
 from hype_bench.stats.means import difference_of_means, interval_of_mean, mean_and_std
 
-TIGHT = {"rel": 1e-12, "abs": 1e-12}
+tight = partial(pytest.approx, rel=1e-12, abs=1e-12)
 SCORES = [0.6534, 0.6606, 0.6318, 0.6715, 0.6679]
 NOT_FINITE = (math.nan, math.inf, -math.inf)
 
@@ -25,7 +26,7 @@ def interval(scores, level=0.95):
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_interval_is_that_of_scipy(n, level):
     expected = stats.ttest_1samp(SCORES[:n], 0).confidence_interval(level)
-    assert interval(SCORES[:n], level) == pytest.approx((expected.low, expected.high), **TIGHT)
+    assert interval(SCORES[:n], level) == tight((expected.low, expected.high))
 
 
 def test_interval_of_three_seeds_from_the_printed_table_of_t():
@@ -61,7 +62,7 @@ def test_what_is_not_finite_is_refused_and_not_averaged(function, bad):
 
 def test_scores_of_low_precision_are_averaged_in_float64():
     low = np.array(SCORES, dtype=np.float32)
-    assert mean_and_std(low) == pytest.approx((np.mean(low, dtype=float), np.std(low, ddof=1, dtype=float)), **TIGHT)
+    assert mean_and_std(low) == tight((np.mean(low, dtype=float), np.std(low, ddof=1, dtype=float)))
 
 
 def test_scores_are_one_list():
@@ -80,14 +81,14 @@ def test_difference_of_means_is_welchs(std_b, n_b):
     result = difference_of_means(68.3, 1.2, 5, 67.1, std_b, n_b)
     expected = stats.ttest_ind_from_stats(68.3, 1.2, 5, 67.1, std_b, n_b, equal_var=False)
     assert result.mean == pytest.approx(1.2)
-    assert result.p == pytest.approx(expected.pvalue, **TIGHT)
+    assert result.p == tight(expected.pvalue)
 
 
 def test_interval_of_a_difference_is_that_of_the_raw_scores():
     a, b = SCORES, [0.61, 0.66, 0.59]
     expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.9)
     result = difference_of_means(*mean_and_std(a), len(a), *mean_and_std(b), len(b), level=0.9)
-    assert (result.low, result.high) == pytest.approx((expected.low, expected.high), **TIGHT)
+    assert (result.low, result.high) == tight((expected.low, expected.high))
 
 
 def test_p_and_interval_of_a_difference_agree():

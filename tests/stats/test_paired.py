@@ -1,6 +1,7 @@
 """Differences paired by seed equal scipy's, and are NaN where nothing is known."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy import stats
 
 from hype_bench.stats.paired import paired_difference, probability_of_improvement, seed_differences
 
-TIGHT = {"rel": 1e-12, "abs": 1e-12}
+tight = partial(pytest.approx, rel=1e-12, abs=1e-12)
 A = {1: 0.664, 2: 0.671, 3: 0.658, 4: 0.693, 5: 0.640}
 B = {5: 0.641, 4: 0.650, 3: 0.655, 2: 0.662, 1: 0.661, 6: 0.9}
 DIFFERENCES = [A[seed] - B[seed] for seed in A]
@@ -18,8 +19,8 @@ DIFFERENCES = [A[seed] - B[seed] for seed in A]
 def test_paired_difference_is_that_of_the_paired_t_test(level):
     result = paired_difference(A, B, level)
     expected = stats.ttest_rel([A[seed] for seed in A], [B[seed] for seed in A]).confidence_interval(level)
-    assert (result.low, result.high) == pytest.approx((expected.low, expected.high), **TIGHT)
-    assert (result.mean, result.std) == pytest.approx((np.mean(DIFFERENCES), np.std(DIFFERENCES, ddof=1)), **TIGHT)
+    assert (result.low, result.high) == tight((expected.low, expected.high))
+    assert (result.mean, result.std) == tight((np.mean(DIFFERENCES), np.std(DIFFERENCES, ddof=1)))
     assert result.n == 5
     assert paired_difference(A, B) == paired_difference(A, B, 0.95)
 
@@ -39,7 +40,7 @@ def test_one_common_seed_has_no_spread_and_none_has_nothing():
 def test_probability_of_improvement_is_mann_whitneys():
     a, b = np.random.default_rng(0).integers(0, 6, (2, 9)) / 10
     expected = stats.mannwhitneyu(a, b[:7]).statistic / 63
-    assert probability_of_improvement(a, b[:7]) == pytest.approx(expected, **TIGHT)
+    assert probability_of_improvement(a, b[:7]) == tight(expected)
 
 
 def test_probability_of_improvement_at_its_edges():

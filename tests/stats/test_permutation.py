@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hype_bench.stats.permutation import least_p, permutation_examples, permutat
 from hype_bench.stats.resampled import WEIGHTED
 from tests.stats.runs import run, score_gap
 
-TIGHT = {"rel": 1e-12, "abs": 1e-12}
+tight = partial(pytest.approx, rel=1e-12, abs=1e-12)
 
 
 def naive_permutation_p(differences):
@@ -24,13 +25,13 @@ def naive_permutation_p(differences):
 @pytest.mark.parametrize("n", range(1, 11))
 def test_permutation_p_is_exact(n):
     differences = np.random.default_rng(n).normal(0.5, 1, n).round(1)  # rounded: with ties and zeros
-    assert permutation_p(differences) == pytest.approx(naive_permutation_p(differences), **TIGHT)
+    assert permutation_p(differences) == tight(naive_permutation_p(differences))
 
 
 def test_permutation_p_is_that_of_scipy():
     differences = np.random.default_rng(0).normal(0.4, 1, 9)
     expected = stats.permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=np.inf)
-    assert permutation_p(differences) == pytest.approx(expected.pvalue, **TIGHT)
+    assert permutation_p(differences) == tight(expected.pvalue)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 6, 16])

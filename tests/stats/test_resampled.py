@@ -1,5 +1,7 @@
 """The scores of resampled data are the metric of that data, ties and constants included."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from hype_bench.config import METRICS
 from hype_bench.stats.resampled import WEIGHTED, weighted_scores
 from hype_bench.tasks.metrics import score
 
-TIGHT = {"rel": 1e-12, "abs": 1e-12}
+tight = partial(pytest.approx, rel=1e-12, abs=1e-12)
 
 
 def answers(metric, examples, rng):
@@ -39,7 +41,7 @@ def test_weighted_scores_are_the_metric_of_the_resampled_data(metric, examples):
     counts = np.stack([np.bincount(draw, minlength=examples) for draw in drawn]).astype(float)
     expected = [[score(metric, labels[draw], run[draw])[metric] for run in predictions] for draw in drawn]
     result = weighted_scores(metric, labels, predictions, counts)
-    assert result == pytest.approx(np.array(expected), nan_ok=True, **TIGHT)
+    assert result == tight(np.array(expected), nan_ok=True)
 
 
 def test_a_perfect_correlation_is_one_in_spite_of_rounding():

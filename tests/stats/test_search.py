@@ -2,13 +2,14 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 
 from hype_bench.stats.search import expected_best, expected_best_std
 
-TIGHT = {"rel": 1e-12, "abs": 1e-12}
+tight = partial(pytest.approx, rel=1e-12, abs=1e-12)
 SCORES = [0.6534, 0.6606, 0.6318, 0.6715, 0.6679]
 
 
@@ -17,7 +18,7 @@ SCORES = [0.6534, 0.6606, 0.6318, 0.6715, 0.6679]
 def test_expected_best_is_the_mean_over_every_possible_draw(scores, lost):
     for k in range(lost + 1, len(scores) + lost + 1):
         best = [max(draw) for draw in itertools.combinations([*scores, *[-math.inf] * lost], k)]
-        assert expected_best(scores, k, lost) == pytest.approx(math.fsum(best) / len(best), **TIGHT)
+        assert expected_best(scores, k, lost) == tight(math.fsum(best) / len(best))
         assert expected_best_std(scores, k, lost) == pytest.approx(np.std(best), rel=1e-12, abs=1e-8)
 
 

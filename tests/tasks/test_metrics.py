@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hype_bench.config import METRICS, REGRESSION_METRICS
 from hype_bench.tasks.evaluate_metric import TaskMetric
 from hype_bench.tasks.metrics import score
 
-TIGHT = {"rel": 0, "abs": 1e-10}
+tight = partial(pytest.approx, rel=0, abs=1e-10)
 CORRELATIONS = ("pearson", "spearman", "pearson_spearman")
 
 
@@ -64,24 +65,23 @@ def published(parity):
 def test_classification_equals_the_published_numbers(published):
     labels, predictions = published["labels"], published["predictions"]
     both = score("f1", labels, predictions)
-    assert both == pytest.approx(
+    assert both == tight(
         {
             "accuracy": published["mrpc_qqp"]["accuracy"],
             "f1": published["mrpc_qqp"]["f1"],
             "accuracy_f1": published["mrpc_qqp"]["combined_score_mean_of_both"],
         },
-        **TIGHT,
     )
     assert score("accuracy_f1", labels, predictions) == both
-    assert score("accuracy", labels, predictions) == pytest.approx({"accuracy": published["accuracy"]}, **TIGHT)
-    assert score("matthews", labels, predictions)["matthews"] == pytest.approx(published["cola_mcc"], **TIGHT)
+    assert score("accuracy", labels, predictions) == tight({"accuracy": published["accuracy"]})
+    assert score("matthews", labels, predictions)["matthews"] == tight(published["cola_mcc"])
 
 
 @pytest.mark.parametrize("metric", REGRESSION_METRICS)
 def test_correlations_equal_the_published_numbers(published, metric):
     stsb = published["stsb"]
     expected = {"pearson": stsb["pearson"], "spearman": stsb["spearmanr"], "pearson_spearman": stsb["combined"]}
-    assert score(metric, stsb["labels"], stsb["predictions"]) == pytest.approx(expected, **TIGHT)
+    assert score(metric, stsb["labels"], stsb["predictions"]) == tight(expected)
 
 
 def test_degenerate_classification_equals_the_published_numbers(published):
@@ -89,12 +89,12 @@ def test_degenerate_classification_equals_the_published_numbers(published):
     ones, zeros = [1] * len(labels), [0] * len(labels)
     assert score("matthews", labels, ones)["matthews"] == degenerate["cola_all_one_predictions_mcc"]
     assert score("f1", labels, zeros)["f1"] == degenerate["mrpc_all_zero_predictions_f1"]
-    assert score("f1", labels, ones)["f1"] == pytest.approx(degenerate["mrpc_all_one_f1"], **TIGHT)
+    assert score("f1", labels, ones)["f1"] == tight(degenerate["mrpc_all_one_f1"])
     majority = published["mrpc_dev_majority"]
     labels = [1] * majority["n_positive"] + [0] * (majority["n"] - majority["n_positive"])
     scores = score("f1", labels, [1] * majority["n"])
-    assert scores["f1"] == pytest.approx(majority["all_one_f1"], **TIGHT)
-    assert scores["accuracy"] == pytest.approx(majority["all_one_accuracy"], **TIGHT)
+    assert scores["f1"] == tight(majority["all_one_f1"])
+    assert scores["accuracy"] == tight(majority["all_one_accuracy"])
     assert score("f1", [0, 0, 0], [0, 0, 0]) == {"accuracy": 1.0, "f1": 0.0, "accuracy_f1": 0.5}
 
 
@@ -105,12 +105,10 @@ def test_classification_equals_naive_loops(seed, size):
     labels = rng.integers(0, 2, size)
     predictions = np.where(rng.random(size) < 0.7, labels, 1 - labels)
     both = score("f1", labels, predictions)
-    assert both["accuracy"] == pytest.approx(naive_accuracy(labels, predictions), **TIGHT)
-    assert both["f1"] == pytest.approx(naive_f1(labels, predictions), **TIGHT)
-    assert both["accuracy_f1"] == pytest.approx((both["accuracy"] + both["f1"]) / 2, **TIGHT)
-    assert score("matthews", labels, predictions)["matthews"] == pytest.approx(
-        naive_matthews(labels, predictions), **TIGHT
-    )
+    assert both["accuracy"] == tight(naive_accuracy(labels, predictions))
+    assert both["f1"] == tight(naive_f1(labels, predictions))
+    assert both["accuracy_f1"] == tight((both["accuracy"] + both["f1"]) / 2)
+    assert score("matthews", labels, predictions)["matthews"] == tight(naive_matthews(labels, predictions))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -120,9 +118,9 @@ def test_correlations_equal_naive_loops_with_and_without_ties(seed, decimals):
     labels = rng.uniform(0, 5, 120).round(decimals)
     predictions = (labels + rng.normal(0, 1.5, 120)).round(decimals)  # beyond 0 and 5 too: they are not clipped
     scores = score("pearson_spearman", labels, predictions)
-    assert scores["pearson"] == pytest.approx(naive_pearson(labels, predictions), **TIGHT)
-    assert scores["spearman"] == pytest.approx(naive_spearman(labels, predictions), **TIGHT)
-    assert scores["pearson_spearman"] == pytest.approx((scores["pearson"] + scores["spearman"]) / 2, **TIGHT)
+    assert scores["pearson"] == tight(naive_pearson(labels, predictions))
+    assert scores["spearman"] == tight(naive_spearman(labels, predictions))
+    assert scores["pearson_spearman"] == tight((scores["pearson"] + scores["spearman"]) / 2)
 
 
 CONSTANT = {
@@ -178,6 +176,6 @@ def test_macro_f1_equals_naive_loops_over_any_number_of_classes(classes):
     for size in (1, 5, 200):
         labels, predictions = rng.integers(0, classes, size), rng.integers(0, classes, size)
         scores = score("macro_f1", labels, predictions)
-        assert scores["macro_f1"] == pytest.approx(naive_macro_f1(labels, predictions), **TIGHT)
-        assert scores["accuracy"] == pytest.approx(naive_accuracy(labels, predictions), **TIGHT)
+        assert scores["macro_f1"] == tight(naive_macro_f1(labels, predictions))
+        assert scores["accuracy"] == tight(naive_accuracy(labels, predictions))
     assert score("macro_f1", [0, 0, 1, 2], [0, 0, 0, 0])["macro_f1"] == pytest.approx(2 / 3 / 3)
