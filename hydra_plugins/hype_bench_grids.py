@@ -31,6 +31,8 @@ class GridsSweeper(Sweeper):
         from hype_bench.launch.plan import make_plan  # only now: Hydra imports every plugin that it finds
         from hype_bench.launch.start import begin
 
+        assert self.hydra_context is not None  # setup has set both
+        assert self.config is not None
         plan = make_plan(self.hydra_context.config_loader, self.config, arguments)
         to_do = begin(plan, self.config.results_dir, Path(self.config.hydra.sweep.dir))
         return self.launcher.launch([run.overrides for run in to_do], initial_job_idx=0) if to_do else []

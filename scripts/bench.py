@@ -86,15 +86,15 @@ class Case:
         return [int(self.tokens.lengths[batch].sum()) for batch in self.batches()]
 
 
-class InOrder(Trainer):  # type: ignore[misc]
+class InOrder(Trainer):
     """The Trainer on the batches of our loop, in our order."""
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
-class EndsTurns(TrainerCallback):  # type: ignore[misc]
+class EndsTurns(TrainerCallback):
     """Ends the Trainer's turn after every update."""
 
     turn: Turn

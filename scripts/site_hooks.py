@@ -43,4 +43,4 @@ def on_page_content(content: str, **_: Any) -> str:
 
 def _mathml(match: re.Match[str]) -> str:
     display = "block" if match[1] == "div" else "inline"
-    return convert(html.unescape(match[2]).strip(), display=display).replace(*_SIM)
+    return str(convert(html.unescape(match[2]).strip(), display=display)).replace(*_SIM)

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-DEMO = ("model=tiny_bert", "tracker=none", "task=demo_rte", "training.max_steps=2")
+DEMO: tuple[str, ...] = ("model=tiny_bert", "tracker=none", "task=demo_rte", "training.max_steps=2")
 DEMO = (*DEMO, "data.max_train_examples=32", "data.max_eval_examples=16")
 OWN = ("task=custom", "task.train_file=good.csv", "task.validation_file=good.csv", "task.text_columns=[a,b]")
 

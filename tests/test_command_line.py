@@ -14,7 +14,7 @@ import pytest
 from hype_bench.launch.main import main
 from hype_bench.runs.status import read_runs
 
-SHORT = ("model=tiny_bert", "tracker=none", "training.max_steps=2", "data.max_train_examples=64")
+SHORT: tuple[str, ...] = ("model=tiny_bert", "tracker=none", "training.max_steps=2", "data.max_train_examples=64")
 SHORT = (*SHORT, "data.max_eval_examples=32")
 DEMO = (*SHORT, "task=demo_rte")
 

@@ -156,8 +156,8 @@ def test_a_number_is_the_same_run_however_it_is_written() -> None:
     ways = ("", "training.epochs=3", "training.epochs=3.0", "recipe.training.epochs=3", "recipe.training.epochs=3.0")
     written = {json.dumps(asdict(resolved(*filter(None, [way])).training)) for way in ways}
     assert len(written) == 1
-    ways = ("", "method.r_drop.alpha=1", "method.r_drop.alpha=1.0")
-    (alpha,) = {repr(build(resolved("method=r_drop", *filter(None, [way])).methods)["r_drop"]) for way in ways}
+    alphas = ("", "method.r_drop.alpha=1", "method.r_drop.alpha=1.0")
+    (alpha,) = {repr(build(resolved("method=r_drop", *filter(None, [way])).methods)["r_drop"]) for way in alphas}
     assert "alpha=1.0" in alpha
     with pytest.raises(UserError, match=r"method\.r_drop\.alpha must be a number, not 1000"):
         build({"r_drop": {"alpha": 10**400}})

@@ -76,6 +76,8 @@ def ours(run: RunConfig, methods: dict[str, Method]) -> tuple[list[float], Any]:
 class InOrder(MethodTrainer):
     """On the batches of our loop, in our order; notes the loss of every update."""
 
+    losses: list[float]
+
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -92,7 +93,7 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("typed", ["seed=range(3,1)", "task=glob(none_*)"])
 def test_a_sweep_over_nothing_is_no_sweep(typed: str) -> None:
     with pytest.raises(UserError, match="gives no value"):
-        values(OverridesParser.create(_Groups()).parse_overrides([typed])[0])
+        values(OverridesParser.create(cast(Any, _Groups())).parse_overrides([typed])[0])
 
 
 class _Groups:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,13 @@ from hype_bench.launch.main import main
 from hype_bench.models.tiny import build_tiny
 from hype_bench.options import UserError
 
-SHORT = ("task=demo_rte", "tracker=none", "method=hype_n", "training.max_steps=3", "training.learning_rate=1e-3")
+SHORT: tuple[str, ...] = (
+    "task=demo_rte",
+    "tracker=none",
+    "method=hype_n",
+    "training.max_steps=3",
+    "training.learning_rate=1e-3",
+)
 SHORT = (*SHORT, "data.max_train_examples=64", "data.max_eval_examples=32", "-m")
 FAILING = ("model=tiny_bert", "model.name_or_path=tiny:bert,./broken")  # see break_weights
 EXPERIMENT = ("experiment=table1", "scope=smoke", "task=demo_rte", "method=vanilla", "-m")
@@ -263,12 +270,14 @@ def test_slurm_that_does_not_answer_in_time(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_job_that_left_the_queue_without_a_result_is_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    answers = iter(["7_0\n7_1\n", UserError("no answer"), "7_1\n", "7_0\n7_1\n", "7_1\n", "7_1\n"])
+    answers: Iterator[str | UserError] = iter(
+        ["7_0\n7_1\n", UserError("no answer"), "7_1\n", "7_0\n7_1\n", "7_1\n", "7_1\n"]
+    )
 
     def answer(command: list[str]) -> str:
-        if isinstance(said := next(answers), Exception):
-            raise said
-        return said
+        if isinstance(reply := next(answers), UserError):
+            raise reply
+        return reply
 
     monkeypatch.setattr(submitted, "_answer", answer)
     monkeypatch.setattr(submitted, "_ASK_SECONDS", -1.0)

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -81,7 +81,9 @@ def test_composing_once_per_choice_of_groups_is_what_hydra_composes() -> None:
         for name in ("table5", "table16"):
             arguments = [f"experiment={name}", "model=minilm"]
             master = loader.load_configuration("config", overrides=arguments, run_mode=RunMode.MULTIRUN)
-            points = expand(*(OmegaConf.to_container(master[key]) for key in ("experiment", "scope")), {})
+            points = expand(
+                *cast(Any, [OmegaConf.to_container(master[key]) for key in ("experiment", "scope")]), given={}
+            )
             composer = _Composer(loader, master, arguments[:1])
             for point in draw.sample(points, 12):
                 fast = resolve(composer(point))

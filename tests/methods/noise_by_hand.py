@@ -65,7 +65,7 @@ def attach(method: Method, model: Any, kind: type[NoiseSource] = Recorder, seed:
             context.until_finish(of.register_forward_pre_hook(source.watch))
         return source
 
-    context.noise = noise  # type: ignore[method-assign]
+    context.noise = noise  # type: ignore[method-assign, assignment]
     return Attached(model, compose({"method": method}, model, context), context)
 
 
@@ -279,7 +279,7 @@ class Stack(torch.nn.Module):
     def __init__(self, matrices: Sequence[Tensor]) -> None:
         super().__init__()
         self.config = SimpleNamespace(model_type="bert", num_hidden_layers=len(matrices))
-        self.layers = torch.nn.ModuleList(torch.nn.Linear(*reversed(a.shape), bias=False) for a in matrices)
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(a.shape[1], a.shape[0], bias=False) for a in matrices)
         for layer, matrix in zip(self.layers, matrices, strict=True):
             layer.weight = torch.nn.Parameter(matrix.clone())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -225,8 +225,8 @@ class Mixed:
     def __init__(self, stage: int, context: Context | None = None) -> None:
         shared = context or Context(seed=2, updates=4 * stage)
         torch.manual_seed(0)
-        self.model: Any = Map(20, 15, context)
-        self.weight = self.model.map.weight
+        self.model = cast(Any, Map(20, 15, context))
+        self.weight: Any = self.model.map.weight
         self.pretrained = copied(self.weight)
         self.hooks = compose({"dps": DPS(p=self.p, stage_ratio=0.25, variant="mix")}, self.model, shared)
         self.update = 0

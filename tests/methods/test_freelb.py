@@ -79,7 +79,7 @@ def update_by_hand(model: Any, batch: Batch, draw: Tensor, method: FreeLB) -> Te
         losses.append(task_loss(embedded_pass(model, batch, delta), batch["labels"]))
         (losses[-1] / passes).backward()
         delta = torch.tensor(climbed(delta.tolist(), delta.grad.tolist(), method), dtype=torch.float64)
-    return sum(losses) / passes
+    return torch.stack(losses).sum() / passes
 
 
 METHODS = [

@@ -71,7 +71,8 @@ def test_limits() -> None:
 
 def by_hand(model: Any, batch: Batch, temperature: float) -> Tensor:
     """Logits with the head's last input mixed, without a hook: one example's weights after another's."""
-    projection, read = output_projection(model), list[Tensor]()
+    projection: Any = output_projection(model)
+    read: list[Tensor] = []
     plain = projection.forward
     projection.forward = lambda features: read.append(features) or plain(features)
     forward_of(model)(batch)

@@ -35,7 +35,7 @@ class Head:
     def __init__(self, model: Any, attached_model: Any) -> None:
         estimate = output_projection(attached_model).parametrizations.weight[0]
         self.u, self.v = estimate._u.numpy().copy(), estimate._v.numpy().copy()
-        self.projection = output_projection(model)
+        self.projection: Any = output_projection(model)
 
     def iterate(self) -> None:
         weight = self.projection.weight.detach().numpy()

@@ -156,7 +156,7 @@ def test_official_targets_are_detached() -> None:
             for step in (1e-5, -1e-5):
                 pair = [z.detach().clone() for z in two_logits()]
                 pair[which][place] += step
-                values.append(divergence(*pair, "paper", False).item())
+                values.append(divergence(pair[0], pair[1], "paper", False).item())
             assert gradient[place].item() == pytest.approx((values[0] - values[1]) / 2e-5, abs=1e-8)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +17,11 @@ LENGTHS = [3, 1, 7, 2, 7]
 HEADS, WIDTH, SCALING = 2, 5, 0.4
 
 
-def inputs(dtype: torch.dtype = torch.float64) -> list[Tensor]:
+def inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value as an encoder gives them: views of (tokens, heads, width)."""
     torch.manual_seed(0)
-    return [torch.randn(sum(LENGTHS), HEADS, WIDTH, dtype=dtype).transpose(0, 1).requires_grad_() for _ in range(3)]
+    q, k, v = (torch.randn(sum(LENGTHS), HEADS, WIDTH, dtype=dtype).transpose(0, 1) for _ in range(3))
+    return q.requires_grad_(), k.requires_grad_(), v.requires_grad_()
 
 
 def written_out(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None = None) -> Tensor:
@@ -40,20 +42,20 @@ def written_out(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None = None) -> 
     for length in LENGTHS:
         for head in range(HEADS):
             for i in range(start, start + length):
-                output[head, i] = next(numbers)  # type: ignore[assignment]
+                output[head, i] = next(numbers)
         start += length
     return output
 
 
-def gradients(output: Tensor, qkv: list[Tensor]) -> list[Tensor]:
+def gradients(output: Tensor, qkv: Sequence[Tensor]) -> list[Tensor]:
     upstream = torch.cos(torch.arange(output.numel(), dtype=output.dtype)).view(output.shape)
     return list(torch.autograd.grad(output, qkv, upstream))
 
 
 @pytest.mark.parametrize("attend", [attend_each, attend_padded])
-def test_output_and_gradients(attend: object) -> None:
+def test_output_and_gradients(attend: Callable[..., Tensor]) -> None:
     qkv = inputs()
-    output, expected = attend(*qkv, Packing.of(LENGTHS), 0.0, SCALING), written_out(*qkv)  # type: ignore[operator]
+    output, expected = attend(*qkv, Packing.of(LENGTHS), 0.0, SCALING), written_out(*qkv)
     torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
     for found, wanted in zip(gradients(output, qkv), gradients(expected, qkv), strict=True):
         torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
@@ -77,7 +79,8 @@ def test_bfloat16_under_autocast() -> None:
     exact, rough = inputs(torch.float32), inputs(torch.float32)
     expected = attend_each(*exact, Packing.of(LENGTHS), 0.0, SCALING)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = attend_each(*(x.bfloat16() for x in rough), Packing.of(LENGTHS), 0.0, SCALING)
+        q, k, v = (x.bfloat16() for x in rough)
+        output = attend_each(q, k, v, Packing.of(LENGTHS), 0.0, SCALING)
     assert output.dtype == torch.bfloat16
     torch.testing.assert_close(output.float(), expected, atol=0.03, rtol=0.03)
     for found, wanted in zip(gradients(output, rough), gradients(expected, exact), strict=True):

@@ -98,7 +98,7 @@ def weights_of_classes(model: Any, outputs: int) -> torch.Tensor:
     (matrix,) = [
         p for name, p in model.named_parameters() if p.dim() == 2 and len(p) == outputs and "embed" not in name
     ]
-    return matrix.detach()  # type: ignore[no-any-return]
+    return matrix.detach()
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2"])

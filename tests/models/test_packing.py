@@ -134,7 +134,7 @@ def test_the_top_layer_works_for_first_tokens_only(family: str) -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_first_tokens_may_attend_to_states_instead_of_keys(dropout: float) -> None:
     """The same attention, gradients and masks, whether or not keys and values are computed."""
-    attention = attention_block(encoder_layers(classifier("bert").double())[-1]).self
+    attention: Any = attention_block(encoder_layers(classifier("bert").double())[-1]).self
     row = replace(Packing.of([3, 1, 5]), queries=1)
     generator = torch.Generator().manual_seed(0)
     heads, size = attention.num_attention_heads, attention.attention_head_size
@@ -172,7 +172,7 @@ def test_what_a_technique_changed_is_called(name: str, how: str, monkeypatch: py
     attach_packing(model)
     batch = collator(model, True)(tokens_of("bert"), np.arange(3))
     expected, *_ = run(model, dict(batch))
-    attention = attention_block(encoder_layers(model)[-1]).self
+    attention: Any = attention_block(encoder_layers(model)[-1]).self
     setattr(attention, name, changed(getattr(attention, name), how))
     monkeypatch.setattr(packing, "_attend_to_states", lambda *_: pytest.fail("asked without the module"))
     logits, *_ = run(model, dict(batch))

@@ -139,11 +139,11 @@ def test_a_record_has_what_tables_read(results: Path) -> None:
         whole = RunFolder(run.path).result()
         assert whole is not None
         assert {"curve", "facts"} <= {f.name for f in fields(Record)} - set(KEPT)
-        without_seed = {
+        without_seed: dict[str, Any] = {
             part: {k: v for k, v in getattr(whole, part).items() if k != "seed"} for part in ("parts", "config")
         }
         assert run.record == replace(
-            whole, **without_seed, **{name: type(getattr(whole, name))() for name in ("curve", "facts")}
+            whole, **without_seed | {name: type(getattr(whole, name))() for name in ("curve", "facts")}
         )
 
 

@@ -7,7 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-SWEEP = ("model=tiny_bert", "task=demo_rte", "tracker=none", "training.max_steps=3", "data.max_train_examples=32")
+SWEEP: tuple[str, ...] = (
+    "model=tiny_bert",
+    "task=demo_rte",
+    "tracker=none",
+    "training.max_steps=3",
+    "data.max_train_examples=32",
+)
 SWEEP = (*SWEEP, "data.max_eval_examples=16", "method=hype_n", "-m", "seed=1,2,3", "noise_scale=1e38,1e-5")
 
 

@@ -105,9 +105,9 @@ def test_columns_are_the_documented_ones(results: Path) -> None:
     documented = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
     assert documented == COLUMNS
     frame = hype_bench.load_results(results)
-    assert {name: str(frame.dtypes[name]) for name in list(frame)[: len(COLUMNS)]} == documented
+    assert {name: str(frame[name].dtype) for name in list(frame)[: len(COLUMNS)]} == documented
     empty = hype_bench.load_results([])
-    assert {name: str(empty.dtypes[name]) for name in empty} == documented
+    assert {name: str(empty[name].dtype) for name in empty} == documented
 
 
 def test_a_cache_makes_no_difference(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

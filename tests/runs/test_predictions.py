@@ -24,7 +24,8 @@ def loaded(folder: Path, metric: str = "accuracy") -> TaskData:
     (folder / "own").mkdir()
     for split in ("train", "validation", "other"):
         frame.to_parquet(folder / "own" / f"{split}.parquet")
-    frame.assign(text=[None, "a", "b", None, *"cdefgh"]).to_parquet(folder / "own" / "test.parquet")
+    texts = pd.Series([None, "a", "b", None, *"cdefgh"], dtype=object)
+    frame.assign(text=texts).to_parquet(folder / "own" / "test.parquet")
     task = TaskConfig(
         name="own",
         source=SourceConfig(hub="own/own", folder="own"),

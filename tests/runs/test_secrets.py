@@ -19,7 +19,7 @@ from hype_bench.sweeps.outcomes import Ended, keep_traceback, note
 KEY = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_thisTokenIsMadeUpForATest"
 SECRETS = {"WANDB_API_KEY": KEY, "HF_TOKEN": TOKEN, "MY_DB_PASSWORD": "correct horse battery"}
-DEMO = ("model=tiny_bert", "task=demo_rte", "training.max_steps=1", "data.max_train_examples=32")
+DEMO: tuple[str, ...] = ("model=tiny_bert", "task=demo_rte", "training.max_steps=1", "data.max_train_examples=32")
 DEMO = (*DEMO, "data.max_eval_examples=16")
 
 

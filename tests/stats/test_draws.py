@@ -58,11 +58,11 @@ def test_whole_numbers_of_few_bits_are_scored_as_numbers(function):
 
 def test_tables_use_the_first_thousand_draws_of_seed_0():
     labels, a, b = run("accuracy", skill=0.1)
-    for function in (bootstrap_examples, permutation_examples):
-        assert function("accuracy", labels, a, b) == function("accuracy", labels, a, b, draws=1000, seed=0)
+    for over_examples in (bootstrap_examples, permutation_examples):
+        assert over_examples("accuracy", labels, a, b) == over_examples("accuracy", labels, a, b, draws=1000, seed=0)
     many = np.random.default_rng(0).normal(0.3, 1, 20)
-    for function in (bootstrap_p, permutation_p):
-        assert function(many) == function(many, seed=0)
+    for over_seeds in (bootstrap_p, permutation_p):
+        assert over_seeds(many) == over_seeds(many, seed=0)
 
 
 def test_the_last_batch_has_the_rest_and_none_is_empty():

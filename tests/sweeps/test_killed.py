@@ -16,7 +16,7 @@ import pytest
 
 from hype_bench.runs.status import read_runs
 
-SWEEP = ("model=tiny_bert", "task=demo_rte", "tracker=none", "method=hype_n", "training.max_steps=40")
+SWEEP: tuple[str, ...] = ("model=tiny_bert", "task=demo_rte", "tracker=none", "method=hype_n", "training.max_steps=40")
 SWEEP = (*SWEEP, "data.max_train_examples=128", "data.max_eval_examples=64", "training.learning_rate=1e-3")
 SWEEP = (*SWEEP, "-m", "seed=1,2,3,4")
 

@@ -40,7 +40,7 @@ def test_no_part_of_a_plan_may_be_of_another_kind(tmp_path: Path, place: int | s
         if (place, value) == ("table", None):
             continue
         stored: dict[str, Any] = json.loads(path.read_text())
-        (stored if isinstance(place, str) else stored["runs"][0])[place] = value  # type: ignore[index]
+        (stored if isinstance(place, str) else stored["runs"][0])[place] = value
         (tmp_path / "experiments" / "other.json").write_text(json.dumps(stored))
         with pytest.raises(UserError, match="is broken"):
             read_plan(tmp_path, "other")

@@ -22,7 +22,7 @@ from tests.tables.test_table import make_run
 def named(run: RunStatus) -> RunStatus:
     """In the folder of its identity."""
     assert run.record is not None
-    return replace(run, identity=digest(run.record.parts))
+    return replace(run, identity=digest(dict(run.record.parts)))
 
 
 def test_a_copy_under_another_name_does_not_count() -> None:

@@ -38,7 +38,7 @@ def test_the_mean_over_seeds_decides_not_the_best_seed() -> None:
 @pytest.mark.parametrize("rule", [by_dev_score, by_heldout_score])
 def test_a_missing_run_leaves_no_number(rule: object) -> None:
     late = candidate("late", [0.1], [0.1], planned=2, unfinished={"running": 1})
-    chosen = rule([HIGH, late])  # type: ignore[operator]
+    chosen = rule([HIGH, late])
     assert chosen.cell.missing == "3 of 4 runs"
     assert chosen.cell.n == 0
     assert chosen.cell.unfinished == {"running": 1}

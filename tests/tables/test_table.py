@@ -4,6 +4,7 @@ import math
 import re
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def make_run(score=None, *, model="minilm", task="rte", method="hype_n", seed=1,
     if state not in (DONE, DIVERGED):
         return RunStatus(name, state, Path(), request=Request.trusted(about), reason="why")
     scores = more.get("scores", {metric: score} if state == DONE else {})
-    facts = {key: more[key] for key in ("subset", "absent") if key in more}
+    facts: dict[str, Any] = {key: more[key] for key in ("subset", "absent") if key in more}
     return RunStatus(name, state, Path(), Record.trusted({"status": state, **about, "scores": scores, **facts}))
 
 

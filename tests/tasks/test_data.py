@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -167,7 +168,8 @@ def test_the_same_rows_have_the_same_fingerprint_from_anywhere(name, ending, dat
     folder = load(task, DataConfig(root=str(data_root)))
     assert load(own, DataConfig()).fingerprint == folder.fingerprint
     changed = pd.read_parquet(data_root / name / "validation.parquet")
-    changed.loc[7, "label"] = 1 - changed.loc[7, "label"] if name != "stsb" else changed.loc[7, "label"] + 0.2
+    label: Any = changed.loc[7, "label"]
+    changed.loc[7, "label"] = label + 0.2 if name == "stsb" else 1 - label
     save(changed, tmp_path / f"validation{ending}")
     assert load(own, DataConfig()).fingerprint != folder.fingerprint
 
@@ -436,6 +438,7 @@ def test_every_example_knows_its_row(tmp_path, ending):
     task = custom(save(frame, tmp_path / f"data{ending}"), text_columns=["hypothesis", "premise"])
     data = load(task, DataConfig(max_train_examples=8, max_eval_examples=9, selection_examples=7))
     for split, size in ((data.train, 8), (data.evaluation[0], 9), (data.selection, 7)):
+        assert split is not None
         assert split.texts[0] == [f"row {row}" for row in split.rows]
         assert len(split) == size
 

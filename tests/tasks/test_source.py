@@ -135,7 +135,9 @@ def test_a_data_root_keeps_the_hub_out_of_it(task, hub, tmp_path):
 
 def test_a_split_of_what_lies_beside_the_task(task, hub, tmp_path):
     asked = hub(lambda **asked: labelled())
-    assert len(read_split(task, DataConfig(), "ax/test")) == 3
+    split = read_split(task, DataConfig(), "ax/test")
+    assert split is not None
+    assert len(split) == 3
     assert asked == [("somebody/glue", "ax", "test", None)]
     (tmp_path / "ax").mkdir()
     pd.DataFrame({"premise": ["a"]}).to_parquet(tmp_path / "ax" / "test.parquet")

@@ -21,7 +21,7 @@ from hype_bench.tracking import tracker as tracking
 from hype_bench.tracking.mode import Mode, _answers
 from tests.conftest import ROOT
 
-DEMO = ("model=tiny_bert", "task=demo_rte", "training.max_steps=2", "data.max_train_examples=32")
+DEMO: tuple[str, ...] = ("model=tiny_bert", "task=demo_rte", "training.max_steps=2", "data.max_train_examples=32")
 DEMO = (*DEMO, "data.max_eval_examples=16")
 LABEL = Label("tiny_bert", "demo_rte", "hype_n+vanilla", 1, "accuracy")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from hype_bench.testing.composed import configured
 from hype_bench.training.fit import check_model, check_warmup
 
 FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
-UNFIT = {  # of three layers
+UNFIT: dict[str, dict[str, list[Any]]] = {  # of three layers
     "hype_n": {"layers": ["foo", "lowest:4", [3], []]},
     "hype_u": {"layers": ["highest:9"]},
     "top_k": {"k": [4]},
@@ -42,7 +43,10 @@ def test_a_skeleton_has_the_shapes_of_the_model(family: str) -> None:
 def test_what_every_technique_has_by_default_fits_every_family(family: str) -> None:
     settings = configured(f"model=tiny_{family}").training
     state = torch.get_rng_state()
-    options = {"reinit": {"layers": 3}, "lora": {"target": "all"}}  # five layers, and names that XLNet's maps have not
+    options: dict[str, dict[str, Any]] = {
+        "reinit": {"layers": 3},
+        "lora": {"target": "all"},
+    }  # five layers, and names that XLNet's maps have not
     for name in discover():
         check_model(tiny(family), 2, settings, build({name: options.get(name, {})}))
     assert torch.equal(torch.get_rng_state(), state)

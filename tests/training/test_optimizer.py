@@ -95,7 +95,8 @@ def test_decay_spares_biases_and_layer_norms(family: str) -> None:
     """DeBERTa's too, a class of its own that the Trainer of transformers 4.7 did not know."""
     checkpoint = locate(ModelConfig(name=family, checkpoint=f"tiny:{family}", family=family))
     model = load_classifier(checkpoint, 2, 0.1, 0)
-    model.classifier_frozen = torch.nn.Linear(2, 2).requires_grad_(False) if family == "bert" else None
+    if family == "bert":
+        model.classifier_frozen = torch.nn.Linear(2, 2).requires_grad_(False)
     decayed, plain = parameter_groups(model, 1e-3, 0.1)
     names = {id(p): n for n, p in model.named_parameters()}
     spared = {names[id(p)] for p in plain["params"]}
@@ -129,7 +130,7 @@ def test_steps_and_warm_up_where_they_are_given() -> None:
 @pytest.mark.parametrize("most", [0.5, 1e3, 0.0])
 def test_clipping_is_torchs(most: float) -> None:
     torch.manual_seed(0)
-    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in ((300, 7), (5,), ())]
+    ours: list[torch.Tensor] = [torch.nn.Parameter(torch.randn(shape)) for shape in ((300, 7), (5,), ())]
     theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
     for p, q in zip(ours, theirs, strict=True):
         p.grad = torch.randn_like(p)
