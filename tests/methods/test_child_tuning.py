@@ -12,15 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hype_bench.contract.compose import compose
+from hype_bench.contract.compose import Composed, compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks
 from hype_bench.contract.noise import NoiseSource
-from hype_bench.contract.objective import Batch, task_loss
+from hype_bench.contract.objective import Batch, forward_of, task_loss
 from hype_bench.contract.registry import build
 from hype_bench.methods.child_tuning import CLIP, ChildTuningD, ChildTuningF, child_network, fisher_information
 from hype_bench.options import UserError
-from hype_bench.testing.tiny import batch_of, context_of, cut, forward_of, still, tiny, train
+from hype_bench.testing.tiny import batch_of, context_of, cut, still, tiny, train
 from hype_bench.training.optimizer import AdamWHF
 
 LR, DECAY = 3e-3, 0.01  # of tiny.train
@@ -79,7 +78,7 @@ class Recorder(NoiseSource):
         return super().keep_(values, p, site)
 
 
-def with_source(method: ChildTuningF, model: Any, source: NoiseSource) -> Hooks:
+def with_source(method: ChildTuningF, model: Any, source: NoiseSource) -> Composed:
     context = Context(seed=3)
     context.noise = lambda *_: source  # type: ignore[method-assign]
     return compose({"child_tuning_f": method}, model, context)
@@ -293,7 +292,7 @@ def test_the_two_forms_of_the_fisher_information_choose_differently() -> None:
     assert 0.01 < float((chosen[0] != chosen[1]).double().mean()) < 0.6
 
 
-def what_is_kept(model: Any, hooks: Hooks, batch: Batch) -> dict[str, Tensor]:
+def what_is_kept(model: Any, hooks: Composed, batch: Batch) -> dict[str, Tensor]:
     """By what ``before_step`` multiplies every gradient: all gradients are one beforehand."""
     forward_of(model)(batch)
     for p in model.parameters():
@@ -415,7 +414,7 @@ def test_law_on_a_million_draws(p: float) -> None:
     variance = (1 - p) / p
     assert abs(float(first.mean()) - 1) < 4 * math.sqrt(variance / count)
     assert float(first.var()) == pytest.approx(variance, rel=0.01)
-    others = [first.roll(lag) for lag in (1, 2, 3, 4)]
+    others: list[Any] = [first.roll(lag) for lag in (1, 2, 3, 4)]
     others += [source.keep(like, p, "b"), NoiseSource(2, "child_tuning_f").keep(like, p, "a")]
     assert torch.equal(source.keep(like, p, "a"), first)  # type: ignore[arg-type]
     source.next_forward()

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hype_bench.contract.compose import compose
+from hype_bench.contract.compose import Composed, compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks
 from hype_bench.contract.objective import Batch, forward_of, objective
 from hype_bench.methods.dps import DPS, chosen, frequency_penalised, in_second_stage
 from hype_bench.models.hidden_dropout import all_dropouts
@@ -68,7 +67,7 @@ def draw(update: int, name: str, p: Any) -> Tensor:
     return torch.randn(p.shape, dtype=p.dtype, generator=generator)
 
 
-def leaves(hooks: Hooks, model: Any, update: int, given: Given = draw) -> dict[str, tuple[Array, Array]]:
+def leaves(hooks: Composed, model: Any, update: int, given: Given = draw) -> dict[str, tuple[Array, Array]]:
     """One update with these gradients: what every parameter got, and what the technique leaves of it."""
     got = {name: given(update, name, p) for name, p in model.named_parameters()}
 

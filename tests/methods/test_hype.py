@@ -13,12 +13,12 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from hype_bench.config import ModelConfig, UserError
-from hype_bench.contract.compose import compose
+from hype_bench.contract.compose import Composed, compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks
 from hype_bench.contract.noise import NoiseSource
+from hype_bench.contract.perturbation import perturb
 from hype_bench.contract.registry import build
-from hype_bench.methods.hype import HyPe, changed_fraction, perturb, selected_layers
+from hype_bench.methods.hype import HyPe, changed_fraction, selected_layers
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.hidden_dropout import hidden_dropouts
 from hype_bench.models.layers import encoder_layers
@@ -47,7 +47,7 @@ class CosineSource(NoiseSource):
         return 0.5 * (1 + self.normal(like, site))
 
 
-def attach(model: Any, method: HyPe, source: NoiseSource | None = None) -> tuple[Hooks, Context]:
+def attach(model: Any, method: HyPe, source: NoiseSource | None = None) -> tuple[Composed, Context]:
     context = Context(seed=1)
     if source is not None:
         context.noise = lambda *_: source  # type: ignore[method-assign]

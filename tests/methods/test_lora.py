@@ -17,11 +17,11 @@ from transformers import AutoModelForSequenceClassification, BertConfig
 
 from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.objective import task_loss
+from hype_bench.contract.objective import forward_of, task_loss
 from hype_bench.contract.registry import build
 from hype_bench.methods.lora import LoRA
 from hype_bench.options import UserError
-from hype_bench.testing.tiny import FAMILIES, batch_of, context_of, forward_of, logits_of, still, tiny, train
+from hype_bench.testing.tiny import FAMILIES, batch_of, context_of, logits_of, still, tiny, train
 from hype_bench.training.optimizer import parameter_groups
 
 LR, DECAY = 3e-3, 0.01  # of tiny.train

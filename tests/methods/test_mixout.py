@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hype_bench.contract.compose import compose
+from hype_bench.contract.compose import Composed, compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks
+from hype_bench.contract.linear_maps import mix
 from hype_bench.contract.noise import NoiseSource
-from hype_bench.contract.objective import task_loss
+from hype_bench.contract.objective import forward_of, task_loss
 from hype_bench.contract.registry import build
-from hype_bench.methods.mixout import Mixout, mix
+from hype_bench.methods.mixout import Mixout
 from hype_bench.models.hidden_dropout import all_dropouts
 from hype_bench.options import UserError
-from hype_bench.testing.tiny import batch_of, context_of, forward_of, logits_of, still, tiny, train
+from hype_bench.testing.tiny import batch_of, context_of, logits_of, still, tiny, train
 
 LR, DECAY = 3e-3, 0.01  # of tiny.train
 CASES = ("p0.9", "p0.7", "p0.5")
@@ -51,7 +51,7 @@ class Recorder(NoiseSource):
         return keep
 
 
-def with_source(method: Mixout, model: Any, source: NoiseSource) -> Hooks:
+def with_source(method: Mixout, model: Any, source: NoiseSource) -> Composed:
     context = Context(seed=3)
     context.noise = lambda *_: source  # type: ignore[method-assign]
     context.until_finish(model.register_forward_pre_hook(source.watch))
@@ -211,7 +211,7 @@ def test_law_on_a_million_draws(p: float) -> None:
     deviation = (w - t) * math.sqrt(p / (1 - p))
     assert abs(float(mixed.mean()) - w) < 4 * deviation / math.sqrt(count)
     assert float(mixed.std()) == pytest.approx(deviation, rel=0.01)
-    others = [keep.roll(lag) for lag in (1, 2, 3, 4)]
+    others: list[Any] = [keep.roll(lag) for lag in (1, 2, 3, 4)]
     others += [source.keep(target[0], 1 - p, "b"), NoiseSource(2, "mixout").keep(target[0], 1 - p, "a")]
     source.next_forward()
     others.append(source.keep(target[0], 1 - p, "a"))

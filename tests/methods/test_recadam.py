@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from hype_bench.contract.compose import compose
+from hype_bench.contract.compose import Composed, compose
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Hooks
 from hype_bench.methods.recadam import RecAdam, recall, share_of_task
 from hype_bench.options import UserError
 from hype_bench.testing.tiny import still, tiny
@@ -32,7 +31,7 @@ class Encoder(torch.nn.Module):
         self.base_model = torch.nn.ParameterList(given)
 
 
-def prepared(method: RecAdam, *weights: list[float]) -> tuple[Any, Hooks, Any]:
+def prepared(method: RecAdam, *weights: list[float]) -> tuple[Any, Composed, Any]:
     """A stand-in whose pre-trained weights are these; learning rate 2e-5, decay 0.1, as in the published numbers."""
     model: Any = Encoder(*weights)
     hooks = compose({"recadam": method}, model, Context())

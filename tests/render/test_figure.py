@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from hype_bench.paper.published import Published
 from hype_bench.render.figure import figure
 from hype_bench.tables.beside_paper import BesidePaper
@@ -30,5 +32,5 @@ def test_a_figure_has_a_panel_per_task(tmp_path: Path) -> None:
     assert [label.get_text() for label in panels[0].get_yticklabels()] == rows
     assert [text.get_text() for text in panels[1].texts] == ["X  2 of 12 runs"]
     hollow = [line for line in panels[0].lines if line.get_markerfacecolor() == "white"]
-    assert [float(line.get_xdata()[0]) for line in hollow] == [61.0] * 2  # one run is of another setting
+    assert [np.asarray(line.get_xdata()).tolist()[0] for line in hollow] == [61.0] * 2  # one run is of another setting
     assert panels[0].get_xlabel() == "Matthews x 100"

@@ -77,7 +77,7 @@ def write_experiment(results_dir: Path) -> None:
 
 def content(run: Path) -> list[Any]:
     """The records of a run's file: LevelDB's log format behind seven bytes, W&B's own messages in it."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     data, place, whole, found = run.read_bytes(), 7, b"", []
     assert data[:4] == b":W&B"

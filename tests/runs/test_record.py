@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
 
 
 def stored(folder: RunFolder) -> dict[str, Any]:
-    return json.loads((folder.path / "result.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((folder.path / "result.json").read_text())
 
 
 def test_a_record_is_read_as_it_was_written(folder: RunFolder) -> None:
