@@ -99,8 +99,10 @@ def limits(metadata: Any) -> str:
 
 
 def together(cls: type[Method]) -> list[str]:
-    """What keeps it from being combined, and the options with which it does nothing."""
+    """What its place among others changes, what it cannot be combined with, the options with which it does nothing."""
     parts = []
+    if acts_on := [part.name.lower().replace("_", " ") for part in sorted(cls().acts_on)]:
+        parts.append(f"Its order counts beside techniques that act on the same: {', '.join(acts_on)}.")
     if decided := sorted(what.value for what in cls().exclusive):
         parts.append(f"It decides on {' and '.join(decided)}; a second technique that does so is refused.")
     if cls.neutral:

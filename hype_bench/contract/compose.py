@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from transformers import PreTrainedModel
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Backward, Groups, Hooks, Method
 from hype_bench.contract.objective import Batch, Forward, Loss, objective
+from hype_bench.contract.parts import Part
 from hype_bench.models.packing import check_every_token, compute_every_token
 from hype_bench.options import UserError
 
@@ -114,15 +116,13 @@ def check_fit(methods: Mapping[str, Method], model: PreTrainedModel) -> None:
 
 
 def orders_that_matter(methods: Mapping[str, Method]) -> list[str]:
-    """A sentence for every technique that moves weights beside one that keeps or moves them too."""
-    names = list(methods)
+    """A sentence for every technique that moves weights beside one that reads or moves them too."""
+    beside = {name: method for name, method in methods.items() if Part.INITIAL_WEIGHTS in method.acts_on}
     return [
         f"the order of {first} and {second} matters: {first} acts first, {second} on the weights that it leaves"
-        for place, first in enumerate(names)
-        for second in names[place + 1 :]
-        if (methods[first].moves_weights and (methods[second].keeps_weights or methods[second].moves_weights))
-        or (methods[first].keeps_weights and methods[second].moves_weights)
-    ]  # fmt: skip
+        for first, second in itertools.combinations(beside, 2)
+        if beside[first].moves_weights or beside[second].moves_weights
+    ]
 
 
 def _present(hooks: Iterable[T | None]) -> list[T]:

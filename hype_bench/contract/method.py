@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.context import Context
 from hype_bench.contract.objective import Batch, Forward, Loss
+from hype_bench.contract.parts import Part
 from hype_bench.options import check_fields
 
 if TYPE_CHECKING:
@@ -71,13 +72,11 @@ class Method:
         neutral: options with which it does nothing: the run then equals vanilla bit for bit. None if there are none,
             empty if it does nothing with any.
         moves_weights: whether ``prepare`` changes weights, so that what is named after it meets the changed ones.
-        keeps_weights: whether ``prepare`` remembers the weights that it meets.
         wraps_weights: whether it puts other modules in their place, so that nothing may move weights after it.
     """
 
     neutral: ClassVar[Mapping[str, Any] | None] = None
     moves_weights: ClassVar[bool] = False
-    keeps_weights: ClassVar[bool] = False
     wraps_weights: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -88,6 +87,12 @@ class Method:
         """What it decides on alone, members of :class:`Exclusive`: a class attribute, or a property where options
         decide. Two techniques that share a member cannot be combined."""
         return frozenset()
+
+    @property
+    def acts_on(self) -> frozenset[Part]:
+        """The parts of a run on which it acts: a class attribute, or a property where options decide; all of them
+        unless a subclass says which. Beside a technique that acts on other parts its order has no effect."""
+        return frozenset(Part)
 
     @property
     def needs_every_token(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from hype_bench.contract.card import Card, card_of
 from hype_bench.contract.compose import check_together
 from hype_bench.contract.method import Method
+from hype_bench.contract.order import canonical_order
 from hype_bench.options import UserError
 from hype_bench.plugins import Plugin, installed
 
@@ -96,7 +97,7 @@ def _import_own() -> list[types.ModuleType]:
 
 
 def build(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Method]:
-    """Techniques from ``{name: {field: value}}``, in the order given.
+    """Techniques from ``{name: {field: value}}``, in their canonical order.
 
     Raises:
         UserError: an unknown name or field, a value of the wrong type or out of range, two techniques that decide on
@@ -107,7 +108,7 @@ def build(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Method]:
         if method.neutral == {} and len(methods) > 1:
             raise UserError(f"{name} does nothing of its own: name the other techniques without it")
     check_together(methods)
-    return methods
+    return canonical_order(methods)
 
 
 def _build_one(name: str, values: Mapping[str, Any]) -> Method:

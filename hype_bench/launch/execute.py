@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,7 +144,8 @@ def settle(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
     with told_in_one_line():
         composed.model.family = family_of(OmegaConf.to_object(composed.model))  # type: ignore[arg-type]
         run = resolve(composed)
-    return run, build(run.methods)
+    methods = build(run.methods)
+    return replace(run, methods={name: run.methods[name] for name in methods}), methods
 
 
 def check_planned(run: RunConfig, methods: dict[str, Method]) -> None:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Hooks, Method, register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, register
 from hype_bench.options import Affects, number
 
 Fold = Callable[[list[Tensor], list[Tensor], int], None]  # averages, weights, how many went in -> averages, in place
@@ -82,6 +82,7 @@ class EMA(Method):
     decay: float = number(0.999, least=0, most=1)
 
     exclusive = frozenset({Exclusive.SCORED_WEIGHTS})
+    acts_on = frozenset({Part.WEIGHTS_AFTER_STEP})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         return Hooks.of(_Average(model, get_ema_multi_avg_fn(self.decay), lambda update: True))
@@ -123,6 +124,7 @@ class SWA(Method):
     every: int = number(1, least=1, affects=Affects.NUMBERS | Affects.PACE)
 
     exclusive = frozenset({Exclusive.SCORED_WEIGHTS})
+    acts_on = frozenset({Part.WEIGHTS_AFTER_STEP})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         first = self.start * context.needs("swa", "updates")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Hooks, Method, register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, register
 from hype_bench.contract.freeze import train_only
 from hype_bench.models.layers import head_parameters, pooler
 from hype_bench.options import UserError
@@ -58,6 +58,7 @@ class BitFit(Method):
     biases: str | list[str] = "all"
 
     exclusive = frozenset({Exclusive.TRAINED_WEIGHTS})
+    acts_on = frozenset({Part.TRAINED_WEIGHTS})
 
     def check(self, model: PreTrainedModel) -> None:
         endings, kind = self._endings(), model.config.model_type

@@ -21,6 +21,7 @@ from hype_bench.contract import (
     Hooks,
     Method,
     NoiseSource,
+    Part,
     forward_of,
     objective,
     register,
@@ -66,6 +67,7 @@ class ChildTuningF(Method):
     reserve_p: float = number(0.3, above=0, most=1)
 
     exclusive = frozenset({Exclusive.GRADIENT_MASK})
+    acts_on = frozenset({Part.GRADIENTS})
 
     def check(self, model: PreTrainedModel) -> None:
         word_embeddings(model)
@@ -177,6 +179,8 @@ class ChildTuningD(Method):
     fisher: str = choice("paper", "paper", "official")
 
     exclusive = frozenset({Exclusive.GRADIENT_MASK, Exclusive.TRAINED_ENTRIES})
+    # Its Fisher pass runs the model as it is when the technique is prepared.
+    acts_on = frozenset(part for part in Part if part < Part.PARAMETER_GROUPS) | {Part.GRADIENTS}
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Backward, Batch, Context, Exclusive, Hooks, Method, NoiseSource, register
+from hype_bench.contract import Backward, Batch, Context, Exclusive, Hooks, Method, NoiseSource, Part, register
 from hype_bench.contract.linear_maps import mix, replace_forward
 from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
 from hype_bench.models.layers import linear_maps
@@ -80,7 +80,6 @@ class DPS(Method):
         The paper reports gains over vanilla, Child-Tuning and Mixout on small GLUE tasks and out of domain.
     """
 
-    keeps_weights = True
     p: float = number(0.3, least=0, below=1)
     stage_ratio: float = number(0.05, above=0, most=1)
     variant: str = choice("dense", "dense", "mix")
@@ -93,6 +92,11 @@ class DPS(Method):
     @property
     def _mixes(self) -> bool:
         return self.variant == "mix"
+
+    @property
+    def acts_on(self) -> frozenset[Part]:
+        parts = frozenset({Part.DROPOUT, Part.LINEAR_MAPS, Part.BACKWARD})
+        return parts | {Part.INITIAL_WEIGHTS} if self._mixes else parts
 
     def check(self, model: PreTrainedModel) -> None:
         linear_maps(model)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Backward, Batch, Context, Forward, Hooks, Loss, Method, full, register
+from hype_bench.contract import Backward, Batch, Context, Forward, Hooks, Loss, Method, Part, full, register
 from hype_bench.contract.activations import change_output, current_segments
 from hype_bench.models.layers import word_embeddings
 from hype_bench.models.segments import Segments
@@ -94,6 +94,8 @@ class FreeLB(Method):
     max_norm: float = number(0.0, least=0)
     norm: str = choice("l2", "l2", "linf")
     passes: str = choice("paper", "paper", "fairseq")
+
+    acts_on = frozenset({Part.EMBEDDINGS, Part.LOSS, Part.BACKWARD})
 
     def check(self, model: PreTrainedModel) -> None:
         word_embeddings(model)

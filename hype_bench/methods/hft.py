@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Hooks, Method, register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, register
 from hype_bench.contract.freeze import train_only
 from hype_bench.contract.noise import seed_of
 from hype_bench.models.layers import attention_block, encoder_layers, is_layer_norm
@@ -78,6 +78,7 @@ class HFT(Method):
     """
 
     exclusive = frozenset({Exclusive.TRAINED_WEIGHTS})
+    acts_on = frozenset({Part.TRAINED_WEIGHTS})
 
     def check(self, model: PreTrainedModel) -> None:
         for layer in encoder_layers(model):

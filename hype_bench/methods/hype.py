@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Hooks, Method, NoiseSource, register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, NoiseSource, Part, register
 from hype_bench.contract.activations import change_input, change_output
 from hype_bench.contract.perturbation import perturb
 from hype_bench.models.hidden_dropout import check_hidden_dropout, hidden_dropouts, set_dropout
@@ -115,6 +115,10 @@ class HyPe(Method):
     def exclusive(self) -> frozenset[Exclusive]:
         noise = {Exclusive.HIDDEN_NOISE}
         return frozenset(noise if self.dropout is None else {*noise, Exclusive.HIDDEN_DROPOUT})
+
+    @property
+    def acts_on(self) -> frozenset[Part]:
+        return frozenset({Part.LAYER_INPUTS} if self.dropout is None else {Part.LAYER_INPUTS, Part.DROPOUT})
 
     def check(self, model: PreTrainedModel) -> None:
         stack = encoder_layers(model)

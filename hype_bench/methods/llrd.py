@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, register
+from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, Part, register
 from hype_bench.models.layers import depths, encoder_layers
 from hype_bench.options import number
 
@@ -59,6 +59,7 @@ class LLRD(Method):
     decay: float = number(0.95, above=0, most=1)
 
     exclusive = frozenset({Exclusive.LEARNING_RATES})
+    acts_on = frozenset({Part.PARAMETER_GROUPS})
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, full, register
+from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, Part, full, register
 from hype_bench.contract.activations import change_input, current_segments, recorded_outputs
 from hype_bench.contract.passes import EqualPasses
 from hype_bench.contract.perturbation import perturb
@@ -73,6 +73,8 @@ class LNSR(Method):
     scale: float = number(1e-2, least=0)
     layer: int = number(0, least=0)
     weight: float = number(1.0, least=0)
+
+    acts_on = frozenset({Part.LAYER_INPUTS, Part.LAYER_OUTPUTS, Part.LOSS})
 
     @property
     def needs_every_token(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Hooks, Method, register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, register
 from hype_bench.contract.freeze import train_only
 from hype_bench.models.layers import encoder_layers, head_parameters, linear_maps
 from hype_bench.options import UserError, choice, number
@@ -61,6 +61,7 @@ class LoRA(Method):
     rank_stabilized: bool = False
 
     exclusive = frozenset({Exclusive.TRAINED_WEIGHTS, Exclusive.LINEAR_MAPS, Exclusive.TRAINED_ENTRIES})
+    acts_on = frozenset({Part.INITIAL_WEIGHTS, Part.TRAINED_WEIGHTS, Part.LINEAR_MAPS})
 
     def check(self, model: PreTrainedModel) -> None:
         self._targets(model)

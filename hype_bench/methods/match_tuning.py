@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Hooks, Method, register
+from hype_bench.contract import Context, Hooks, Method, Part, register
 from hype_bench.contract.activations import change_input
 from hype_bench.models.layers import output_projection
 from hype_bench.options import UserError, number
@@ -56,6 +56,8 @@ class MatchTuning(Method):
     """
 
     temperature: float = number(1.0, above=0)
+
+    acts_on = frozenset({Part.HEAD_INPUTS})
 
     def check(self, model: PreTrainedModel) -> None:
         output_projection(model)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Hooks, Method, register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, register
 from hype_bench.contract.linear_maps import mix, replace_forward
 from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
 from hype_bench.models.layers import linear_maps
@@ -52,12 +52,12 @@ class Mixout(Method):
         The paper reports fewer collapsed runs and better means on RTE, MRPC, CoLA and STS-B with BERT-large.
     """
 
-    keeps_weights = True
     p: float = number(0.9, least=0, most=1)
     gradient: str = choice("true", "true", "official")
     where: str = choice("after_dropout", "after_dropout", "every")
 
     exclusive = frozenset({Exclusive.HIDDEN_DROPOUT, Exclusive.LINEAR_MAPS, Exclusive.OUTPUT_PROJECTION})
+    acts_on = frozenset({Part.INITIAL_WEIGHTS, Part.DROPOUT, Part.LINEAR_MAPS})
 
     def check(self, model: PreTrainedModel) -> None:
         linear_maps(model)

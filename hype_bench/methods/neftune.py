@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Hooks, Method, register
+from hype_bench.contract import Context, Hooks, Method, Part, register
 from hype_bench.contract.activations import change_output, current_segments
 from hype_bench.models.layers import word_embeddings
 from hype_bench.models.segments import Segments
@@ -64,6 +64,8 @@ class NEFTune(Method):
     neutral: ClassVar[Mapping[str, Any]] = {"alpha": 0.0}
     alpha: float = number(5.0, least=0)
     length: str = choice("padded", "padded", "own")
+
+    acts_on = frozenset({Part.EMBEDDINGS})
 
     def check(self, model: PreTrainedModel) -> None:
         word_embeddings(model)

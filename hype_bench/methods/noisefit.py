@@ -12,7 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, NoiseSource, full, is_regression, register
+from hype_bench.contract import (
+    Batch,
+    Context,
+    Forward,
+    Hooks,
+    Loss,
+    Method,
+    NoiseSource,
+    Part,
+    full,
+    is_regression,
+    register,
+)
 from hype_bench.contract.activations import change_output, current_segments, recorded_outputs
 from hype_bench.contract.passes import EqualPasses, dropout_masks
 from hype_bench.models.layers import encoder_layers
@@ -120,6 +132,8 @@ class NoiseFiT(Method):
     temperature: float = number(1.0, above=0)
     base: str = choice("paper", "paper", "official")
     dropout_masks: str = choice("own", "own", "shared")
+
+    acts_on = frozenset({Part.LAYER_OUTPUTS, Part.LOSS})
 
     @property
     def needs_every_token(self) -> bool:

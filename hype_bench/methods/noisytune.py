@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Hooks, Method, register
+from hype_bench.contract import Context, Hooks, Method, Part, register
 from hype_bench.options import choice, number
 
 
@@ -62,6 +62,8 @@ class NoisyTune(Method):
     moves_weights = True
     strength: float = number(0.15, least=0)
     scope: str = choice("backbone", "backbone", "all")
+
+    acts_on = frozenset({Part.INITIAL_WEIGHTS})
 
     @torch.no_grad()
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:

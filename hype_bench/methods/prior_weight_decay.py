@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, register
+from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, Part, register
 
 
 def decay_towards(weights: list[Tensor], prior: list[Tensor], rate: float) -> None:
@@ -48,9 +48,8 @@ class PriorWeightDecay(Method):
         A baseline of the paper, which does not find it better than its other remedies.
     """
 
-    keeps_weights = True
-
     exclusive = frozenset({Exclusive.WEIGHT_DECAY})
+    acts_on = frozenset({Part.PARAMETER_GROUPS, Part.WEIGHTS_BEFORE_STEP})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         return Hooks.of(_Prior())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Batch, Context, Exclusive, Forward, Hooks, Loss, Method, is_regression, register
+from hype_bench.contract import Batch, Context, Exclusive, Forward, Hooks, Loss, Method, Part, is_regression, register
 from hype_bench.contract.activations import change_output
 from hype_bench.contract.divergence import symmetric_divergence
 from hype_bench.contract.passes import EqualPasses, dropout_masks
@@ -77,6 +77,7 @@ class R3F(Method):
     dropout_masks: str = choice("own", "own", "shared")
 
     exclusive = frozenset({Exclusive.NOISED_PASS})
+    acts_on = frozenset({Part.LOSS})
 
     def check(self, model: PreTrainedModel) -> None:
         word_embeddings(model)
@@ -144,6 +145,7 @@ class R4F(R3F):
     neutral = None
 
     exclusive = R3F.exclusive | {Exclusive.OUTPUT_PROJECTION}
+    acts_on = frozenset({Part.INITIAL_WEIGHTS, Part.LINEAR_MAPS, Part.LOSS})
 
     def check(self, model: PreTrainedModel) -> None:
         super().check(model)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, is_regression, register
+from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, Part, is_regression, register
 from hype_bench.contract.divergence import symmetric_kl
 from hype_bench.contract.passes import EqualPasses
 from hype_bench.options import choice, number
@@ -66,6 +66,8 @@ class RDrop(Method):
 
     alpha: float = number(1.0, least=0)
     variant: str = choice("paper", "paper", "official_hf")
+
+    acts_on = frozenset({Part.LOSS})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         compared = EqualPasses("r_drop", context)

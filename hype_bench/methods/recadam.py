@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, register
+from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, Part, register
 from hype_bench.contract.own_step import OwnStep
 from hype_bench.options import choice, number
 
@@ -81,7 +81,6 @@ class RecAdam(Method):
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {"w": 0.0}
-    keeps_weights = True
     schedule: str = choice("sigmoid", "sigmoid", "linear", "constant")
     k: float = number(0.5, above=0)
     t0: float = number(250.0, above=0)
@@ -89,6 +88,7 @@ class RecAdam(Method):
     w: float = number(1.0, least=0, most=1)
 
     exclusive = frozenset({Exclusive.OPTIMIZER_STEP, Exclusive.WEIGHT_DECAY})
+    acts_on = frozenset({Part.PARAMETER_GROUPS, Part.WEIGHTS_BEFORE_STEP, Part.WEIGHTS_AFTER_STEP})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         return Hooks() if self.w == 0 else Hooks.of(_Recall(self, model))

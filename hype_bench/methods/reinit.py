@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Hooks, Method, register
+from hype_bench.contract import Context, Hooks, Method, Part, register
 from hype_bench.models.layers import encoder_layers, is_layer_norm, pooler
 from hype_bench.options import UserError, number
 
@@ -65,6 +65,8 @@ class Reinit(Method):
     moves_weights = True
     layers: int = number(5, least=0)
     pooler: bool = True
+
+    acts_on = frozenset({Part.INITIAL_WEIGHTS})
 
     def check(self, model: PreTrainedModel) -> None:
         depth = len(encoder_layers(model))

@@ -21,6 +21,7 @@ from hype_bench.contract import (
     Hooks,
     Loss,
     Method,
+    Part,
     is_regression,
     register,
 )
@@ -102,6 +103,7 @@ class ROSE(Method):
             raise ValueError(f"lower must be at most upper ({self.upper}), not {self.lower}")
 
     exclusive = frozenset({Exclusive.OPTIMIZER_STEP, Exclusive.WEIGHT_DECAY})
+    acts_on = frozenset(part for part in Part if part >= Part.PARAMETER_GROUPS)
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, register
+from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, Part, register
 from hype_bench.contract.own_step import OwnStep
 from hype_bench.models.layers import encoder_layers, is_layer_norm
 from hype_bench.options import number
@@ -73,6 +73,7 @@ class SAGE(Method):
     beta3: float = number(0.75, least=0, below=1)
 
     exclusive = frozenset({Exclusive.OPTIMIZER_STEP, Exclusive.WEIGHT_DECAY})
+    acts_on = frozenset({Part.PARAMETER_GROUPS, Part.GRADIENTS, Part.WEIGHTS_BEFORE_STEP, Part.WEIGHTS_AFTER_STEP})
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Backward, Batch, Context, Hooks, Method, register
+from hype_bench.contract import Backward, Batch, Context, Hooks, Method, Part, register
 from hype_bench.options import number
 
 
@@ -65,6 +65,8 @@ class SAM(Method):
     neutral: ClassVar[Mapping[str, Any]] = {"rho": 0.0}
     rho: float = number(0.05, least=0)
     adaptive: bool = False
+
+    acts_on = frozenset({Part.BACKWARD})
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         def backward(micro_batches: list[Batch], inner: Backward) -> Tensor:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, full, is_regression, register
+from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, Part, full, is_regression, register
 from hype_bench.contract.activations import change_input
 from hype_bench.contract.divergence import symmetric_divergence
 from hype_bench.contract.passes import EqualPasses, dropout_masks
@@ -125,6 +125,8 @@ class SMART(Method):
     init_std: float = number(1e-5, above=0)
     variant: str = choice("paper", "paper", "official")
     dropout_masks: str = choice("own", "own", "shared")
+
+    acts_on = frozenset({Part.LAYER_INPUTS, Part.LOSS})
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Hooks, Method, register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, register
 from hype_bench.contract.freeze import train_only
 from hype_bench.models.layers import depths, encoder_layers
 from hype_bench.options import UserError, number
@@ -42,6 +42,7 @@ class TopK(Method):
     k: int | None = number(None, least=0)
 
     exclusive = frozenset({Exclusive.TRAINED_WEIGHTS})
+    acts_on = frozenset({Part.TRAINED_WEIGHTS})
 
     def check(self, model: PreTrainedModel) -> None:
         layers = len(encoder_layers(model))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Hooks, Method, register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, register
 from hype_bench.models.hidden_dropout import hidden_dropouts, set_dropout
 from hype_bench.options import UserError, number
 
@@ -38,6 +38,8 @@ class Vanilla(Method):
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {}
+
+    acts_on = frozenset[Part]()
 
 
 @register("no_dropout")
@@ -74,6 +76,7 @@ class NoDropout(Method):
     dropout: float = number(0.0, least=0, below=1)
 
     exclusive = frozenset({Exclusive.HIDDEN_DROPOUT})
+    acts_on = frozenset({Part.DROPOUT})
 
     def check(self, model: PreTrainedModel) -> None:
         if not hidden_dropouts(model):

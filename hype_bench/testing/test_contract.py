@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from transformers import AutoModelForSequenceClassification
 
 from hype_bench.choices import choice_file
 from hype_bench.contract.compose import compose
+from hype_bench.contract.order import commute
 from hype_bench.contract.registry import build, cards, discover
+from hype_bench.options import UserError
 from hype_bench.testing import pytest_generate_tests as pytest_generate_tests
 from hype_bench.testing import techniques_of_plugins
 from hype_bench.testing.tiny import (
@@ -20,9 +23,11 @@ from hype_bench.testing.tiny import (
     UPDATES,
     anatomy,
     batch_of,
+    check_both_orders,
     context_of,
     fine_tuned,
     logits_of,
+    options,
     technique,
     tiny,
     train,
@@ -94,3 +99,14 @@ def test_yaml_says_what_the_dataclass_says(name: str) -> None:
     options = {key: 1e-5 if value == "${noise_scale}" else value for key, value in options.items()}
     assert options == {key: value for key, value in defaults.items() if key in options}
     assert fixed or options.keys() == defaults.keys()  # what is fixed may leave another option without a meaning
+
+
+@pytest.mark.slow
+def test_its_order_has_no_effect_where_it_acts_on_other_parts(name: str) -> None:
+    """Beside every technique with which it shares no part of a run, see ``Method.acts_on``."""
+    for other in discover():
+        chosen = {key: options(key, "bert") for key in (name, other)}
+        with contextlib.suppress(UserError):  # they cannot be combined
+            pair = build(chosen)
+            if len(pair) == 2 and commute(*pair.values()):
+                check_both_orders(pair)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
+from itertools import permutations
 from typing import Any
 
 import torch
@@ -117,6 +118,14 @@ def fine_tuned(
     losses = list(train(model, hooks, batch, count))
     hooks.finish()
     return model, losses
+
+
+def check_both_orders(pair: Mapping[str, Method]) -> None:
+    """Asserts that two techniques give the same weights, bit for bit, whichever is named first."""
+    batch = batch_of(3, examples=4)
+    one, other = (fine_tuned(dict(order), "bert", batch, 4)[0] for order in permutations(pair.items()))
+    different = [key for key, weight in one.state_dict().items() if not torch.equal(weight, other.state_dict()[key])]
+    assert not different, f"the order of {' and '.join(pair)} has an effect on {', '.join(different)}"
 
 
 def anatomy(model: Any) -> list[tuple[Any, ...]]:

@@ -84,12 +84,11 @@ def test_refusals_name_both_and_the_reason() -> None:
 
 def test_an_order_that_matters_is_said() -> None:
     context = Context()
-    compose(build({"noisytune": {}, "prior_weight_decay": {}}), tiny("bert"), context).finish()
+    compose(build({"noisytune": {}, "mixout": {}}), tiny("bert"), context).finish()
     assert context.warnings == [
-        "the order of noisytune and prior_weight_decay matters: "
-        "noisytune acts first, prior_weight_decay on the weights that it leaves"
+        "the order of noisytune and mixout matters: noisytune acts first, mixout on the weights that it leaves"
     ]
-    for first, second in permutations(["hype_n", "r_drop", "ema"], 2):
+    for first, second in permutations(["hype_n", "r_drop", "ema", "noisytune", "prior_weight_decay"], 2):
         assert not orders_that_matter(build({first: {}, second: {}}))
 
 
