@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from hype_bench.cli import app
 from hype_bench.config import CONF, Config
 from hype_bench.options import Affects, in_words
+from hype_bench.paper import published
 from hype_bench.sweeps.grids import expand, write
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -220,6 +221,12 @@ def experiment(name: str, path: Path) -> str:
     parts += ["```\n" + "\n".join(commands) + "\n```", "## Grids", "\n".join(_grids(content))]
     if search := content.get("search"):
         parts.append(f"The table takes the best over {', '.join(f'`{axis}`' for axis in search)}, by `--rule`.")
+    if number:
+        parts += [
+            f"## Table {number} of the paper",
+            "As printed: mean ± std over seeds, with n in the denominator of the std; empty where the text gives no number.",
+            *_printed(number),
+        ]
     counts = [f"{_runs(content, scope):,} with `scope={scope}`" for scope in SCOPES]
     parts += ["## Cost", f"Runs: {', '.join(counts)}. `hype-bench plan` estimates hours from runs that are done."]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -232,6 +239,27 @@ def _grids(content: dict[str, Any]) -> Iterator[str]:
         for axis, values in axes.items():
             shown = values if isinstance(values, list) else [values]
             yield f"| {label} | `{axis}` | {', '.join(f'`{write(value)}`' for value in shown)} |"
+
+
+def _printed(number: int) -> Iterator[str]:
+    """The published table, a block after the other, and what is known to be wrong in it."""
+    cells = published.table(number)
+    for block in dict.fromkeys(cell.block for cell in cells):
+        own = {(cell.row, cell.column): cell for cell in cells if cell.block == block}
+        columns = list(dict.fromkeys(column for _, column in own))
+        lines = [f"| {block or ''} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+        for row in dict.fromkeys(row for row, _ in own):
+            shown = (_number(own.get((row, column))) for column in columns)
+            lines.append(f"| {row} | {' | '.join(shown)} |".replace("*", r"\*"))
+        yield "\n".join(lines)
+    notes = [f"- {', '.join(filter(None, (c.block, c.row, c.column)))}: {c.note}" for c in cells if c.note]
+    yield "\n".join(notes).replace("*", r"\*")
+
+
+def _number(cell: published.Published | None) -> str:
+    if cell is None:
+        return ""
+    return f"{cell.mean:.2f}" + (f" ± {cell.std:.2f}" if cell.std is not None else "")
 
 
 def _runs(content: dict[str, Any], scope: str) -> int:
