@@ -224,7 +224,7 @@ def experiment(name: str, path: Path) -> str:
     if number:
         parts += [
             f"## Table {number} of the paper",
-            "As printed: mean ± std over seeds, with n in the denominator of the std; empty where the text gives no number.",
+            "As printed: mean ± std over seeds, with n in the denominator of the std.",
             *_printed(number),
         ]
     counts = [f"{_runs(content, scope):,} with `scope={scope}`" for scope in SCOPES]
