@@ -93,6 +93,9 @@ def test_a_score_is_one_that_its_metric_can_have(name: str, score: Any, is_good:
         ("classes", [1]),
         ("facts", []),
         ("peak_memory_bytes", 0.5),
+        ("reason", 0),
+        ("updates", False),
+        ("subset", {"train": [5, True]}),
     ],
 )
 def test_what_is_wrong_is_said(path: str, value: Any) -> None:
