@@ -121,3 +121,12 @@ def test_the_levels_are_those_that_imports_are_held_to() -> None:
     levels = [tuple(re.findall(r"`(\w+)`", row)) for row in re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE)]
     order = load("tests/test_structure.py").ORDER
     assert levels == [tuple(name for name in names if name != "__init__") for names in order]
+
+
+def test_imports_that_pages_show_work() -> None:
+    text = "\n".join(page.read_text() for page in (ROOT / "README.md", *DOCS.glob("*.md")))
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    imports = set(re.findall(r"^(?:from|import) hype_bench.*", code, re.MULTILINE))
+    assert len(imports) > 5
+    for line in imports:
+        exec(line, {})
