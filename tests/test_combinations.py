@@ -25,7 +25,8 @@ def test_what_cannot_work_together(overrides: tuple[str, ...]) -> None:
 
 
 def test_what_can() -> None:
-    composed("data.predict_test=true", "training.gradient_accumulation_steps=8", "training.batch_size=8")
+    config = composed("data.predict_test=true", "training.gradient_accumulation_steps=8", "training.batch_size=8")
+    assert config.training.gradient_accumulation_steps == config.training.batch_size == 8
 
 
 @pytest.mark.parametrize(

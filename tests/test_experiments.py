@@ -163,7 +163,7 @@ def test_fail_fast_begins_nothing_after_a_failure(warm: Any, tmp_path: Path) -> 
 def test_plan_says_what_there_is_to_do_and_runs_nothing(warm: Any, tmp_path: Path) -> None:
     ended = warm("plan", *TINY[1:], *FEW, program="hype_bench.cli")
     assert ended.returncode == 0, ended.stderr
-    assert "12" in ended.stdout
+    assert "\n12 runs, 0 done, 12 to do; " in ended.stdout
     assert not (tmp_path / "results" / "runs").exists()
     assert len(read_plan(tmp_path / "results", "table1").runs) == 14
     wrong = warm("plan", "experiment=table1", "task=nonsense", program="hype_bench.cli")

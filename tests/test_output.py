@@ -43,8 +43,9 @@ def test_names_in_a_table_cannot_act(write) -> None:
     assert "\\x1b" in text.replace("textbackslash{}", "")
     if write != writers.to_text:
         assert "<script>" not in text
-        assert "](javascript" not in text or write != writers.to_markdown
         assert text.count("\n") == write([plain], "a").count("\n")
+    if write == writers.to_markdown:
+        assert "](javascript" not in text
     if write == writers.to_latex:
         assert text.count(r"\end{tabular}") == 1
         assert not re.search(r"(?<!\\)\$x", text)

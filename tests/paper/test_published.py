@@ -251,7 +251,10 @@ def test_settings_are_options_of_the_method() -> None:
         for key in set(p.setting) - of_the_run:
             method, _, option = key.rpartition(".")
             assert option in options("method", method or str(p.method))
-            assert (method in str(p.method).split("+")) if method else ("+" not in str(p.method))
+            if method:
+                assert method in str(p.method).split("+")
+            else:
+                assert "+" not in str(p.method)
 
 
 def test_metrics_are_those_of_the_tasks() -> None:

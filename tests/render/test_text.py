@@ -153,8 +153,9 @@ def test_letter_by_letter(table, name, expected):
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_runs(name):
     text = write([], name)
-    assert name == "html" or len(text.splitlines()) == 1
-    assert text.startswith("model,task") if name == "csv" else "no runs yet" in text
+    assert ("model,task" if name == "csv" else "no runs yet") in text
+    if name != "html":
+        assert len(text.splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["text", "markdown", "latex"])
@@ -265,7 +266,8 @@ def test_csv_gives_every_number_back(table):
             assert int(line["n"]) == cell.n
             for name, number in (("mean_fraction", cell.mean), ("std_fraction", cell.std)):
                 assert (line[name] == "") == math.isnan(number)
-                assert not line[name] or float(line[name]) == number
+                if line[name]:
+                    assert float(line[name]) == number
             scores = dict(
                 zip(map(int, line["seeds"].split()), map(float, line["scores_fraction"].split()), strict=True)
             )
