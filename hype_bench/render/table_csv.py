@@ -60,6 +60,7 @@ def _cells(table: Table) -> Iterator[tuple[Place, Cell]]:
 
 def _row(table: Table, row: Row, column: str, cell: Cell, result: Result | None) -> dict[str, object]:
     scores = {} if cell.metric == AVERAGE else dict(sorted(cell.scores.items()))
+    mean, std = cell.mean, cell.std
     low, high = interval(cell) or (None, None)
     configuration = result.chosen.configuration if result and cell.n and not cell.missing else {}
     values = (
@@ -70,8 +71,8 @@ def _row(table: Table, row: Row, column: str, cell: Cell, result: Result | None)
         _settings(configuration.items()),
         cell.metric,
         None if cell.metric == AVERAGE else cell.n,
-        None if cell.missing or not math.isfinite(cell.mean) else cell.mean,
-        None if cell.missing or not math.isfinite(cell.std) else cell.std,
+        None if cell.missing or math.isnan(mean) else mean,
+        None if cell.missing or math.isnan(std) else std,
         low,
         high,
         " ".join(map(str, scores)),

@@ -104,7 +104,7 @@ def to_html(sheets: Sequence[Sheet], caption: str) -> str:
     for sheet in sheets:
         table = _styler(sheet, sheet.aligned(), _html, "<strong>%s</strong>").to_html(exclude_styles=True)
         notes = "".join(f"<li>{_html(note)}</li>" for note in sheet.notes)
-        blocks.append(f"<h2>{_html(sheet.heading)}</h2>\n{table}<ul>{notes}</ul>")
+        blocks.append(f"<h2>{_html(sheet.heading)}</h2>\n{table}" + (f"<ul>{notes}</ul>" if notes else ""))
     title = ", ".join(dict.fromkeys(sheet.title for sheet in sheets)) or NO_RUNS
     foot = _with_legend(caption, sheets) if sheets else NO_RUNS
     return "\n".join([_PAGE.format(title=_html(title)), *blocks, f"<p><em>{_html(foot)}</em></p>", "</html>"])
