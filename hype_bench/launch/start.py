@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hype_bench.output import counted
 from hype_bench.runs.status import DIVERGED, DONE, read_named
 from hype_bench.sweeps.display import display
 from hype_bench.sweeps.outcomes import Ended, note
@@ -25,7 +26,8 @@ def begin(plan: Plan, results_dir: str | Path, sweep: Path) -> list[PlannedRun]:
         found = status.record.summary if status.record else ""
         ended = Ended(status.state, status.title, status.identity, status.reason, skipped=True, found=found)
         note(sweep, number, ended)
-    rows = f", {len(plan.runs)} in rows of its table" if len(plan.runs) != len(to_do) + len(before) else ""
-    display.say(f"{plan.name}: {len(to_do) + len(before)} runs{rows}; {len(before)} done before, {len(to_do)} to do")
+    runs = len(to_do) + len(before)
+    rows = f", {len(plan.runs)} in rows of its table" if len(plan.runs) != runs else ""
+    display.say(f"{plan.name}: {counted(runs, 'run')}{rows}; {len(before)} done before, {len(to_do)} to do")
     display.start_sweep(len(to_do), len(before))
     return to_do

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hype_bench.output import counted
 from hype_bench.tables.cells import Cell
 
 
@@ -72,7 +73,7 @@ def _best(candidates: Sequence[Candidate], scores: Callable[[Candidate], Cell]) 
     ended = sum(candidate.ended for candidate in candidates)
     planned = sum(candidate.planned for candidate in candidates)
     if ended < planned:
-        return _none(candidates, f"{ended} of {planned} runs")
+        return _none(candidates, f"{ended} of {counted(planned, 'run')}")
     best = max(candidates, key=lambda candidate: scores(candidate).rank)
     return Chosen(best.reported, best.configuration, best.further)
 
