@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -87,6 +90,44 @@ def test_a_conf_folder_of_ones_own_adds_choices(program: Program, tmp_path: Path
         assert done.returncode == 0, done.stderr
     wrong = program("hype-bench", "run", "task=named", "--conf", "nowhere")
     assert (wrong.returncode, wrong.stderr) == (2, "error: --conf nowhere: no such folder\n")
+
+
+@pytest.fixture
+def with_plugin(environment: Path, program: Program) -> Program:
+    """The environment with the package of ``examples/plugin``."""
+    install = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", str(ROOT / "examples" / "plugin")]
+    if "agreement" not in program("hype-bench", "--help").stdout:
+        done = program("python", *install)
+        assert done.returncode == 0, done.stderr
+    return program
+
+
+def test_a_package_adds_a_technique_a_task_and_an_analysis(with_plugin: Program, tmp_path: Path) -> None:
+    assert with_plugin("hype-bench", "plugins").stdout.splitlines() == [
+        "hype-bench-example 0.1.0 (hype_bench_example)",
+        "  techniques  embedding_dropout",
+        "  analyses    agreement",
+        "  choices     method=embedding_dropout, task=negation",
+    ]
+    chosen = ("task=negation", "method=[embedding_dropout,r_drop]", "-m", "seed=1,2")
+    sweep = with_plugin("hype-bench", "run", *chosen, *SHORT)
+    assert sweep.returncode == 0, sweep.stderr
+    (first, _) = (json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*/result.json"))
+    assert first["parts"]["plugins"] == {"embedding_dropout": "hype-bench-example 1"}
+    assert first["versions"]["hype-bench-example"] == "0.1.0"
+    agreement = with_plugin("hype-bench", "agreement").stdout
+    assert re.fullmatch(r"tiny_bert negation embedding_dropout\+r_drop: [\d.]+ % over 1 pairs of seeds\n", agreement)
+    wrong = with_plugin("hype-bench", "run", "method=embedding", *SHORT).stderr
+    assert "there is no method 'embedding'; did you mean embedding_dropout?" in wrong
+
+
+def test_a_package_is_held_to_the_contract(with_plugin: Program, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples" / "plugin" / "tests", tmp_path / "tests")
+    done = with_plugin("python", "-m", "pytest", "-p", "no:cacheprovider", "--pyargs", "hype_bench.testing", "tests")
+    assert done.returncode == 0, done.stdout
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed
+    assert int(passed[1]) > 20
 
 
 def test_a_foreign_application_of_hydra_keeps_its_launchers(program: Program, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # torch comes with it
     from hype_bench.tasks.data import TaskData
 
 # In which members of a soup must agree:
-_SAME = ("format", "model", "data", "labels", "task_version", "max_length", "metric", "methods")
+_SAME = ("format", "model", "data", "labels", "task_version", "max_length", "metric", "methods", "plugins")
 
 SoupKind = StrEnum("SoupKind", ["uniform", "greedy"])
 
@@ -67,7 +67,7 @@ class Pot:
         every = [member.record.parts for member in self.members if member.record is not None]
         training = {key: _shared([parts["training"][key] for parts in every]) for key in every[0]["training"]}
         soup = [f"soup_{kind}", {"members": [member.identity for member in self.members]}]
-        same = {key: every[0].get(key) for key in _SAME}
+        same = {key: every[0].get(key) for key in _SAME if key != "plugins" or key in every[0]}
         return {**same, "methods": [*every[0]["methods"], soup], "training": training, "seed": 0}
 
     def label(self, kind: str) -> Label:

@@ -1,5 +1,6 @@
 """What a technique is, and what it may know of its run: all that a technique of one's own imports."""
 
+from hype_bench.contract.activations import change_input, change_output
 from hype_bench.contract.attach import Attached, attach
 from hype_bench.contract.card import Card
 from hype_bench.contract.compose import Composed, compose
@@ -30,6 +31,8 @@ __all__ = [
     "UserError",
     "attach",
     "build",
+    "change_input",
+    "change_output",
     "choice",
     "compose",
     "discover",

@@ -73,11 +73,15 @@ class Method:
             empty if it does nothing with any.
         moves_weights: whether ``prepare`` changes weights, so that what is named after it meets the changed ones.
         wraps_weights: whether it puts other modules in their place, so that nothing may move weights after it.
+        version: of a plug-in's technique, raised when its numbers change: old records are then other runs.
+        tiny_options: options with which its effect shows in a test of three layers and a dozen updates.
     """
 
     neutral: ClassVar[Mapping[str, Any] | None] = None
     moves_weights: ClassVar[bool] = False
     wraps_weights: ClassVar[bool] = False
+    version: ClassVar[int] = 1
+    tiny_options: ClassVar[Mapping[str, Any]] = {}
 
     def __post_init__(self) -> None:
         check_fields("", self)

@@ -17,7 +17,7 @@ from hype_bench.contract.compose import check_together
 from hype_bench.contract.method import Method
 from hype_bench.contract.order import canonical_order
 from hype_bench.options import UserError
-from hype_bench.plugins import Plugin, installed
+from hype_bench.plugins import Plugin, installed, plugin_of
 
 T = TypeVar("T", bound=type[Method])
 _FOLDER = "hype_bench.methods"  # by its name: what a technique is knows of none
@@ -70,6 +70,12 @@ def import_plugins() -> dict[Plugin, str]:
     _import_own()
     problems = {plugin: _problem(plugin) for plugin in installed()}
     return {plugin: problem for plugin, problem in problems.items() if problem}
+
+
+def plugins_of(methods: Mapping[str, Method]) -> dict[str, str]:
+    """The package and the version of the numbers of each technique that a plug-in brings, as ``package 1``."""
+    owners = {name: plugin_of(type(method).__module__) for name, method in methods.items()}
+    return {name: f"{plugin.package} {methods[name].version}" for name, plugin in owners.items() if plugin}
 
 
 def _problem(plugin: Plugin) -> str:

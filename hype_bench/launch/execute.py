@@ -184,17 +184,18 @@ def identify(run: RunConfig, methods: dict[str, Method]) -> str:
             _FINGERPRINTS[key] = data.fingerprint, data.labels
         except UserError as error:  # asking again for every run of a plan would take minutes
             _FINGERPRINTS[key] = error
-    found = _FINGERPRINTS[key]
-    if isinstance(found, UserError):
-        raise found
-    return digest(_parts(run, methods, locate(run.model), *found))
+    if isinstance(rows := _FINGERPRINTS[key], UserError):
+        raise rows
+    return digest(_parts(run, methods, locate(run.model), *rows))
 
 
 def _parts(
     run: RunConfig, methods: dict[str, Method], checkpoint: Checkpoint, data: str, labels: list[str]
 ) -> dict[str, Any]:
+    from hype_bench.contract.registry import plugins_of
+
     values = {name: asdict(method) for name, method in methods.items()}  # type: ignore[call-overload]
-    return identity(run, checkpoint.identity, data, labels, values)
+    return identity(run, checkpoint.identity, data, labels, values, plugins_of(methods))
 
 
 # What the runs of one process share: they come task by task, so that the last data sets are enough.

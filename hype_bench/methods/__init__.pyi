@@ -12,9 +12,12 @@ from hype_bench.contract import Hooks as Hooks
 from hype_bench.contract import Loss as Loss
 from hype_bench.contract import Method as Method
 from hype_bench.contract import NoiseSource as NoiseSource
+from hype_bench.contract import Part as Part
 from hype_bench.contract import UserError as UserError
 from hype_bench.contract import attach as attach
 from hype_bench.contract import build as build
+from hype_bench.contract import change_input as change_input
+from hype_bench.contract import change_output as change_output
 from hype_bench.contract import choice as choice
 from hype_bench.contract import compose as compose
 from hype_bench.contract import discover as discover

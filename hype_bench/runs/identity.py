@@ -16,7 +16,12 @@ _TRAINING = affecting(TrainingConfig, Affects.IDENTITY)
 
 
 def identity(
-    run: RunConfig, checkpoint: str, data: str, labels: list[str], methods: dict[str, dict[str, Any]]
+    run: RunConfig,
+    checkpoint: str,
+    data: str,
+    labels: list[str],
+    methods: dict[str, dict[str, Any]],
+    plugins: dict[str, str],
 ) -> dict[str, Any]:
     """What the hash is taken of.
 
@@ -26,6 +31,7 @@ def identity(
         labels: the names of the classes in order, which size the head and say what its outputs mean; empty for a
             regression.
         methods: name -> all hyper-parameters, defaults included.
+        plugins: name -> the package that brings the technique and the version of its numbers; ours have ``FORMAT``.
     """
     training = {key: value for key, value in asdict(run.training).items() if key in _TRAINING}
     return {
@@ -39,6 +45,7 @@ def identity(
         "methods": [[name, values] for name, values in methods.items()],
         "training": training,
         "seed": run.seed,
+        **({"plugins": plugins} if plugins else {}),
     }
 
 

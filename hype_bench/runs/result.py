@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hype_bench.plugins import installed
 from hype_bench.runs.record import HELDOUT, Record, Request, Scores
 from hype_bench.tasks.metrics import positive_class
 
@@ -72,7 +73,7 @@ def _versions() -> dict[str, str]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "not installed"
-    return versions
+    return versions | {plugin.package: plugin.version for plugin in installed()}
 
 
 @cache

@@ -52,6 +52,8 @@ def options(parts: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, An
         if key == "methods":
             for name, values in value:
                 flat |= {f"{_METHODS}{name}.{option}": setting for option, setting in values.items()}
+        elif key == "plugins":
+            flat |= {f"{_METHODS}{name}.plugin": plugin for name, plugin in value.items()}
         elif key == "training":
             flat |= {f"training.{option}": setting for option, setting in value.items()}
         elif key != "seed":

@@ -16,7 +16,7 @@ from hype_bench.contract.compose import Composed, compose
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method
 from hype_bench.contract.objective import Batch, forward_of, objective
-from hype_bench.contract.registry import build
+from hype_bench.contract.registry import build, discover
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier
 
@@ -39,7 +39,8 @@ STILL_OPTIONS: dict[str, dict[str, Any]] = {"rose": {"kl_dropout": 0.0}}  # with
 
 
 def options(name: str, family: str) -> dict[str, Any]:
-    return OPTIONS.get(name, {}) | (XLNET_OPTIONS.get(name, {}) if family == "xlnet" else {})
+    own = OPTIONS.get(name) or dict(discover()[name][0].tiny_options)
+    return own | (XLNET_OPTIONS.get(name, {}) if family == "xlnet" else {})
 
 
 def technique(name: str, family: str = "bert") -> dict[str, Method]:

@@ -17,14 +17,21 @@ from hype_bench.testing.composed import configured
 TINY = ("model=tiny_bert", "task=demo_rte", "training.max_steps=2")
 
 
-def parts_of(*overrides: str, labels: tuple[str, ...] = ("no", "yes"), checkpoint: str = "hub:m") -> dict[str, Any]:
-    return identity(configured(*TINY, *overrides), checkpoint, "rows", list(labels), {"vanilla": {}})
+def parts_of(
+    *overrides: str, labels: tuple[str, ...] = ("no", "yes"), checkpoint: str = "hub:m", **plugins: str
+) -> dict[str, Any]:
+    return identity(configured(*TINY, *overrides), checkpoint, "rows", list(labels), {"vanilla": {}}, plugins)
 
 
 def test_the_names_of_the_classes_and_their_order_count() -> None:
     """One name more is a wider head on the same rows; another order is another meaning of every output."""
     named = [parts_of(labels=labels) for labels in (("no", "yes"), ("yes", "no"), ("no", "yes", "perhaps"), ())]
     assert len({digest(parts) for parts in named}) == 4
+
+
+def test_the_package_of_a_technique_and_the_version_of_its_numbers_count() -> None:
+    every = [parts_of(), parts_of(vanilla="theirs 1"), parts_of(vanilla="theirs 2"), parts_of(vanilla="others 1")]
+    assert len({digest(parts) for parts in every}) == 4
 
 
 def test_the_version_of_a_task_counts() -> None:
