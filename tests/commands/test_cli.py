@@ -111,7 +111,8 @@ def test_table_in_every_format(results, name):
     else:
         mean = "62.00 $\\pm$ 1.00 (3)" if name == "latex" else "62.00 ± 1.00 (3)"
         assert mean in done.stdout
-        assert re.search(r"\bX\b.{0,40}\b2 interrupted", done.stdout)
+        assert re.search(r"\d\b.{0,40}\(1, 2 interrupted\)", done.stdout)
+        assert re.search(r"\bX\b.{0,40}\(1 broken, 1 failed\)", done.stdout)
 
 
 def test_text_is_the_default_and_so_is_the_folder_results(results, tmp_path):
