@@ -11,13 +11,14 @@ dictionaries in which they agree, since most of them differ in seed and scores a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hype_bench.options import UserError
 from hype_bench.runs.reading import read_bytes
@@ -41,7 +42,7 @@ _COLUMNS = ("name", "mtime", "size", "cell", "setup", "own")
 _SHARED = ("cell", "setup")
 _DIGEST = 16  # bytes
 _SETTLED = 3 * 10**9  # ns: what is younger may change again within the resolution of its time, and is not stored
-_WORTHWHILE = 100  # records: reading fewer takes less time than importing pyarrow
+WORTHWHILE = 100  # records: reading fewer takes less time than importing pyarrow
 
 
 def stamp_of(result: str) -> Stamp | None:
@@ -51,6 +52,11 @@ def stamp_of(result: str) -> Stamp | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size
+
+
+def has_settled(stamp: Stamp | None) -> TypeGuard[Stamp]:
+    """Whether the file is old enough that it cannot change again without another stamp."""
+    return stamp is not None and time.time_ns() - stamp[0] > _SETTLED
 
 
 def kept(record: Record) -> Record:
@@ -68,7 +74,7 @@ class RecordCache:
 
     def __init__(self, results_dir: str | Path, reads: int) -> None:
         self._path = Path(results_dir) / FILE
-        self._stored = _read(self._path) if reads >= _WORTHWHILE else None
+        self._stored = load_table(self._path, _key(), _SHARED) if reads >= WORTHWHILE else None
         self._rows: dict[str, tuple[Stamp, Record, Record, Record]] = {}
         if self._stored is not None:
             self._rows = _rows_of(self._stored)
@@ -79,8 +85,8 @@ class RecordCache:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if len(self._new) >= _WORTHWHILE:
-            _write(self._path, self._stored, self._new)
+        if len(self._new) >= WORTHWHILE:
+            store_table(self._path, _key(), _with(self._stored, self._new))
 
     def find(self, name: str, stamp: Stamp | None) -> Record | None:
         """The record of a run, if it is stored as it is now."""
@@ -96,7 +102,7 @@ class RecordCache:
         """
         (cell, shared_cell), (setup, shared_setup) = map(self._shared, _common(record))
         own = {"seed": record["label"]["seed"]} | {key: record[key] for key in _OWN if key in record}
-        if stamp and name.isascii() and time.time_ns() - stamp[0] > _SETTLED:
+        if has_settled(stamp) and name.isascii():
             self._new.append((name, *stamp, cell, setup, json.dumps(own)))
         return _joined(shared_cell, shared_setup, own)
 
@@ -104,6 +110,11 @@ class RecordCache:
         """A part as text, and the first part of that text: records that agree in it share it."""
         text = json.dumps(part)
         return self._texts.setdefault(text, (text, part))
+
+
+def _key() -> str:
+    """Another one where other fields are kept, so that a file of another version is not read."""
+    return ",".join(KEPT)
 
 
 def _common(record: Record) -> tuple[Record, Record]:
@@ -121,24 +132,40 @@ def _without_seed(part: Record) -> Record:
     return {key: value for key, value in part.items() if key != "seed"}
 
 
-def _read(path: Path) -> pa.Table | None:
-    """The file's columns; None if there is none or it is not whole."""
+def load_table(path: Path, key: str, shared: Sequence[str] = ()) -> pa.Table | None:
+    """The table that :func:`store_table` wrote there under this key; None if there is none or it is not whole.
+
+    Args:
+        shared: columns that come as dictionaries of their different values.
+    """
     try:
         content = read_bytes(path)
     except (OSError, UserError):
         return None
     digest, body = content[:_DIGEST], content[_DIGEST:]
-    if digest != _digest(body):
+    if digest != _digest(key, body):
         return None
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(pa.BufferReader(body), read_dictionary=list(_SHARED))
+    return pq.read_table(pa.BufferReader(body), read_dictionary=list(shared))
 
 
-def _digest(body: bytes) -> bytes:
-    """Another one where other fields are kept, so that a file of another version is not read."""
-    return hashlib.blake2b(",".join(KEPT).encode() + body, digest_size=_DIGEST).digest()
+def store_table(path: Path, key: str, table: pa.Table) -> None:
+    """Writes a table in one move, if that can be done; else the next answer does it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    whole = {"dictionary_pagesize_limit": 2**30, "row_group_size": max(len(table), 1)}  # one dictionary for all rows
+    pq.write_table(table, sink, compression="zstd", **whole)
+    body = sink.getvalue().to_pybytes()
+    with contextlib.suppress(OSError):
+        write_atomically(path, _digest(key, body) + body)
+
+
+def _digest(key: str, body: bytes) -> bytes:
+    return hashlib.blake2b(key.encode() + body, digest_size=_DIGEST).digest()
 
 
 def _rows_of(table: pa.Table) -> dict[str, tuple[Stamp, Record, Record, Record]]:
@@ -152,23 +179,15 @@ def _rows_of(table: pa.Table) -> dict[str, tuple[Stamp, Record, Record, Record]]
     return dict(zip(names, zip(zip(*stamp, strict=True), *parts, own, strict=True), strict=True))
 
 
-def _write(path: Path, stored: pa.Table | None, new: Sequence[tuple[Any, ...]]) -> None:
-    """Replaces the file by one that has the new rows as well, if that can be done; else the next answer does it."""
+def _with(stored: pa.Table | None, new: Sequence[tuple[Any, ...]]) -> pa.Table:
+    """The stored rows and the new ones, which replace those of the same name."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     table = pa.table(dict(zip(_COLUMNS, map(list, zip(*new, strict=True)), strict=True)))
     for name in _SHARED:
         table = table.set_column(_COLUMNS.index(name), name, table.column(name).dictionary_encode())
-    if stored is not None:
-        others = stored.filter(pc.invert(pc.is_in(stored.column("name"), value_set=table.column("name"))))
-        table = pa.concat_tables([others, table]).unify_dictionaries()
-    sink = pa.BufferOutputStream()
-    whole = {"dictionary_pagesize_limit": 2**30, "row_group_size": len(table)}  # one dictionary for all rows
-    pq.write_table(table, sink, use_dictionary=_SHARED, compression="zstd", **whole)
-    body = sink.getvalue().to_pybytes()
-    try:
-        write_atomically(path, _digest(body) + body)
-    except OSError:
-        return
+    if stored is None:
+        return table
+    others = stored.filter(pc.invert(pc.is_in(stored.column("name"), value_set=table.column("name"))))
+    return pa.concat_tables([others, table]).unify_dictionaries()

@@ -12,10 +12,11 @@ import pandas as pd
 
 from hype_bench.config import ROWS
 from hype_bench.options import UserError
+from hype_bench.runs.cache import WORTHWHILE, has_settled, load_table, stamp_of, store_table
 from hype_bench.runs.identity import digest
 from hype_bench.runs.record import HELDOUT
 from hype_bench.runs.settings import options, without_seed
-from hype_bench.runs.status import DONE, NOT_SCORED, RunStatus, read_runs
+from hype_bench.runs.status import DIVERGED, DONE, NOT_SCORED, RunStatus, folder_names, read_runs
 from hype_bench.tasks.sizes import part_of_rows
 
 COLUMNS = {
@@ -49,9 +50,11 @@ COLUMNS = {
     "path": "string",
 }  # and, behind them: version.<package>, and every option that differs
 
+FILE = "frame.cache"  # of a results folder; it may be deleted at any time, as RecordCache's may
+
 _LABEL = ("model", "task", "method", "seed", "experiment", "generated")
-_COUNTED = ("updates", "tokens", "peak_memory_bytes")
-_OF_RUN = ("status", "reason", "identity", "path", *_LABEL, *_COUNTED, "seconds", "train_seconds")
+_OF_RECORD = ("updates", "tokens", "peak_memory_bytes", "seconds", "train_seconds")
+_OF_RUN = ("status", "reason", "identity", "path", *_LABEL, *_OF_RECORD)
 _OF_SCORE = ("run", "split", "metric", "score", "n", "headline")
 _RENAMED = {"model": "checkpoint", "data": "fingerprint"}
 
@@ -75,10 +78,34 @@ def load_results(folders: str | Path | Iterable[str | Path] = "results") -> pd.D
     was_enabled = gc.isenabled()
     gc.disable()  # looking for garbage among 100,000 records takes longer than reading them
     try:
+        if len(folders) == 1:
+            return _load(Path(folders[0]))
         return tidy([run for folder in folders for run in read_runs(folder)]).reset_index(drop=True)
     finally:
         if was_enabled:
             gc.enable()
+
+
+def _load(folder: Path) -> pd.DataFrame:
+    """One folder's frame: as it was stored, if all of its runs had ended and are as they were."""
+    key = _key(folder)
+    if key and (table := load_table(folder / FILE, key)) is not None:
+        return table.to_pandas()
+    frame = tidy(list(read_runs(folder))).reset_index(drop=True)
+    if key and frame.status.isin([DONE, NOT_SCORED, DIVERGED]).all():
+        import pyarrow as pa
+
+        store_table(folder / FILE, key, pa.Table.from_pandas(frame))
+    return frame
+
+
+def _key(folder: Path) -> str:
+    """What the frame of a folder depends on; empty if it is small, or a run has not ended or just now."""
+    names = folder_names(folder)
+    stamps = [stamp_of(f"{folder}/runs/{name}/result.json") for name in names]
+    if len(names) < WORTHWHILE or not all(name.isascii() for name in names) or not all(map(has_settled, stamps)):
+        return ""
+    return repr((str(folder), COLUMNS, pd.__version__, names, stamps))
 
 
 def tidy(runs: Sequence[RunStatus]) -> pd.DataFrame:
@@ -120,18 +147,17 @@ def _of_setup(run: RunStatus) -> tuple[Any, ...]:
 
 
 def _run_row(run: RunStatus) -> tuple[Any, ...]:
-    record, label = run.record, run.about and run.about.label
-    is_scored = record is None or run.state != DONE or record.headline is not None
-    seconds = record.seconds if record else {}
+    label, record = run.about and run.about.label, run.record
+    state = run.state if record is None or run.state != DONE or record.headline is not None else NOT_SCORED
     return (
-        run.state if is_scored else NOT_SCORED,
-        run.reason,
-        run.identity,
-        f"{run.runs}/{run.identity}",
-        *(getattr(label, name, None) for name in _LABEL),
-        *(getattr(record, name, None) for name in _COUNTED),
-        sum(seconds.values()) if seconds else None,
-        seconds.get("train"),
+        *(state, run.reason, run.identity, f"{run.runs}/{run.identity}"),
+        *(
+            (label.model, label.task, label.method, label.seed, label.experiment, label.generated)
+            if label
+            else (None,) * len(_LABEL)
+        ),
+        *((record.updates, record.tokens, record.peak_memory_bytes) if record else (None, None, None)),
+        *((sum(record.seconds.values()), record.seconds.get("train")) if record and record.seconds else (None, None)),
     )
 
 

@@ -117,7 +117,7 @@ class Request:
     @classmethod
     def trusted(cls, content: Mapping[str, Any]) -> Self:
         """The same of a content that was checked before; keys that the class does not know are left out."""
-        values = {name: value for name in _NAMES[cls] if (value := content.get(name)) is not None}
+        values = {name: value for name, value in content.items() if value is not None and name in _NAMES[cls]}
         label = values["label"]
         values["label"] = Label(**{name: label[name] for name in _NAMES[Label] if name in label})
         if "scores" in values:
@@ -233,7 +233,7 @@ class Record(Request):
         return str(self.machine.get("device", "unknown"))
 
 
-_NAMES = {kind: tuple(f.name for f in fields(kind)) for kind in (Label, Request, Record)}
+_NAMES = {kind: dict.fromkeys(f.name for f in fields(kind)) for kind in (Label, Request, Record)}
 
 
 def _with_facts(content: dict[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -19,26 +18,8 @@ _METHODS = "methods."
 _SHOWN = {"data": 8, "model": len("content:") + 8}  # characters of what is or may be a hash
 
 
-def variant(about: Request) -> str:
-    """The identity without the seed: runs of one cell have the same."""
-    return json.dumps(without_seed(about.parts), sort_keys=True)
-
-
 def without_seed(parts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in parts.items() if key != "seed"}
-
-
-def cached_variant() -> Callable[[Request], str]:
-    """:func:`variant` for many runs: computed once for those that share the object ``parts``, as cached records do."""
-    texts: dict[int, tuple[Mapping[str, Any], str]] = {}
-
-    def variant_of(about: Request) -> str:
-        parts = about.parts
-        if id(parts) not in texts:
-            texts[id(parts)] = parts, variant(about)  # with the parts: an id holds as long as its object
-        return texts[id(parts)][1]
-
-    return variant_of
 
 
 def options(parts: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,12 +58,16 @@ def read_runs(results_dir: str | Path) -> Iterator[RunStatus]:
     Raises:
         OSError: the folder of the runs cannot be listed.
     """
+    yield from read_named(results_dir, folder_names(results_dir))
+
+
+def folder_names(results_dir: str | Path) -> list[str]:
+    """The names under ``<results_dir>/runs`` that may be a run's, in order. Raises as :func:`read_runs` does."""
     try:
         with os.scandir(Path(results_dir) / "runs") as entries:
-            names = sorted(entry.name for entry in entries if not entry.is_file(follow_symlinks=False))
+            return sorted(entry.name for entry in entries if not entry.is_file(follow_symlinks=False))
     except FileNotFoundError:
-        return
-    yield from read_named(results_dir, names)
+        return []
 
 
 def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunStatus]:

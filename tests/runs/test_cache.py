@@ -82,7 +82,7 @@ def stored(results: Path) -> set[str]:
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Twenty records and a cache that is made of any number."""
-    monkeypatch.setattr(cache, "_WORTHWHILE", 1)
+    monkeypatch.setattr(cache, "WORTHWHILE", 1)
     for seed in range(20):
         write(tmp_path / "results", f"{seed:02}", record_of(seed, scores=SCORES[seed % 3]))
     return tmp_path / "results"
@@ -288,7 +288,7 @@ def test_a_file_of_another_version_is_replaced(results: Path, monkeypatch: pytes
     monkeypatch.setattr(cache, "KEPT", (*KEPT, "another field"))
     answer(results)
     monkeypatch.undo()
-    monkeypatch.setattr(cache, "_WORTHWHILE", 1)
+    monkeypatch.setattr(cache, "WORTHWHILE", 1)
     expected = answer(results)
     assert answer(results) == expected
     assert stored(results) == {run.identity for run in expected}
@@ -333,7 +333,7 @@ def disk(disk_of: Callable[[str], Path]) -> Path:
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_a_read_only_folder(disk: Path, cached: bool, monkeypatch: pytest.MonkeyPatch, opened: list[str]) -> None:
-    monkeypatch.setattr(cache, "_WORTHWHILE", 1)
+    monkeypatch.setattr(cache, "WORTHWHILE", 1)
     for seed in range(9):
         write(disk, str(seed), record_of(seed))
     if cached:
@@ -347,7 +347,7 @@ def test_a_read_only_folder(disk: Path, cached: bool, monkeypatch: pytest.Monkey
 
 
 def test_a_full_disk(disk: Path, monkeypatch: pytest.MonkeyPatch, opened: list[str]) -> None:
-    monkeypatch.setattr(cache, "_WORTHWHILE", 1)
+    monkeypatch.setattr(cache, "WORTHWHILE", 1)
     for seed in range(9):
         write(disk, str(seed), record_of(seed))
     filler = disk / "filler"
@@ -369,7 +369,7 @@ def test_two_processes_at_once(results: Path) -> None:
 from pathlib import Path
 from hype_bench.runs import cache
 from hype_bench.runs.status import read_runs
-cache._WORTHWHILE = 1
+cache.WORTHWHILE = 1
 expected = Path({str(results.parent / "expected")!r}).read_text()
 for _ in range(40):
     assert repr({{run.identity: run.record for run in read_runs({str(results)!r})}}) == expected

@@ -112,7 +112,7 @@ def test_columns_are_the_documented_ones(results: Path) -> None:
 
 def test_a_cache_makes_no_difference(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without = hype_bench.load_results(results)
-    monkeypatch.setattr(cache, "_WORTHWHILE", 1)
+    monkeypatch.setattr(cache, "WORTHWHILE", 1)
     monkeypatch.setattr(cache, "_SETTLED", 0)
     first, second = hype_bench.load_results(results), hype_bench.load_results(results)
     assert (results / cache.FILE).exists()
