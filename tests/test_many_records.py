@@ -108,7 +108,11 @@ class Used:
 
 
 def hype_bench(*arguments: object) -> Used:
-    command = [sys.executable, "-m", "hype_bench.cli", *map(str, arguments)]
+    return run("-m", "hype_bench.cli", *map(str, arguments))
+
+
+def run(*arguments: str) -> Used:
+    command = [sys.executable, *arguments]
     before = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -128,6 +132,9 @@ VERBS = {"status": ("status",), "table": ("table",), "table of an experiment": (
 def test_a_hundred_thousand_records(results: Path) -> None:
     used = {"status, making the cache": hype_bench("status", "--results-dir", results)}
     used |= {name: hype_bench(*words, "--results-dir", results) for name, words in VERBS.items()}
+    load = f"from hype_bench import load_results; print(len(load_results({str(results)!r})))"
+    (results / "records.cache").unlink()
+    used |= {name: run("-c", load) for name in ("load_results", "load_results again")}
     (results / "records.cache").unlink()
     (results / "records.cache").mkdir()  # so that none can be made
     without = {name: hype_bench(*words, "--results-dir", results) for name, words in VERBS.items()}
@@ -136,5 +143,8 @@ def test_a_hundred_thousand_records(results: Path) -> None:
     assert used["status, making the cache"].output == used["status"].output
     assert used["status"].output.startswith(f"{results}: {RUNS} runs, {RUNS} done\n")
     assert {name: one.output for name, one in without.items()} == {name: used[name].output for name in VERBS}
+    assert used["load_results"].output == used["load_results again"].output
     assert max(used[name].processor for name in VERBS) < 5
+    assert used["load_results"].processor < 20
+    assert used["load_results again"].processor < 2
     assert max(one.memory for one in used.values()) < 2**30

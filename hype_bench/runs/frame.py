@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from hype_bench import __version__
 from hype_bench.config import ROWS
 from hype_bench.options import UserError
 from hype_bench.runs.cache import WORTHWHILE, has_settled, load_table, stamp_of, store_table
@@ -90,7 +91,8 @@ def _load(folder: Path) -> pd.DataFrame:
     """One folder's frame: as it was stored, if all of its runs had ended and are as they were."""
     key = _key(folder)
     if key and (table := load_table(folder / FILE, key)) is not None:
-        return table.to_pandas()
+        stored: pd.DataFrame = table.to_pandas()
+        return stored.astype(COLUMNS)  # Parquet has no categories of a column without values
     frame = tidy(list(read_runs(folder))).reset_index(drop=True)
     if key and frame.status.isin([DONE, NOT_SCORED, DIVERGED]).all():
         import pyarrow as pa
@@ -105,7 +107,7 @@ def _key(folder: Path) -> str:
     stamps = [stamp_of(f"{folder}/runs/{name}/result.json") for name in names]
     if len(names) < WORTHWHILE or not all(name.isascii() for name in names) or not all(map(has_settled, stamps)):
         return ""
-    return repr((str(folder), COLUMNS, pd.__version__, names, stamps))
+    return repr((str(folder), __version__, COLUMNS, pd.__version__, names, stamps))
 
 
 def tidy(runs: Sequence[RunStatus]) -> pd.DataFrame:
@@ -190,10 +192,12 @@ def _cells(parts: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
     columns = {name: [_plain(cell.get(name)) for cell in cells] for name in names}
     frame = pd.DataFrame(columns, range(len(cells)), dtype=object).convert_dtypes()
     frame = frame.rename(columns=lambda name: _RENAMED.get(name, name.replace("methods.", "method.", 1)))
-    frame["variant"] = pd.Series([digest(without_seed(one)) if one else None for one, *_ in parts], dtype="string")
-    frame["subset"] = pd.Series([_subset(config or {}, found or {}) for _, config, found, _ in parts], dtype="string")
-    frame["absent"] = pd.Series([", ".join(splits or ()) or None for *_, splits in parts], dtype="string")
-    return frame
+    shared: dict[str, list[Any]] = {
+        "variant": [digest(without_seed(identity)) if identity else None for identity, *_ in parts],
+        "subset": [_subset(config or {}, subset or {}) for _, config, subset, _ in parts],
+        "absent": [", ".join(splits or ()) or None for *_, splits in parts],
+    }
+    return frame.assign(**shared)
 
 
 def _subset(config: Mapping[str, Any], found: Mapping[str, Sequence[int]]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 
 import hype_bench
 from hype_bench.options import UserError
-from hype_bench.runs import cache
+from hype_bench.runs import cache, frame
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.frame import COLUMNS
+from hype_bench.runs.status import read_runs
 from tests.runs.records import record_of, request_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "results_frame.md"
@@ -118,6 +120,27 @@ def test_a_cache_makes_no_difference(results: Path, monkeypatch: pytest.MonkeyPa
     assert (results / cache.FILE).exists()
     pd.testing.assert_frame_equal(first, without)
     pd.testing.assert_frame_equal(second, without)
+
+
+def test_a_frame_of_ended_runs_is_stored_until_one_of_them_changes(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame, "WORTHWHILE", 1)
+    monkeypatch.setattr(cache, "_SETTLED", 0)
+    hype_bench.load_results(results)
+    assert not (results / frame.FILE).exists()  # not all have ended
+    shutil.rmtree(results / "runs" / "interrupted")
+    shutil.rmtree(results / "runs" / "broken")
+    first = hype_bench.load_results(results)
+    monkeypatch.setattr(frame, "read_runs", lambda _: pytest.fail("the stored frame was not taken"))
+    pd.testing.assert_frame_equal(hype_bench.load_results(results), first)
+    monkeypatch.setattr(frame, "read_runs", read_runs)
+    path = results / "runs" / "plain-1" / "result.json"
+    path.write_text(path.read_text().replace("0.625", "0.875"))
+    changed = hype_bench.load_results(results)
+    assert changed.score[changed.identity == "plain-1"].tolist() == [0.875]
+    (results / frame.FILE).write_bytes(b"no table")
+    pd.testing.assert_frame_equal(hype_bench.load_results(results), changed)
 
 
 def test_several_folders_are_one_frame(results: Path, tmp_path: Path) -> None:
