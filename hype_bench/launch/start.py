@@ -26,8 +26,8 @@ def begin(plan: Plan, results_dir: str | Path, sweep: Path) -> list[PlannedRun]:
         found = status.record.summary if status.record else ""
         ended = Ended(status.state, status.title, status.identity, status.reason, skipped=True, found=found)
         note(sweep, number, ended)
-    runs = len(to_do) + len(before)
-    rows = f", {len(plan.runs)} in rows of its table" if len(plan.runs) != runs else ""
-    display.say(f"{plan.name}: {counted(runs, 'run')}{rows}; {len(before)} done before, {len(to_do)} to do")
+    jobs = len(to_do) + len(before)
+    rows = f", {len(plan.runs)} in rows of its table" if len(plan.runs) != jobs else ""
+    display.say(f"{plan.name}: {counted(jobs, 'run')}{rows}; {len(before)} done before, {len(to_do)} to do")
     display.start_sweep(len(to_do), len(before))
     return to_do
