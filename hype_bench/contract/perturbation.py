@@ -1,9 +1,13 @@
-"""Noise on representations."""
+"""Noise on representations, and how much of it survives the precision."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from hype_bench.contract.context import Context
+
+_SWALLOWED = 0.5  # below this fraction of changed entries the user is warned
 
 
 def perturb(hidden: Tensor, draw: Tensor, scale: float, distribution: str, support: str = "symmetric") -> Tensor:
@@ -22,3 +26,34 @@ def perturb(hidden: Tensor, draw: Tensor, scale: float, distribution: str, suppo
     if distribution == "uniform" and support == "symmetric":
         draw = 2 * draw - 1
     return torch.add(hidden, draw, alpha=scale)
+
+
+def changed_fraction(before: Tensor, after: Tensor, precision: str) -> float:
+    """The fraction of entries that still differ once they are operands of a matrix product in this precision.
+
+    fp32 keeps 24 significant bits; tf32 rounds operands to 11, fp16 to 11, bf16 to 8.
+    """
+    if precision == "tf32":
+        before, after = (_round_to_tf32(x) for x in (before, after))
+    else:
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        before, after = before.to(dtype), after.to(dtype)
+    return float((before != after).double().mean())
+
+
+def _round_to_tf32(x: Tensor) -> Tensor:
+    bits = x.float().contiguous().view(torch.int32)
+    return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+def record_changed_fraction(site: str, before: Tensor, after: Tensor, scale: float, context: Context) -> None:
+    """Records :func:`changed_fraction` of a site on its first use; warns if most of the noise is lost at the first."""
+    fractions = context.facts.setdefault("noise_changed_fraction", {})
+    if site in fractions:
+        return
+    fractions[site] = fraction = changed_fraction(before.detach(), after.detach(), context.precision)
+    if fraction < _SWALLOWED and len(fractions) == 1:
+        context.warn(
+            f"noise of scale {scale:g} changes only {fraction:.1%} of the hidden entries in {context.precision}; "
+            "in fp32 nearly all (precision is part of this method)"
+        )

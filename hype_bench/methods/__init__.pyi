@@ -31,8 +31,8 @@ from hype_bench.contract import task_loss as task_loss
 from hype_bench.methods.averaging import EMA as EMA
 from hype_bench.methods.averaging import SWA as SWA
 from hype_bench.methods.bitfit import BitFit as BitFit
-from hype_bench.methods.child_tuning import ChildTuningD as ChildTuningD
-from hype_bench.methods.child_tuning import ChildTuningF as ChildTuningF
+from hype_bench.methods.child_tuning_d import ChildTuningD as ChildTuningD
+from hype_bench.methods.child_tuning_f import ChildTuningF as ChildTuningF
 from hype_bench.methods.dps import DPS as DPS
 from hype_bench.methods.freelb import FreeLB as FreeLB
 from hype_bench.methods.hft import HFT as HFT

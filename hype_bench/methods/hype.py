@@ -8,38 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from hype_bench.contract import Context, Exclusive, Hooks, Method, NoiseSource, Part, register
 from hype_bench.contract.activations import change_input, change_output
-from hype_bench.contract.perturbation import perturb
+from hype_bench.contract.perturbation import perturb, record_changed_fraction
 from hype_bench.models.hidden_dropout import check_hidden_dropout, hidden_dropouts, set_dropout
 from hype_bench.models.layers import attention_block, encoder_layers, is_layer_norm
 from hype_bench.options import UserError, choice, number
-
-_SWALLOWED = 0.5  # below this fraction of changed entries the user is warned
-
-
-def changed_fraction(before: Tensor, after: Tensor, precision: str) -> float:
-    """The fraction of entries that still differ once they are operands of a matrix product in this precision.
-
-    fp32 keeps 24 significant bits; tf32 rounds operands to 11, fp16 to 11, bf16 to 8.
-    """
-    if precision == "tf32":
-        before, after = (_round_to_tf32(x) for x in (before, after))
-    else:
-        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-        before, after = before.to(dtype), after.to(dtype)
-    return float((before != after).double().mean())
-
-
-def _round_to_tf32(x: Tensor) -> Tensor:
-    bits = x.float().contiguous().view(torch.int32)
-    return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
 
 
 def selected_layers(layers: str | list[int], depth: int) -> list[int]:
@@ -137,42 +117,18 @@ class HyPe(Method):
         chosen = selected_layers(self.layers, len(stack))
         if self.scale == 0:
             return Hooks()
-        source = context.noise("hype", model)
+        noised = partial(self._noised, context.noise("hype", model), context)
         for index in chosen:
             if self.position in ("between", "both"):
-                context.until_finish(change_input(stack[index], _Noise(self, source, f"between/{index}", context)))
+                context.until_finish(change_input(stack[index], partial(noised, f"between/{index}")))
             if self.position in ("within", "both"):
-                block = attention_block(stack[index])
-                context.until_finish(change_output(block, _Noise(self, source, f"within/{index}", context)))
+                context.until_finish(change_output(attention_block(stack[index]), partial(noised, f"within/{index}")))
         return Hooks()
 
-
-@dataclass
-class _Noise:
-    """The noise at one site; on its first use it is measured how much of it survives the precision."""
-
-    method: HyPe
-    source: NoiseSource
-    site: str
-    context: Context
-    measured: bool = False
-
-    def __call__(self, hidden: Tensor) -> Tensor | None:
-        if not self.context.hidden_noise.value:
+    def _noised(self, source: NoiseSource, context: Context, site: str, hidden: Tensor) -> Tensor | None:
+        if not context.hidden_noise.value:
             return None
-        method = self.method
-        draw = self.source.draw(hidden, self.site, method.distribution)
-        noised = perturb(hidden, draw, method.scale, method.distribution, method.support)
-        if not self.measured:
-            self.measured = True
-            self._measure(hidden.detach(), noised.detach())
+        draw = source.draw(hidden, site, self.distribution)
+        noised = perturb(hidden, draw, self.scale, self.distribution, self.support)
+        record_changed_fraction(site, hidden, noised, self.scale, context)
         return noised
-
-    def _measure(self, before: Tensor, after: Tensor) -> None:
-        fractions = self.context.facts.setdefault("noise_changed_fraction", {})
-        fractions[self.site] = fraction = changed_fraction(before, after, self.context.precision)
-        if fraction < _SWALLOWED and len(fractions) == 1:
-            self.context.warn(
-                f"noise of scale {self.method.scale:g} changes only {fraction:.1%} of the hidden entries in "
-                f"{self.context.precision}; in fp32 nearly all (precision is part of this method)"
-            )

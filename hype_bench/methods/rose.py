@@ -22,10 +22,10 @@ from hype_bench.contract import (
     Loss,
     Method,
     Part,
-    is_regression,
     register,
 )
 from hype_bench.contract.divergence import symmetric_divergence
+from hype_bench.contract.objective import is_regression
 from hype_bench.contract.own_step import OwnStep, decay_rate
 from hype_bench.contract.passes import EqualPasses
 from hype_bench.models.hidden_dropout import hidden_dropouts, set_dropout

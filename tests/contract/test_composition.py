@@ -12,7 +12,7 @@ import torch
 from hype_bench.contract.compose import compose, orders_that_matter
 from hype_bench.contract.context import Context
 from hype_bench.contract.registry import build, discover
-from hype_bench.methods import child_tuning
+from hype_bench.methods import child_tuning_d
 from hype_bench.methods.noisytune import NoisyTune, perturb_weight
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError
@@ -138,8 +138,8 @@ def test_child_tuning_has_hype_in_the_forward_pass(order: tuple[str, str]) -> No
 def test_the_fisher_pass_sees_what_is_named_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Named first, Child-Tuning-D measures the plain model; named second, the model with HyPe's noise."""
     found: list[list[torch.Tensor]] = []
-    plain = child_tuning.child_network
-    monkeypatch.setattr(child_tuning, "child_network", lambda fisher, p: found.append(fisher) or plain(fisher, p))
+    plain = child_tuning_d.child_network
+    monkeypatch.setattr(child_tuning_d, "child_network", lambda fisher, p: found.append(fisher) or plain(fisher, p))
     batch = batch_of(2)
     for names in (["child_tuning_d"], ["child_tuning_d", "hype_n"], ["hype_n", "child_tuning_d"]):
         model = still(tiny("bert", 2))

@@ -17,7 +17,8 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.noise import NoiseSource
 from hype_bench.contract.objective import Batch, forward_of, task_loss
 from hype_bench.contract.registry import build
-from hype_bench.methods.child_tuning import CLIP, ChildTuningD, ChildTuningF, child_network, fisher_information
+from hype_bench.methods.child_tuning_d import CLIP, ChildTuningD, child_network, fisher_information
+from hype_bench.methods.child_tuning_f import ChildTuningF
 from hype_bench.options import UserError
 from hype_bench.testing.tiny import batch_of, context_of, cut, still, tiny, train
 from hype_bench.training.optimizer import AdamWHF

@@ -16,9 +16,9 @@ from hype_bench.config import ModelConfig, UserError
 from hype_bench.contract.compose import Composed, compose
 from hype_bench.contract.context import Context
 from hype_bench.contract.noise import NoiseSource
-from hype_bench.contract.perturbation import perturb
+from hype_bench.contract.perturbation import changed_fraction, perturb
 from hype_bench.contract.registry import build
-from hype_bench.methods.hype import HyPe, changed_fraction, selected_layers
+from hype_bench.methods.hype import HyPe, selected_layers
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.hidden_dropout import hidden_dropouts
 from hype_bench.models.layers import encoder_layers

@@ -1,9 +1,9 @@
-"""Child-Tuning: a part of the gradient entries is masked away (Xu et al., EMNLP 2021)."""
+"""Child-Tuning-D: only the weights with the largest Fisher information are trained (Xu et al., EMNLP 2021)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, ClassVar
 
@@ -13,97 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract import (
-    Batch,
-    Context,
-    Exclusive,
-    Groups,
-    Hooks,
-    Method,
-    NoiseSource,
-    Part,
-    forward_of,
-    objective,
-    register,
-)
-from hype_bench.models.layers import encoder_layers, word_embeddings
+from hype_bench.contract import Batch, Context, Exclusive, Groups, Hooks, Method, Part, forward_of, objective, register
+from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError, choice, number
 
 CLIP = 1.0  # the largest norm of one tensor's gradient in the released Fisher pass
-
-
-@register("child_tuning_f")
-@dataclass(frozen=True)
-class ChildTuningF(Method):
-    r"""Child-Tuning-F: each update trains a new random subset of all weights.
-
-    Task-free: at each update, every entry of the gradient is kept with probability p and divided by p, or set to zero.
-
-    Args:
-        reserve_p: probability p of keeping an entry; HyPe's Table 15 searches {0.2, 0.3, 0.4}.
-
-    Equation:
-        g \leftarrow g \odot M / p, \quad M \sim \mathrm{Bernoulli}(p)
-
-    Reference:
-        Xu, Luo, Zhang, Tan, Chang, Huang and Huang 2021, *Raise a Child in Large Language Model: Towards Effective and
-        Generalizable Fine-tuning*, EMNLP 2021, https://aclanthology.org/2021.emnlp-main.749; code: alibaba/AliceMind,
-        commit a6d5afe, ChildTuning/
-
-    Differences:
-        `reserve_p` is the probability of keeping an entry, although HyPe's Table 15 calls it the mask probability. As
-        in the released optimizer, the mask acts on the clipped gradient, and clipping uses the norm of the unmasked
-        one. Weight decay acts on masked entries too. The released trainer ignores `warmup_ratio`, so its own runs had
-        no warm-up at all; here the warm-up of the recipe applies.
-
-    Cost:
-        One pass per update and one random mask over the parameters.
-
-    When it helps:
-        The paper reports scores slightly above vanilla on small tasks, and below Child-Tuning-D.
-    """
-
-    neutral: ClassVar[Mapping[str, Any]] = {"reserve_p": 1.0}
-    reserve_p: float = number(0.3, above=0, most=1)
-
-    exclusive = frozenset({Exclusive.GRADIENT_MASK})
-    acts_on = frozenset({Part.GRADIENTS})
-
-    def check(self, model: PreTrainedModel) -> None:
-        word_embeddings(model)
-
-    def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        table = word_embeddings(model)
-        state = _FreshMasks(self.reserve_p, model, table, context.noise("child_tuning_f"))
-        context.until_finish(table.register_forward_pre_hook(state._note))
-        return Hooks.of(state)
-
-
-@dataclass
-class _FreshMasks:
-    """Of the embedding table only the rows that were looked up are masked: the others have no gradient."""
-
-    reserve_p: float
-    model: PreTrainedModel
-    table: nn.Module
-    source: NoiseSource
-    looked_up: list[Tensor] = field(default_factory=list)
-
-    def _note(self, table: nn.Module, args: tuple[Any, ...]) -> None:
-        if table.training:
-            self.looked_up.append(args[0].flatten())
-
-    def before_step(self, optimizer: Optimizer) -> None:
-        self.source.next_forward()
-        rows = torch.cat(self.looked_up).unique() if self.looked_up else None
-        self.looked_up.clear()
-        for name, parameter in self.model.named_parameters():
-            if parameter.grad is None:
-                continue
-            if parameter is self.table.weight and rows is not None:
-                parameter.grad[rows] = self.source.keep_(parameter.grad[rows], self.reserve_p, name)
-            else:
-                self.source.keep_(parameter.grad, self.reserve_p, name)
 
 
 def fisher_information(
