@@ -55,7 +55,7 @@ _LOST = "lost: a seed diverged or has no finite score; such a configuration rank
 
 @dataclass(frozen=True)
 class Comparison:
-    """``columns``: for the cells that are compared, name -> number or word; ``complaints``: files that are at fault, so
+    """``columns``: for the cells that are compared, name -> number or word; ``complaints``: damaged files, so
     that the comparison is incomplete."""
 
     sheets: list[Sheet] = field(default_factory=list)
@@ -75,17 +75,15 @@ def compare(plan: Plan, results: Mapping[Place, Result], baseline: str | None) -
         beside = against_paper(plan, results)
         blocks = dict.fromkeys(block for block, _, _ in results)
         sheets = [_paper_sheet(plan, block, _in_block(beside, block)) for block in blocks]
-        return Comparison(sheets, {place: _paper_numbers(cell) for place, cell in beside.items()})
+        return Comparison(sheets, {place: paper_numbers(cell) for place, cell in beside.items()})
     if baseline == BUDGET:
         best = at_same_budget(results)
-        return Comparison(
-            _by_block(best, _budget_sheet), {place: _budget_numbers(cell) for place, cell in best.items()}
-        )
+        return Comparison(_by_block(best, _budget_sheet), {place: budget_numbers(cell) for place, cell in best.items()})
     compared = against_method(plan, results, baseline)
     note = _paired_note(compared)
     return Comparison(
         _by_block(compared, lambda block, cells: _paired_sheet(block, cells, baseline, note)),
-        {place: {"baseline": baseline, **_paired_numbers(cell)} for place, cell in compared.items()},
+        {place: {"baseline": baseline, **paired_numbers(cell)} for place, cell in compared.items()},
         list(dict.fromkeys(text for cell in compared.values() for text in cell.complaints)),
     )
 
@@ -128,7 +126,7 @@ def _printed(cell: Published) -> Pieces:
     return mean_and_std(cell.mean / 100, std, "" if cell.n is None else str(cell.n))
 
 
-def _paper_numbers(beside: BesidePaper) -> dict[str, object]:
+def paper_numbers(beside: BesidePaper) -> dict[str, object]:
     paper, gap = beside.printed, beside.difference
     return {
         "paper_mean_fraction": _as_printed(paper.mean),
@@ -173,7 +171,7 @@ def _budget_pieces(best: ExpectedBest | None) -> Pieces:
     return mean_and_std(best.mean, best.std, tried)
 
 
-def _budget_numbers(best: ExpectedBest) -> dict[str, object]:
+def budget_numbers(best: ExpectedBest) -> dict[str, object]:
     return {
         "budget_configurations": best.k,
         "budget_mean_fraction": _number(best.mean),
@@ -209,7 +207,7 @@ def _p(p: float) -> Pieces:
     return ("-", "", "") if math.isnan(p) else (f"{p:.3f}", "", f" {stars(p)}" if stars(p) else "")
 
 
-def _paired_numbers(cell: Compared) -> dict[str, object]:
+def paired_numbers(cell: Compared) -> dict[str, object]:
     paired = cell.paired
     return {
         "pairs": paired.n,

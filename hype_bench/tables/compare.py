@@ -25,12 +25,12 @@ _ByRun = dict[int, tuple[Floats, Floats]]  # seed -> labels, predictions
 
 @dataclass(frozen=True)
 class Compared:
-    """A cell against the baseline's on the same task; NaN where nothing can be said.
+    """A cell against the baseline's on the same task; NaN where there is no such number.
 
     ``paired``: the difference by seed, of fractions; ``improvement``: the probability that a run here is better than
     one there; ``won``: with how many seeds it is, ties half; ``p_seeds``, ``p_examples``: adjusted by Holm over all
-    cells; ``bootstrap``: p over seeds and over examples, not adjusted; ``notes``: which seeds are no pair and why;
-    ``complaints``: files that are at fault.
+    cells; ``bootstrap``: p over seeds and over examples, not adjusted; ``notes``: which seeds are not paired and why;
+    ``complaints``: damaged files.
     """
 
     paired: Paired
@@ -101,9 +101,9 @@ def _comparable(result: Result, base: Result, sides: list[dict[int, RunStatus]])
     for seed in sorted(sides[0].keys() | sides[1].keys()):
         kinds = [record.device for side in sides if seed in side and (record := side[seed].record)]
         if len(kinds) < 2 or any(seed not in finite for finite in scores):
-            notes.append(f"seed {seed} is no pair: one of its runs has no score")
+            notes.append(f"seed {seed} is not paired: one of its runs has no score")
         elif kinds[0] != kinds[1]:
-            notes.append(f"seed {seed} is no pair: {kinds[0]} and {kinds[1]} draw other dropout and noise")
+            notes.append(f"seed {seed} is not paired: {kinds[0]} and {kinds[1]} draw different dropout and noise")
         else:
             seeds.append(seed)
     return seeds, notes

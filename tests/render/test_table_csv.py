@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hype_bench.paper.published import Published
-from hype_bench.render.comparisons import _budget_numbers, _paired_numbers, _paper_numbers
+from hype_bench.render.comparisons import budget_numbers, paired_numbers, paper_numbers
 from hype_bench.render.table_csv import COLUMNS, cell_rows, to_csv
 from hype_bench.stats.paired import paired_difference
 from hype_bench.tables.beside_paper import BesidePaper
@@ -22,9 +22,9 @@ from hype_bench.tables.table import Table
 DOCUMENTED = (Path(__file__).resolve().parents[2] / "docs" / "table_csv.md").read_text()
 CELL = Cell("accuracy", {1: 0.7, 2: 0.8})
 COMPARED = {
-    "paper": _paper_numbers(BesidePaper(CELL, Published(1, None, "vanilla", "rte", 72.24, 2.18, n=3), [])),
-    "budget": _budget_numbers(ExpectedBest(1, 2, 0)),
-    "row": {"baseline": "vanilla", **_paired_numbers(Compared(paired_difference({1: 0.5}, {1: 0.25}), [], []))},
+    "paper": paper_numbers(BesidePaper(CELL, Published(1, None, "vanilla", "rte", 72.24, 2.18, n=3), [])),
+    "budget": budget_numbers(ExpectedBest(1, 2, 0)),
+    "row": {"baseline": "vanilla", **paired_numbers(Compared(paired_difference({1: 0.5}, {1: 0.25}), [], []))},
 }
 
 

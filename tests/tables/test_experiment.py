@@ -303,7 +303,7 @@ def test_runs_of_two_kinds_of_device_are_no_pair(scored: tuple[Plan, dict[str, R
     found = results(plan, statuses, "paper")
     (one,) = compare(plan, found, "vanilla").sheets
     assert one.plain()[0][1:3] == ["+20.00", "1.00 (1 of 1)"]
-    assert "hype_n, rte: seed 2 is no pair: cuda and cpu draw other dropout and noise" in one.notes
+    assert "hype_n, rte: seed 2 is not paired: cuda and cpu draw different dropout and noise" in one.notes
     assert "hype_n rte: its runs differ in device cpu, cuda" in rendered(plan, statuses)
     assert compare(plan, found, "vanilla").complaints == []
 
