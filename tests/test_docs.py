@@ -43,6 +43,14 @@ def test_every_technique_has_a_page_with_its_options(docs: Any) -> None:
             assert f"\n## {heading}\n\n" in page
 
 
+def test_the_page_on_packages_shows_the_example() -> None:
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    shown = dict(re.findall(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    assert len(shown) == 5
+    for path, text in shown.items():
+        assert text == (ROOT / "examples" / "plugin" / path).read_text(), path
+
+
 def block(path: str) -> str:
     """The code that stands under the name of a file."""
     found = re.search(rf"`{re.escape(path)}`:\n\n```\w+\n(.*?)```", EXAMPLE, re.DOTALL)
