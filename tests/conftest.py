@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jaxtyping import install_import_hook
 
+# Arrays are held to the shapes of their annotations; an int is a float, as mypy has it.
+install_import_hook("hype_bench.stats", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 pytest.register_assert_rewrite(
     "hype_bench.testing", "tests.methods.by_hand", "tests.methods.noise_by_hand"
 )  # so that asserts say why

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from hype_bench.stats.draws import DRAWS, ROUNDING, batches, with_observed
-from hype_bench.stats.means import Difference, Floats, finite, tails
+from hype_bench.stats.means import Difference, Floats, Vector, finite, tails
 from hype_bench.stats.resampled import checked_predictions, score_gap, weighted_scores
+
+_Counts = Float64[Floats, "{draws} {n}"]
 
 
 def bootstrap_p(differences: ArrayLike, draws: int = DRAWS, seed: int = 0) -> float:
@@ -53,13 +56,13 @@ def bootstrap_examples(
     return Difference(float(observed[0]), float(low), float(high), _two_sided(gaps))
 
 
-def _resample(n: int, draws: int, rng: np.random.Generator) -> Floats:
-    """[draws, n]: how often each of n things comes when n are drawn with replacement."""
+def _resample(n: int, draws: int, rng: np.random.Generator) -> _Counts:
+    """How often each of n things comes when n are drawn with replacement."""
     drawn = rng.integers(n, size=(draws, n)) + n * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float64)
 
 
-def _two_sided(drawn: Floats) -> float:
+def _two_sided(drawn: Vector) -> float:
     """Twice the share of draws on the rarer side of 0, 0 being on both; one draw is added, lest p be 0."""
     if np.isnan(drawn).any():
         return math.nan

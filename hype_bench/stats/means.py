@@ -9,9 +9,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Vector = Float64[Floats, "n"]  # of scores, one per run or seed
 Interval = tuple[float, float]  # low, high
 
 _NO_INTERVAL = (math.nan, math.nan)
@@ -26,7 +28,7 @@ class Difference(NamedTuple):
     p: float
 
 
-def finite(scores: ArrayLike) -> Floats:
+def finite(scores: ArrayLike) -> Vector:
     """The scores as a 1-d array of float64. ValueError if one is NaN or infinite, or if the shape is another."""
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 1:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hype_bench.stats.means import Floats
+from hype_bench.stats.means import Vector
 
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 
-def holm(p_values: ArrayLike) -> Floats:
+def holm(p_values: ArrayLike) -> Vector:
     """p-values (1-d) adjusted so that *any* false claim among them has at most the probability claimed for one.
 
     In the order given. A NaN, a comparison that could not be made, stays NaN and does not count as one. ValueError if

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hype_bench.stats.means import Floats, finite, interval_of_mean, mean_and_std
+from hype_bench.stats.means import Vector, finite, interval_of_mean, mean_and_std
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Paired:
     high: float
 
 
-def seed_differences(a: Mapping[int, float], b: Mapping[int, float]) -> Floats:
+def seed_differences(a: Mapping[int, float], b: Mapping[int, float]) -> Vector:
     """a minus b (seed -> score) for the seeds that both have, in order of the seeds. ValueError if one is not finite.
 
     A seed that only one side has tells nothing about a pair and is left out, whatever its score.

@@ -1,31 +1,40 @@
-"""The scores of resampled data, thousands of resamples at once: a resample is how often it has each example.
-
-Shapes: labels [examples], predictions [seeds, examples], counts [draws, examples], scores [draws, seeds].
-"""
+"""The scores of resampled data, thousands of resamples at once: a resample is how often it has each example."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Bool, Float64
 from numpy.typing import ArrayLike, NDArray
 
 from hype_bench.stats.means import Floats
 
+Labels = Float64[Floats, "examples"]
+Predictions = Float64[Floats, "seeds examples"]
+Counts = Float64[Floats, "draws examples"]  # how often a draw has an example
+Scores = Float64[Floats, "draws seeds"]
+BothPredictions = Float64[Floats, "both_seeds examples"]  # of a and then of b
+BothScores = Float64[Floats, "draws both_seeds"]
+OfDraws = Float64[Floats, "draws"]
+_Conditions = Bool[NDArray[np.bool_], "runs examples"]
+_Totals = Float64[Floats, "draws runs"]
+_Sizes = Float64[Floats, "draws 1"]
+_Values = Float64[Floats, "... examples"]  # the same in every draw, or each draw's own
 
-def weighted_scores(metric: str, labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+
+def weighted_scores(metric: str, labels: Labels, predictions: Predictions, counts: Counts) -> Scores:
     """``tasks.metrics.score(metric, ...)[metric]`` of data in which example i stands ``counts[draw, i]`` times.
 
-    labels [examples], predictions [seeds, examples], counts [draws, examples], whole numbers, a positive one in every
-    draw -> [draws, seeds]. Exact, ties included: no data is copied, and nothing is sorted again for a Spearman
-    correlation. F1 needs the classes 0 and 1. KeyError for a metric not in ``WEIGHTED``.
+    Counts are whole numbers, a positive one in every draw. Exact, ties included: no data is copied, and nothing is
+    sorted again for a Spearman correlation. F1 needs the classes 0 and 1. KeyError for a metric not in ``WEIGHTED``.
     """
-    scores: Floats = np.mean([part(labels, predictions, counts) for part in WEIGHTED[metric]], axis=0)
+    scores: Scores = np.mean([part(labels, predictions, counts) for part in WEIGHTED[metric]], axis=0)
     return scores
 
 
-def checked_predictions(metric: str, labels: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats]:
-    """labels [examples], and the predictions of a and then b [2 x seeds, examples]. ValueError if they do not fit."""
+def checked_predictions(metric: str, labels: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Labels, BothPredictions]:
+    """The labels, and the predictions of a and then those of b. ValueError if their shapes or values do not fit."""
     truth, first, second = (np.asarray(values, dtype=np.float64) for values in (labels, a, b))
     first, second = np.atleast_2d(first, second)
     if metric not in WEIGHTED:
@@ -40,41 +49,41 @@ def checked_predictions(metric: str, labels: ArrayLike, a: ArrayLike, b: ArrayLi
     return truth, both
 
 
-def score_gap(scores: Floats) -> Floats:
-    """[draws, seeds of a and then of b] -> [draws]: the mean over the seeds of a minus that of b."""
+def score_gap(scores: BothScores) -> OfDraws:
+    """The mean over the seeds of a minus that of b."""
     a, b = np.split(scores, 2, axis=1)
-    gap: Floats = (a - b).mean(axis=1)
+    gap: OfDraws = (a - b).mean(axis=1)
     return gap
 
 
-def _sizes(counts: Floats) -> Floats:
-    """[draws, 1]: how many examples a draw has."""
-    sizes: Floats = counts.sum(axis=1, keepdims=True)
+def _sizes(counts: Counts) -> _Sizes:
+    """How many examples a draw has."""
+    sizes: _Sizes = counts.sum(axis=1, keepdims=True)
     return sizes
 
 
-def _total(counts: Floats, condition: NDArray[np.bool_]) -> Floats:
-    """[draws, seeds]: for how many examples of a draw ``condition`` [seeds, examples] holds."""
+def _total(counts: Counts, condition: _Conditions) -> _Totals:
+    """For how many examples of a draw ``condition`` holds."""
     return counts @ condition.T.astype(np.float64)
 
 
-def _accuracy(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+def _accuracy(labels: Labels, predictions: Predictions, counts: Counts) -> Scores:
     return _total(counts, predictions == labels) / _sizes(counts)
 
 
-def _f1(labels: Floats, predictions: Floats, counts: Floats, label: float = 1.0) -> Floats:
+def _f1(labels: Labels, predictions: Predictions, counts: Counts, label: float = 1.0) -> Scores:
     """2 TP / (2 TP + FP + FN) of one class; 0 if there is neither a label nor a prediction of it."""
     true_positives = _total(counts, (predictions == label) & (labels == label))
     occurrences = _occurrences(labels, predictions, counts, label)
     return np.divide(2 * true_positives, occurrences, out=np.zeros_like(occurrences), where=occurrences > 0)
 
 
-def _occurrences(labels: Floats, predictions: Floats, counts: Floats, label: float) -> Floats:
-    """[draws, seeds]: how many labels and predictions of a class there are."""
+def _occurrences(labels: Labels, predictions: Predictions, counts: Counts, label: float) -> Scores:
+    """How many labels and predictions of a class there are."""
     return _total(counts, predictions == label) + _total(counts, labels[None] == label)
 
 
-def _macro_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+def _macro_f1(labels: Labels, predictions: Predictions, counts: Counts) -> Scores:
     """The mean of the classes' F1 over those that a draw has among its labels or predictions."""
     classes = np.union1d(labels, predictions)
     total = np.sum([_f1(labels, predictions, counts, label) for label in classes], axis=0)
@@ -82,7 +91,7 @@ def _macro_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     return np.asarray(total / present)
 
 
-def _matthews(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+def _matthews(labels: Labels, predictions: Predictions, counts: Counts) -> Scores:
     """For any number of classes (R_K of Gorodkin 2004); 0 if labels or predictions are constant."""
     n = _sizes(counts)
     covariance, var_labels, var_predictions = n * _total(counts, predictions == labels), n**2, n**2
@@ -94,25 +103,25 @@ def _matthews(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     return np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
 
 
-def _pearson(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+def _pearson(labels: Labels, predictions: Predictions, counts: Counts) -> Scores:
     return np.stack([_correlation(labels, run, counts) for run in predictions], axis=1)
 
 
-def _spearman(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+def _spearman(labels: Labels, predictions: Predictions, counts: Counts) -> Scores:
     ranks = _ranks(labels, counts)
     return np.stack([_correlation(ranks, _ranks(run, counts), counts) for run in predictions], axis=1)
 
 
-def _ranks(values: Floats, counts: Floats) -> Floats:
-    """[draws, examples]: as many as lie below in a draw, and half of the equals: the mean rank of ties, less 1/2."""
+def _ranks(values: Labels, counts: Counts) -> Counts:
+    """As many as lie below in a draw, and half of the equals: the mean rank of ties, less 1/2."""
     distinct, place = np.unique(values, return_inverse=True)
     first = np.searchsorted(np.sort(place), np.arange(len(distinct)))
     equal = np.add.reduceat(counts[:, np.argsort(place)], first, axis=1)
     return (np.cumsum(equal, axis=1) - equal / 2)[:, place]
 
 
-def _correlation(x: Floats, y: Floats, counts: Floats) -> Floats:
-    """[draws], of values [examples] or [draws, examples]; NaN where a side is constant."""
+def _correlation(x: _Values, y: _Values, counts: Counts) -> OfDraws:
+    """Of every draw; NaN where a side is constant."""
     x, y = _centred(x, counts), _centred(y, counts)
     xy, xx, yy = (np.einsum("de,de,de->d", counts, *pair) for pair in ((x, y), (x, x), (y, y)))
     scale: Floats = np.sqrt(xx) * np.sqrt(yy)
@@ -120,15 +129,15 @@ def _correlation(x: Floats, y: Floats, counts: Floats) -> Floats:
     return correlation.clip(-1, 1)
 
 
-def _centred(values: Floats, counts: Floats) -> Floats:
-    """[draws, examples]: minus the draw's mean. First minus one of its own values: a constant becomes exactly 0."""
+def _centred(values: _Values, counts: Counts) -> Counts:
+    """Minus the draw's mean. First minus one of its own values: a constant becomes exactly 0."""
     drawn = np.argmax(counts > 0, axis=1)[:, None]
     shifted: Floats = values - np.take_along_axis(np.broadcast_to(values, counts.shape), drawn, axis=1)
     means: Floats = np.einsum("de,de->d", counts, shifted)[:, None] / _sizes(counts)
     return shifted - means
 
 
-WEIGHTED: dict[str, tuple[Callable[[Floats, Floats, Floats], Floats], ...]] = {
+WEIGHTED: dict[str, tuple[Callable[[Labels, Predictions, Counts], Scores], ...]] = {
     "accuracy": (_accuracy,),
     "f1": (_f1,),
     "accuracy_f1": (_accuracy, _f1),

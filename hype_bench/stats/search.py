@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from hype_bench.stats.means import Floats, finite
+
+_Chances = Float64[Floats, "{scored}"]
 
 
 def expected_best(scores: ArrayLike, k: int, lost: int = 0) -> float:
@@ -32,11 +35,11 @@ def expected_best_std(scores: ArrayLike, k: int, lost: int = 0) -> float:
     return math.sqrt(chance @ (ordered - chance @ ordered) ** 2)
 
 
-def _chance_of_best(scored: int, k: int, lost: int) -> Floats:
-    """[scored]: the probability that the i-th smallest score is the best of k of ``scored + lost`` configurations."""
+def _chance_of_best(scored: int, k: int, lost: int) -> _Chances:
+    """The probability that the i-th smallest score is the best of k of ``scored + lost`` configurations."""
     count = scored + lost
     if not lost < k <= count:
         raise ValueError(f"the best of k of {count} configurations, {lost} without a score, needs another k than {k}")
     draws = math.comb(count, k)
-    chances: Floats = np.diff([math.comb(below, k) / draws for below in range(lost, count + 1)])
+    chances: _Chances = np.diff([math.comb(below, k) / draws for below in range(lost, count + 1)])
     return chances

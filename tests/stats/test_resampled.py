@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 from hype_bench.config import METRICS
 from hype_bench.stats.resampled import WEIGHTED, weighted_scores
@@ -24,7 +25,7 @@ def answers(metric, examples, rng):
         labels, predictions = rng.integers(0, classes, examples), rng.integers(0, classes, (3, examples))
         predictions[2] = 1
     predictions[2, 0] += -1
-    return labels, predictions
+    return labels.astype(float), predictions.astype(float)
 
 
 def test_every_metric_can_be_resampled():
@@ -61,3 +62,8 @@ def test_a_prediction_far_from_zero_keeps_its_correlation():
     expected = score("pearson_spearman", labels, near_constant)["pearson_spearman"]
     result = weighted_scores("pearson_spearman", labels, near_constant[None], np.ones((1, 10)))
     assert result == pytest.approx(expected, abs=1e-9)
+
+
+def test_shapes_are_checked_in_tests():
+    with pytest.raises(TypeCheckError, match="predictions"):
+        weighted_scores("accuracy", np.zeros(3), np.zeros((2, 4)), np.ones((1, 3)))
