@@ -63,7 +63,7 @@ def page(names: list[str]) -> str:
             "## Options",
             options(cls, card),
         ]
-    parts += ["## Reference", card.reference, "## Paper, released code and this one", card.differences]
+    parts += ["## Reference", card.reference, "## Differences", card.differences]
     parts += ["## Cost", cost, "## When it helps", card.helps, *(together(cls) if cls else [])]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -102,7 +102,7 @@ def together(cls: type[Method]) -> list[str]:
     """What its place among others changes, what it cannot be combined with, the options with which it does nothing."""
     parts = []
     if acts_on := [part.name.lower().replace("_", " ") for part in sorted(cls().acts_on)]:
-        parts.append(f"Its order counts beside techniques that act on the same: {', '.join(acts_on)}.")
+        parts.append(f"Its order matters beside techniques that act on the same parts of a run: {', '.join(acts_on)}.")
     if decided := sorted(what.value for what in cls().exclusive):
         parts.append(f"It decides on {' and '.join(decided)}; a second technique that does so is refused.")
     if cls.neutral:

@@ -39,7 +39,7 @@ def test_every_technique_has_a_page_with_its_options(docs: Any) -> None:
         page = pages[docs.page_of(name)]
         if name in discover():
             assert f"python run.py method={name}" in page
-        for heading in ("Reference", "Paper, released code and this one", "Cost", "When it helps"):
+        for heading in ("Reference", "Differences", "Cost", "When it helps"):
             assert f"\n## {heading}\n\n" in page
 
 

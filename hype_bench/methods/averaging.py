@@ -1,4 +1,4 @@
-"""EMA and SWA: the weights that are scored are a mean over training (Izmailov et al., UAI 2018)."""
+"""EMA and SWA (Izmailov et al., UAI 2018)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BitFit: only biases and the head are trained (Ben Zaken et al., ACL 2022)."""
+"""BitFit (Ben Zaken et al., ACL 2022)."""
 
 from __future__ import annotations
 

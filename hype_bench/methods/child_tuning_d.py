@@ -1,4 +1,4 @@
-"""Child-Tuning-D: only the weights with the largest Fisher information are trained (Xu et al., EMNLP 2021)."""
+"""Child-Tuning-D (Xu et al., EMNLP 2021)."""
 
 from __future__ import annotations
 

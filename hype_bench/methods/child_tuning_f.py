@@ -1,4 +1,4 @@
-"""Child-Tuning-F: every update trains a fresh random part of the weights (Xu et al., EMNLP 2021)."""
+"""Child-Tuning-F (Xu et al., EMNLP 2021)."""
 
 from __future__ import annotations
 

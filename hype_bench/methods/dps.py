@@ -1,4 +1,4 @@
-"""DPS: train everything for a while, then only what had the largest gradients; again and again (Zhang et al. 2022)."""
+"""DPS (Zhang et al., NeurIPS 2022)."""
 
 from __future__ import annotations
 
@@ -182,6 +182,6 @@ class _Map:
         return F.linear(x, mix(self.module.weight, target, keep, "official"), self.module.bias)
 
     def _count(self, keep: Tensor) -> None:
-        """Once an update, however many micro-batches it has and whatever checkpointing computes again."""
+        """Once per update, regardless of micro-batches and of what checkpointing computes again."""
         if torch.is_grad_enabled() and not self.context.recomputing:
             self.counts += (keep > 0).to(keep.dtype) / self.parts

@@ -1,4 +1,4 @@
-"""FreeLB: adversarial noise on the word embeddings, its gradients used along the way (Zhu et al., ICLR 2020)."""
+"""FreeLB (Zhu et al., ICLR 2020)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hype_bench.options import Affects, choice, number
 
 
 def first_delta(draw: Tensor, segments: Segments, magnitude: float, norm: str) -> Tensor:
-    """The perturbation to begin with: U(-1, 1) on real tokens, scaled to the size of the example.
+    """The initial perturbation: U(-1, 1) on all tokens but padding, scaled to the size of the example.
 
     Args:
         draw: U[0, 1), of the embeddings' shape (batch, length, width) or a packed row.

@@ -1,4 +1,4 @@
-"""HFT: half of the matrices of every layer stay as they are (Hui et al., ACL 2025)."""
+"""HFT (Hui et al., ACL 2025)."""
 
 from __future__ import annotations
 

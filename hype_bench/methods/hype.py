@@ -1,8 +1,4 @@
-"""HyPe: noise on the hidden representations between the layers (Yuan et al., ACL 2023).
-
-At the input of every transformer layer, in training only: ``h <- h + noise``, drawn afresh for every layer and
-forward pass, padding included; never on the output of the last layer (Algorithm 1; methods.md 1.2).
-"""
+"""HyPe (Yuan et al., ACL 2023)."""
 
 from __future__ import annotations
 
@@ -48,7 +44,8 @@ def selected_layers(layers: str | list[int], depth: int) -> list[int]:
 class HyPe(Method):
     r"""HyPe-N, HyPe-U: normal (hype_n) or uniform (hype_u) noise on the hidden states between layers, in training.
 
-    Hidden dropout is off unless `dropout` says otherwise.
+    The noise is added to the input of every transformer layer, drawn anew for each layer and pass, padding included,
+    and never to the output of the last layer (Algorithm 1). Hidden dropout is off unless `dropout` says otherwise.
 
     Args:
         distribution: of the noise: `normal` in hype_n, `uniform` in hype_u.

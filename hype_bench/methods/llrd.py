@@ -1,4 +1,4 @@
-"""LLRD: learning rates that fall from the head to the embeddings (Howard and Ruder 2018; Zhang et al., ICLR 2021)."""
+"""LLRD (Howard and Ruder 2018; Zhang et al., ICLR 2021)."""
 
 from __future__ import annotations
 

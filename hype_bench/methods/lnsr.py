@@ -1,4 +1,4 @@
-"""LNSR: layers may not amplify noise that enters one of them (Hua et al., NAACL 2021)."""
+"""LNSR (Hua et al., NAACL 2021)."""
 
 from __future__ import annotations
 

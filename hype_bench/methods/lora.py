@@ -1,4 +1,4 @@
-"""LoRA: low-rank additions to frozen linear maps, by the peft library (Hu et al., ICLR 2022)."""
+"""LoRA (Hu et al., ICLR 2022)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Match-Tuning: the features of a batch are mixed by their similarity before the head (Tong et al., IJCAI 2022)."""
+"""Match-Tuning (Tong et al., IJCAI 2022)."""
 
 from __future__ import annotations
 

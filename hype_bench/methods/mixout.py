@@ -1,4 +1,4 @@
-"""Mixout: weights are replaced by the pre-trained ones as dropout replaces by zero (Lee et al., ICLR 2020)."""
+"""Mixout (Lee et al., ICLR 2020)."""
 
 from __future__ import annotations
 

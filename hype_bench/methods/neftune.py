@@ -1,4 +1,4 @@
-"""NEFTune: uniform noise on the word embeddings, smaller for longer inputs (Jain et al., ICLR 2024)."""
+"""NEFTune (Jain et al., ICLR 2024)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NoiseFiT: noise in proportion to a layer's spread, outputs drawn to the clean ones (Khadangi et al. 2025)."""
+"""NoiseFiT (Khadangi et al. 2025)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NoisyTune: noise on the pre-trained weights, once, before fine-tuning (Wu et al., ACL 2022)."""
+"""NoisyTune (Wu et al., ACL 2022)."""
 
 from __future__ import annotations
 

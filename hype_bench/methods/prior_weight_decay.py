@@ -1,4 +1,4 @@
-"""Weight decay towards the pre-trained weights instead of zero (Zhang et al., ICLR 2021; Wiese et al. 2017)."""
+"""Prior weight decay (Zhang et al., ICLR 2021; Wiese et al. 2017)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""R3F and R4F: a clean pass and one with noise on the embeddings, drawn together (Aghajanyan et al., ICLR 2021)."""
+"""R3F and R4F (Aghajanyan et al., ICLR 2021)."""
 
 from __future__ import annotations
 

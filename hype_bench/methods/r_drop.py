@@ -1,4 +1,4 @@
-"""R-Drop: two passes with their own dropout, drawn towards one another (Liang et al., NeurIPS 2021)."""
+"""R-Drop (Liang et al., NeurIPS 2021)."""
 
 from __future__ import annotations
 

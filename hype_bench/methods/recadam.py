@@ -1,4 +1,4 @@
-"""RecAdam: a pull towards the pre-trained weights that fades as the task takes over (Chen et al., EMNLP 2020)."""
+"""RecAdam (Chen et al., EMNLP 2020)."""
 
 from __future__ import annotations
 

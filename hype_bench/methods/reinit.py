@@ -1,4 +1,4 @@
-"""Re-initialisation of the pooler and of the highest layers (Zhang et al., ICLR 2021)."""
+"""Re-initialisation (Zhang et al., ICLR 2021)."""
 
 from __future__ import annotations
 

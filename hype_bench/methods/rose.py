@@ -1,4 +1,4 @@
-"""ROSE: tensors whose update would make the output fragile are left out of it (Jiang et al., EMNLP 2022)."""
+"""ROSE (Jiang et al., EMNLP 2022)."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class _Masked:
                     p.grad.add_(moment * (1 - mask))
 
     def _mask(self, moments: list[Tensor | None]) -> Tensor:
-        """One number a tensor."""
+        """One number per tensor."""
         method = self.method
         second = self.tensors[0].new_ones(len(self.tensors))
         if method.variant != "first" and all(m is not None for m in moments):

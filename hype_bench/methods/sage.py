@@ -1,4 +1,4 @@
-"""SAGE: weights to which the loss is little sensitive learn faster (Liang et al., ICLR 2022)."""
+"""SAGE (Liang et al., ICLR 2022)."""
 
 from __future__ import annotations
 

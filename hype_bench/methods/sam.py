@@ -1,4 +1,4 @@
-"""SAM and ASAM: the gradient is taken where the loss around the weights is highest (Foret et al., ICLR 2021)."""
+"""SAM and ASAM (Foret et al., ICLR 2021)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SMART: the output may not change under the worst small perturbation of the embeddings (Jiang et al., ACL 2020)."""
+"""SMART (Jiang et al., ACL 2020)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Soups: the weights of several finished runs, averaged (Wortsman et al., ICML 2022).
+"""Soups (Wortsman et al., ICML 2022): averages of the weights of several finished runs.
 
-A soup is no technique of one run and has no hooks: ``hype-bench soup`` makes it of the runs of a results folder.
+They are not techniques of a run and have no hooks: ``hype-bench soup`` makes them from the runs of a results folder.
 """
 
 from __future__ import annotations

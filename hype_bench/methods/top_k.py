@@ -1,4 +1,4 @@
-"""Top-K tuning: only the highest layers and the head are trained (Houlsby et al., ICML 2019; HyPe, section 2)."""
+"""Top-K tuning (Houlsby et al., ICML 2019; HyPe, section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain fine-tuning, and the control that the HyPe paper lacks: plain fine-tuning without hidden dropout."""
+"""Vanilla fine-tuning, with hidden dropout and without."""
 
 from __future__ import annotations
 
