@@ -5,7 +5,7 @@
 file behind its own digest, replaced in one move; a record is taken from it only while its ``result.json`` has the time
 and the size with which it was stored.
 
-Of a record it has what tables and estimates read (:func:`kept`), which leaves out what is long. Records share the
+It holds the fields of a record that tables and estimates read (:func:`kept`), none of the long ones. Records share the
 dictionaries in which they agree, since most of them differ in seed and scores alone: read them, and change nothing.
 """
 
@@ -41,7 +41,7 @@ KEPT = (*_CELL, *_SETUP, *_OWN)  # of a record; RunFolder.result has it whole
 _COLUMNS = ("name", "mtime", "size", "cell", "setup", "own")
 _SHARED = ("cell", "setup")
 _DIGEST = 16  # bytes
-_SETTLED = 3 * 10**9  # ns: what is younger may change again within the resolution of its time, and is not stored
+_SETTLED = 3 * 10**9  # ns: a younger file may change again within the resolution of its time, and is not stored
 WORTHWHILE = 100  # records: reading fewer takes less time than importing pyarrow
 
 
@@ -60,7 +60,7 @@ def has_settled(stamp: Stamp | None) -> TypeGuard[Stamp]:
 
 
 def kept(record: Record) -> Record:
-    """What the cache has of a record: ``KEPT``, and the seed in the label alone, lest all be different."""
+    """What the cache has of a record: ``KEPT``, with the seed in the label alone: the rest is the same for a cell."""
     record = {key: record[key] for key in KEPT if key in record}
     return record | {key: _without_seed(record[key]) for key in ("parts", "config")}
 
@@ -97,7 +97,7 @@ class RecordCache:
         """Stores a record for the next time, and returns it in the form that ``find`` has.
 
         Args:
-            name: of the run; one that is not ASCII is none of ours and perhaps no text, and is not stored.
+            name: of the run; one that is not ASCII, as no run of hype_bench has, is not stored.
             stamp: taken before the record was read; None if it could not be.
         """
         (cell, shared_cell), (setup, shared_setup) = map(self._shared, _common(record))

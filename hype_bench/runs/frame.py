@@ -67,7 +67,7 @@ def load_results(folders: str | Path | Iterable[str | Path] = "results") -> pd.D
     fractions, as records have them.
 
     Args:
-        folders: as ``results_dir=`` was when the runs were made.
+        folders: results folders, the ``results_dir=`` of the runs.
 
     Raises:
         UserError: there is no such folder.
@@ -200,15 +200,15 @@ def _cells(parts: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
     return frame.assign(**shared)
 
 
-def _subset(config: Mapping[str, Any], found: Mapping[str, Sequence[int]]) -> str | None:
+def _subset(config: Mapping[str, Any], rows_of: Mapping[str, Sequence[int]]) -> str | None:
     """Which part of the data a run is limited to, in words; None if it has all."""
     data = config.get("data", {})
     asked = [f"data.{name}={data[name]}" for name in ROWS if data.get(name)]
-    return "; ".join([*(part_of_rows(split, *rows) for split, rows in found.items()), *asked]) or None
+    return "; ".join([*(part_of_rows(split, *rows) for split, rows in rows_of.items()), *asked]) or None
 
 
 def _setups(parts: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    """On what the runs ran."""
+    """Machine, software and commit of the runs."""
     rows = []
     for machine, versions, git in (part or ({}, {}, None) for part in parts):
         row = {name: machine.get(name) for name in ("device", "device_name", "threads")}

@@ -25,7 +25,7 @@ _NO_DIFFERENCE = Difference(math.nan, math.nan, math.nan, math.nan)
 
 @dataclass(frozen=True)
 class Counterpart:
-    """The printed cell for one of ours; ``other``: in what the runs here are of another setting, if in anything."""
+    """A printed cell; ``other``: in which settings the runs here differ from it."""
 
     printed: Published
     other: list[str] = field(default_factory=list)
@@ -56,11 +56,11 @@ def against_paper(plan: Plan, results: Mapping[Place, Result]) -> dict[Place, Be
         raise UserError(f"experiment {plan.name} regenerates no table of the paper: nothing to compare with")
     printed = published_table(plan.table)
     pairs = {place: counterpart(printed, result, *place[1:]) for place, result in results.items()}
-    return {place: _beside(results[place].chosen.cell, theirs) for place, theirs in pairs.items() if theirs is not None}
+    return {place: _beside(results[place].chosen.cell, pair) for place, pair in pairs.items() if pair is not None}
 
 
 def counterpart(printed: list[Published], result: Result, row: Row, task: str) -> Counterpart | None:
-    """What the paper prints for a cell of ours, if it does, and what forbids to compare the two."""
+    """The cell that the paper prints for one of an experiment, if any, and why the two may not be compared."""
     cell = printed_cell(printed, replace(result.runs[0], task=task), row)
     if cell is None:
         return None
@@ -86,10 +86,10 @@ def printed_cell(printed: list[Published], run: PlannedRun, row: Row) -> Publish
     return best[0] if len(best) == 1 else None
 
 
-def _beside(cell: Cell, theirs: Counterpart) -> BesidePaper:
-    printed = theirs.printed
-    if theirs.other:
-        return BesidePaper(cell, printed, theirs.other, verdict=OTHER_SETTING)
+def _beside(cell: Cell, counterpart: Counterpart) -> BesidePaper:
+    printed = counterpart.printed
+    if counterpart.other:
+        return BesidePaper(cell, printed, counterpart.other, verdict=OTHER_SETTING)
     if not cell.n or math.isnan(cell.mean) or cell.lacks:  # survivors of a divergence are no sample of the runs
         return BesidePaper(cell, printed, [])
     mean, std = printed.mean / 100, printed.sample_std

@@ -44,14 +44,14 @@ class Cell:
     """All runs that differ in the seed alone. ``scores``: seed -> score, as a fraction; NaN stays NaN.
 
     ``unfinished``: state -> number of runs without a score; ``missing``: why no number may be shown yet, if none may;
-    ``odd``: what must be said of its runs.
+    ``remarks``: for the notes below the table.
     """
 
     metric: str
     scores: dict[int, float] = field(default_factory=dict)
     unfinished: dict[str, int] = field(default_factory=dict)
     missing: str = ""
-    odd: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def n(self) -> int:

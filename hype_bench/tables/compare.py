@@ -113,24 +113,24 @@ def _predictions(results: tuple[Result, Result], seeds: list[int]) -> tuple[list
     """Labels and predictions of both sides by seed, without runs whose file is at fault; what is wrong with those."""
     read: list[_ByRun] = [{}, {}]
     complaints = []
-    for result, found in zip(results, read, strict=True):
+    for result, by_seed in zip(results, read, strict=True):
         runs, cell = result.shown(), result.chosen.cell
         for seed in seeds:
             try:
-                found[seed] = read_predictions(runs[seed].path, result.split, cell.metric, cell.scores[seed])
+                by_seed[seed] = read_predictions(runs[seed].path, result.split, cell.metric, cell.scores[seed])
             except UserError as error:
                 complaints.append(str(error))
     return read, complaints
 
 
 def _over_examples(
-    metric: str, ours: list[tuple[Floats, Floats]], theirs: list[tuple[Floats, Floats]]
+    metric: str, runs: list[tuple[Floats, Floats]], base: list[tuple[Floats, Floats]]
 ) -> tuple[float, float]:
     """p by permutation and by bootstrap; NaN if the two were not scored on the same examples."""
-    labels = ours[0][0]
-    if any(not np.array_equal(labels, other) for other, _ in (*ours, *theirs)):
+    labels = runs[0][0]
+    if any(not np.array_equal(labels, other) for other, _ in (*runs, *base)):
         return math.nan, math.nan
-    a, b = (np.stack([predictions for _, predictions in side]) for side in (ours, theirs))
+    a, b = (np.stack([predictions for _, predictions in side]) for side in (runs, base))
     return permutation_examples(metric, labels, a, b), bootstrap_examples(metric, labels, a, b).p
 
 

@@ -73,7 +73,7 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
     chosen = [RULES[rule][0](members) for members in candidates]
     for (place, number), mixture in mixtures(begun[begun.status == DONE], _CANDIDATE).items():
         if candidates[place][number].reported is chosen[place].cell:
-            chosen[place].cell.odd.append(mixture)
+            chosen[place].cell.remarks.append(mixture)
     results = {}
     of_place = dict(iter(begun.groupby("place")))
     for number, (place, runs) in enumerate(places.items()):

@@ -1,4 +1,4 @@
-"""What must be said beside a table, lest its numbers be taken for what they are not."""
+"""Notes below a table, without which its numbers would mislead."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Note:
 
 
 def notes_of(runs: pd.DataFrame, rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
-    """Generated tasks and subsets first, since they change what a number means; then what is missing, and why.
+    """Generated tasks and subsets first, since they change the meaning of a number; then what is missing, and why.
 
     Args:
         runs: one row a run, as :func:`hype_bench.runs.frame.tidy` has them.
     """
-    notes = [_generated(runs), _subset(runs), *_odd(rows), *_absent(runs), _diverged(runs), *_legend(rows)]
+    notes = [_generated(runs), _subset(runs), *_remarks(rows), *_absent(runs), _diverged(runs), *_legend(rows)]
     return [note for note in notes if note is not None]
 
 
@@ -54,16 +54,16 @@ def _subset(runs: pd.DataFrame) -> Note | None:
     return Note(f"{SUBSET}no more of the data than said of {', '.join(named)}", tasks) if named else None
 
 
-def _odd(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
-    """What is odd about the runs of single cells."""
-    odd: dict[str, list[tuple[str, str]]] = defaultdict(list)
+def _remarks(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
+    """Remarks on single cells."""
+    remarks: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row, cells in rows.items():
         for task, cell in cells.items():
-            for text in cell.odd:
-                odd[text].append((row.title, task))
+            for text in cell.remarks:
+                remarks[text].append((row.title, task))
     return [
         Note(f"{', '.join(map(' '.join, where))}: {text}", frozenset(task.partition("/")[0] for _, task in where))
-        for text, where in odd.items()
+        for text, where in remarks.items()
     ]
 
 

@@ -33,15 +33,15 @@ def read_predictions(run: Path, split: str, metric: str, recorded: float) -> tup
             raise ValueError("its examples are not all there, once each and in order")
         if not np.isfinite([labels, predictions]).all():
             raise ValueError("a label or a prediction is no number")
-        found = score(metric, labels, predictions)[metric]
+        computed = score(metric, labels, predictions)[metric]
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; the run is left out") from error
     except UserError as error:
         raise UserError(f"{error}; the run is left out") from error
     except (ValueError, LookupError) as error:
         raise UserError(f"{path} cannot be read ({error}); the run is left out") from error
-    if not math.isclose(found, recorded, rel_tol=0, abs_tol=_CLOSE):
+    if not math.isclose(computed, recorded, rel_tol=0, abs_tol=_CLOSE):
         raise UserError(
-            f"{path} gives {metric} {100 * found:.2f} and the record {100 * recorded:.2f}; the run is left out"
+            f"{path} gives {metric} {100 * computed:.2f} and the record {100 * recorded:.2f}; the run is left out"
         )
     return labels, predictions

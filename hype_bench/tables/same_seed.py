@@ -19,7 +19,7 @@ _SETUP = ["device", "threads"]
 def without_copies(
     runs: pd.DataFrame, by: Sequence[str], is_own: Callable[[int], bool]
 ) -> tuple[pd.DataFrame, dict[tuple[Any, ...], list[str]]]:
-    """Runs of which at most one record of a seed counts in each group, and what to say of the others.
+    """Runs of which at most one record of a seed counts in each group, and notes on the others.
 
     Of several records the one counts that lies in the folder named by its identity, where runs put theirs; others are
     copies. If none does, none counts: nobody knows which is right.

@@ -50,9 +50,9 @@ def _table(model: str, frame: pd.DataFrame, statuses: Sequence[RunStatus]) -> Ta
     all_runs = frame[frame.headline]
     one_each = all_runs.variant.drop_duplicates()
     flats = {variant: flat_settings(_about(statuses[n])) for n, variant in zip(one_each.index, one_each, strict=True)}
-    runs, odd = without_copies(all_runs, _CELL, lambda number: _is_own(statuses[number]))
+    runs, remarks = without_copies(all_runs, _CELL, lambda number: _is_own(statuses[number]))
     for place, mixture in mixtures(runs, _CELL).items():
-        odd[place].append(mixture)
+        remarks[place].append(mixture)
     names = _rows(runs[_CELL].drop_duplicates().itertuples(index=False, name=None), flats)
     rows: dict[Row, dict[str, Cell]] = defaultdict(dict)
     columns = []
@@ -60,7 +60,7 @@ def _table(model: str, frame: pd.DataFrame, statuses: Sequence[RunStatus]) -> Ta
         for split in ("", *further_splits(frame[frame.task == task])):
             columns.append(column(task, split))
             for place, cell in cells_of(on_split(runs[runs.task == task], frame, split), _CELL).items():
-                cell.odd += odd[place]
+                cell.remarks += remarks[place]
                 rows[names[place]][columns[-1]] = cell
     ordered = {row: rows[row] for row in sorted(rows, key=lambda row: row.rank)}
     return Table(model, columns, ordered, notes_of(all_runs, ordered))
@@ -75,7 +75,7 @@ def _rows(places: Iterable[_Place], flats: Mapping[str, _Flat]) -> dict[_Place, 
     for method, task, variant in places:
         flat = flats[variant]
         row = Row(method, tuple((name, flat[key]) for key, name in names[method].items() if key in flat))
-        if (row, task) in taken:  # they differ in what no word says, such as the 16th digit of a number
+        if (row, task) in taken:  # they differ in something that is not named, such as the 16th digit of a number
             row = Row(method, (*row.settings, ("variant", variant[:8])))
         taken.add((row, task))
         rows[method, task, variant] = row
