@@ -34,7 +34,7 @@ SoupKind = StrEnum("SoupKind", ["uniform", "greedy"])
 
 
 def soup(
-    kind: Annotated[SoupKind, typer.Argument(help="Of all members, or of those that raise a held-out score.")],
+    kind: Annotated[SoupKind, typer.Argument(help="uniform: all members; greedy: those that raise a held-out score.")],
     results_dir: ResultsDir = Path("results"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
@@ -42,17 +42,17 @@ def soup(
 
     They are those with training.save=last that differ in seed or training settings alone.
 
-    Claim: the mean of their weights scores at or above the best single member, at the cost of one at inference.
+    Claim: the mean of their weights scores at or above the best single member, at the inference cost of one model.
 
     Source: Wortsman et al. 2022, "Model soups", ICML, https://arxiv.org/abs/2203.05482
 
     Cost: no training; one scoring of every split, and for a greedy soup one of the held-out examples per member.
     """
-    make(kind.value, existing(results_dir), device)
+    make_soups(kind.value, existing(results_dir), device)
 
 
 @dataclass(frozen=True)
-class Pot:
+class Ingredients:
     """Finished runs that differ in seed and training settings alone, with their weights."""
 
     members: list[RunStatus]
@@ -63,7 +63,7 @@ class Pot:
         return self.members[0].record
 
     def parts(self, kind: str) -> dict[str, Any]:
-        """The soup's identity: the members' own, and who they are."""
+        """The soup's identity: what its members have in common, and their names."""
         every = [member.record.parts for member in self.members if member.record is not None]
         training = {key: _shared([parts["training"][key] for parts in every]) for key in every[0]["training"]}
         soup = [f"soup_{kind}", {"members": [member.identity for member in self.members]}]
@@ -75,18 +75,18 @@ class Pot:
 
 
 def _shared(values: list[Any]) -> Any:
-    """The value that all have, or all values."""
+    """The value that all share, or else every distinct value."""
     texts = {json.dumps(value): value for value in values}
     return values[0] if len(texts) == 1 else list(texts.values())
 
 
-def pots(results_dir: Path) -> list[Pot]:
-    """What soups can be made of: at least two runs with weights each."""
+def ingredients(results_dir: Path) -> list[Ingredients]:
+    """The groups of runs that can be averaged: at least two runs with weights each."""
     groups: dict[str, list[RunStatus]] = defaultdict(list)
     for run in read_runs(results_dir):
         if run.state == DONE and run.record is not None and _has_weights(run) and not _is_soup(run.record):
             groups[json.dumps([run.record.parts.get(key) for key in _SAME])].append(run)
-    return [Pot(members) for members in groups.values() if len(members) > 1]
+    return [Ingredients(members) for members in groups.values() if len(members) > 1]
 
 
 def _has_weights(run: RunStatus) -> bool:
@@ -97,63 +97,63 @@ def _is_soup(record: Record) -> bool:
     return any(name.startswith("soup_") for name, _ in record.methods)
 
 
-def make(kind: str, results_dir: Path, device: str = "auto", say: Callable[[str], None] = output.say) -> int:
-    """Makes the soups that are not there yet; returns how many there are now.
+def make_soups(kind: str, results_dir: Path, device: str = "auto", say: Callable[[str], None] = output.say) -> int:
+    """Makes the soups that do not exist yet; returns how many exist now.
 
     Raises:
-        UserError: there is nothing to make one of, the data or the weights are not those of the runs, no examples were
-            set aside, or another process is running it; once all others are made.
+        UserError: no runs can be averaged, their data or weights have changed, no examples were set aside, or another
+            process is making the soup. It is raised after all other soups are made.
     """
-    found = pots(results_dir)
-    if not found:
+    groups = ingredients(results_dir)
+    if not groups:
         raise UserError(
             f"{results_dir} holds no two runs with weights that differ in seed or training settings alone; "
             "make them with training.save=last"
         )
     refused: list[UserError] = []
-    for pot in found:
+    for group in groups:
         try:
-            say(_made(kind, pot, results_dir, device))
-        except UserError as error:  # the other soups can be made all the same
+            say(_make(kind, group, results_dir, device))
+        except UserError as error:  # the other soups can still be made
             refused.append(error)
     for other in refused[:-1]:
         say(f"error: {other}")
     if refused:
         raise refused[-1]
-    return len(found)
+    return len(groups)
 
 
-def _made(kind: str, pot: Pot, results_dir: Path, device: str) -> str:
-    folder = RunFolder.of(results_dir, digest(pot.parts(kind)))
-    label = pot.label(kind)
-    title = f"{label.model} {label.task} {label.method} of {len(pot.members)} runs"
+def _make(kind: str, group: Ingredients, results_dir: Path, device: str) -> str:
+    folder = RunFolder.of(results_dir, digest(group.parts(kind)))
+    label = group.label(kind)
+    title = f"{label.model} {label.task} {label.method} of {len(group.members)} runs"
     if folder.result() is not None:
         return f"done before: {title}"
-    data = _data(pot)
+    data = _data(group)
     if kind == "greedy" and data.selection is None:
         raise UserError("a greedy soup needs examples that no run has seen: train with data.selection_examples=...")
-    for member in pot.members:
+    for member in group.members:
         if record := RunFolder(member.path).result():
             check_weights(member.path, record)
     try:
         with folder.lock():
-            return f"done: {title}: {_score_and_save(kind, pot, data, folder, device)}"
+            return f"done: {title}: {_score_and_save(kind, group, data, folder, device)}"
     except BusyError as error:
-        raise UserError(f"{title}: another process is running it") from error
+        raise UserError(f"{title}: another process is making it") from error
 
 
-def _score_and_save(kind: str, pot: Pot, data: TaskData, folder: RunFolder, device: str) -> str:
+def _score_and_save(kind: str, group: Ingredients, data: TaskData, folder: RunFolder, device: str) -> str:
     from safetensors.torch import load_file
 
     from hype_bench.methods.soup import greedy_soup, uniform_soup
     from hype_bench.training.loop import Outcome
     from hype_bench.training.scoring import Scorer
 
-    request = Request(label=pot.label(kind), parts=pot.parts(kind), config=pot.first.config, started=now())
+    request = Request(label=group.label(kind), parts=group.parts(kind), config=group.first.config, started=now())
     folder.start(request)
-    paths = {member.identity: member.path / "model" for member in pot.members}
+    paths = {member.identity: member.path / "model" for member in group.members}
     outcome = Outcome(warnings=list(data.warnings))
-    scorer = Scorer(next(iter(paths.values())), pot.first.label.metric, pot.first.parts["max_length"], device)
+    scorer = Scorer(next(iter(paths.values())), group.first.label.metric, group.first.parts["max_length"], device)
 
     def load(name: str) -> dict[str, Any]:
         return dict(load_file(paths[name] / "model.safetensors"))
@@ -176,22 +176,22 @@ def _score_and_save(kind: str, pot: Pot, data: TaskData, folder: RunFolder, devi
     folder.write("predictions.csv", predictions.scored(outcome.evaluations, data))
     record = record_of(request, outcome, data, DONE, "")
     folder.write_record(record)
-    return f"{record.label.metric} {100 * (record.headline or 0):.2f}, {len(members)} in it"
+    return f"{record.label.metric} {100 * (record.headline or 0):.2f}, {len(members)} members"
 
 
-def _data(pot: Pot) -> TaskData:
+def _data(group: Ingredients) -> TaskData:
     """The data that the members were trained on.
 
     Raises:
-        UserError: what lies there now has other rows.
+        UserError: they have changed since.
     """
     from hype_bench.tasks.data import load
 
-    settings = pot.first.task
+    settings = group.first.task
     task = TaskConfig(**{**settings, "source": _source(settings["source"])})
-    data = load(task, DataConfig(**pot.first.data))
-    if (data.fingerprint, data.labels) != tuple(pot.first.parts.get(key) for key in ("data", "labels")):
-        raise UserError(f"the data of {task.name} are not those that the runs were trained on")
+    data = load(task, DataConfig(**group.first.data))
+    if (data.fingerprint, data.labels) != tuple(group.first.parts.get(key) for key in ("data", "labels")):
+        raise UserError(f"the data of {task.name} have changed since the runs were trained")
     return data
 
 

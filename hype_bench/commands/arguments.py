@@ -1,4 +1,4 @@
-"""What several verbs take and tell."""
+"""What several verbs share: the selection rule, and the report of files at fault."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from hype_bench.tables.selection import RULES
 Rule = StrEnum("Rule", list(RULES))  # type: ignore[misc]
 
 
-def report_problems(runs: Iterable[RunStatus], complaints: list[str], all_are_placed: bool) -> None:
+def report_problems(runs: Iterable[RunStatus], complaints: list[str], every_run_has_a_cell: bool) -> None:
     """Names every file that could not be read or is at fault.
 
     Args:
-        complaints: about files for which a comparison is not whole.
-        all_are_placed: whether the table has a cell for every run, whatever its files say.
+        complaints: about files without which a comparison is incomplete.
+        every_run_has_a_cell: whether the table shows every run, whatever its files hold.
 
     Raises:
-        typer.Exit: with 1 if a run is in no cell for it, or may have a score that is not in its cell.
+        typer.Exit: with 1 if a run, or a score that it may have, is missing from the table.
     """
     problems = [run for run in runs if run.problem]
     for run in problems:
         say(f"warning: {run.problem}", to=sys.stderr)
     for complaint in complaints:
         say(f"error: {scrub(complaint)}", to=sys.stderr)
-    if complaints or any(run.state == UNREADABLE or not (all_are_placed or run.request) for run in problems):
+    if complaints or any(run.state == UNREADABLE or not (every_run_has_a_cell or run.request) for run in problems):
         raise typer.Exit(1)

@@ -28,7 +28,7 @@ def clean(
 
 
 def remove_incomplete(results_dir: Path, really: bool) -> int:
-    """Removes what failed and interrupted runs have left, or says which those are.
+    """Removes the folders of failed and interrupted runs, or lists them.
 
     Returns:
         How many could not be removed.
@@ -47,7 +47,7 @@ def remove_incomplete(results_dir: Path, really: bool) -> int:
 
 
 def _kept(run: RunStatus, really: bool) -> str | None:
-    """Why a run is not removed; None if it is. It may have been begun, or have ended, since it was looked at."""
+    """Why a run is not removed; None if it is. It may have started or ended since it was listed."""
     folder = RunFolder(run.path)
     try:
         if set_aside := folder.set_aside():

@@ -9,7 +9,7 @@ from hype_bench.runs.status import FAILED, INTERRUPTED, UNREADABLE, RunStatus, r
 
 
 def incomplete(results_dir: Path) -> tuple[list[RunStatus], int]:
-    """What failed or was interrupted; and of how many runs nobody can say now, each named in a line."""
+    """Failed and interrupted runs, and how many cannot be read now; those are named in a line each."""
     runs = list(read_runs(results_dir))
     unreadable = [run for run in runs if run.state == UNREADABLE]
     for run in unreadable:

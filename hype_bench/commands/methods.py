@@ -12,7 +12,7 @@ from hype_bench.options import UserError
 from hype_bench.output import say, show
 
 
-def methods(name: Annotated[str | None, typer.Argument(help="Show all that is said of this one.")] = None) -> None:
+def methods(name: Annotated[str | None, typer.Argument(help="Show the documentation of this one.")] = None) -> None:
     """Every technique, with one line on what it does."""
     from hype_bench.contract.registry import cards, described, import_plugins  # seconds: torch comes with it
 

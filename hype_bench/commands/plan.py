@@ -14,7 +14,7 @@ from hype_bench.runs.status import read_runs
 
 
 def plan(
-    overrides: Annotated[list[str], typer.Argument(help="As for run.py: experiment=table1 scope=smoke ...")],
+    overrides: Annotated[list[str], typer.Argument(help="As for hype-bench run: experiment=table1 scope=smoke ...")],
 ) -> None:
     """What an experiment would run, what is done, and what it costs.
 
@@ -37,4 +37,4 @@ def plan(
         write_plan(results_dir, planned)
         runs = {run.identity: run for run in read_runs(results_dir)}
         show(scrub(plan_text(planned, runs)))
-    report_problems(runs.values(), [], all_are_placed=True)
+    report_problems(runs.values(), [], every_run_has_a_cell=True)

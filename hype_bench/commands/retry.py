@@ -14,7 +14,7 @@ from hype_bench.options import UserError
 from hype_bench.output import say
 from hype_bench.runs.folder import RunFolder
 
-# Modules are found where this package is, and not in the folder of the run, which a foreign file may name.
+# Imports come from this package's folder, not from the run's working directory, which a foreign file may name.
 _IMPORTS = f"import sys; sys.path[0] = {str(Path(__file__).resolve().parents[2])!r}"
 _COMMAND = f"{_IMPORTS}; from hype_bench.commands.retry import main; main(*sys.argv[1:])"
 
@@ -35,18 +35,18 @@ def run_again(results_dir: Path) -> int:
             say(f"{run.problem or f'{run.path} does not say how it was started'}; run its command again")
             failures += 1
             continue
-        began_in = Path(run.request.working_directory or ".")
-        if not began_in.is_dir():
-            say(f"{run.title}: the folder that it began in is not there: {began_in}")
+        directory = Path(run.request.working_directory or ".")
+        if not directory.is_dir():
+            say(f"{run.title}: its working directory does not exist: {directory}")
             failures += 1
             continue
         command = [sys.executable, "-c", _COMMAND, str(run.path.absolute()), str(results_dir.absolute())]
-        failures += subprocess.run(command, check=False, cwd=began_in).returncode != 0
+        failures += subprocess.run(command, check=False, cwd=directory).returncode != 0
     return failures
 
 
 def main(run: str, results_dir: str) -> None:
-    """Runs one of them again, in the folder that it began in: its relative paths mean what they meant."""
+    """Runs one of them again, in its own working directory: relative paths keep their meaning."""
     from hype_bench.launch.main import complaining, run_alone
     from hype_bench.launch.rebuild import rebuild
 
@@ -54,10 +54,10 @@ def main(run: str, results_dir: str) -> None:
     with complaining():
         try:
             if (request := folder.request()) is None:
-                raise UserError("it is not there any more")
+                raise UserError("it does not exist any more")
             composed = rebuild(request, Path(results_dir))
         except UserError as error:
             raise UserError(f"{folder.path / 'run.json'} cannot be run again: {error}") from error
         ended = run_alone(composed)
     if ended.identity != folder.path.name:
-        say(f"it is another run now, {ended.identity}: its settings, data, checkpoint or code are not those of then")
+        say(f"it is another run now, {ended.identity}: its settings, data, checkpoint or code have changed")

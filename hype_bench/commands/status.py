@@ -15,7 +15,7 @@ from hype_bench.runs.status import DONE, FAILED, STATES, UNREADABLE, RunStatus, 
 
 def status(results_dir: ResultsDir = Path("results")) -> None:
     """What ran, what is running, what failed and why."""
-    gc.disable()  # a short life: looking for garbage among 100,000 records takes longer than reading them
+    gc.disable()  # collecting garbage among 100,000 records takes longer than reading them
     runs = list(read_runs(existing(results_dir)))
     counts = Counter(run.state for run in runs)
     total = f"{results_dir}: {counted(len(runs), 'run')}"
@@ -38,7 +38,7 @@ def _done(runs: list[RunStatus]) -> list[str]:
         if run.record is not None and run.state == DONE:
             label = run.record.label
             seeds[f"{label.model} {label.task} {label.method}"].append(label.seed)
-    return [_with_seeds(name, found) for name, found in sorted(seeds.items())]
+    return [_with_seeds(name, of_name) for name, of_name in sorted(seeds.items())]
 
 
 def _with_seeds(name: str, seeds: list[int]) -> str:

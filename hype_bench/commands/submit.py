@@ -15,7 +15,7 @@ from hype_bench.output import say
 def submit(
     experiment: Annotated[str, typer.Argument(help="An experiment with data.predict_test=true, such as table12.")],
     results_dir: ResultsDir = Path("results"),
-    rule: Annotated[Rule, typer.Option(help="Which configuration.")] = Rule.paper,  # type: ignore[attr-defined]
+    rule: Annotated[Rule, typer.Option(help="Which configuration of a search counts.")] = Rule.paper,  # type: ignore[attr-defined]
     out: Annotated[Path, typer.Option(help="Where the zip files go.", metavar="DIR")] = Path("submissions"),
 ) -> None:
     """Write zip files for GLUE's test server, one per row."""
@@ -24,4 +24,4 @@ def submit(
     written, refused = write_files(existing(results_dir), experiment, rule.value, out)
     for line in written:
         say(line)
-    report_problems([], refused, all_are_placed=True)
+    report_problems([], refused, every_run_has_a_cell=True)

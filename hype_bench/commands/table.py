@@ -21,17 +21,19 @@ Format = StrEnum("Format", list(FORMATS))  # type: ignore[misc]
 
 
 def table(
-    experiment: Annotated[str | None, typer.Argument(help="As in table1; without it, whatever lies there.")] = None,
+    experiment: Annotated[
+        str | None, typer.Argument(help="Such as table1; without it, all runs of the folder.")
+    ] = None,
     results_dir: ResultsDir = Path("results"),
-    format: Annotated[Format, typer.Option(help="How it is written.")] = Format.text,  # type: ignore[attr-defined]
-    rule: Annotated[Rule, typer.Option(help="What a search reports.")] = Rule.paper,  # type: ignore[attr-defined]
+    format: Annotated[Format, typer.Option(help="The output format.")] = Format.text,  # type: ignore[attr-defined]
+    rule: Annotated[Rule, typer.Option(help="Which configuration of a search counts.")] = Rule.paper,  # type: ignore[attr-defined]
     compare: Annotated[
         str | None, typer.Option(help="paper, budget, or a row such as vanilla.", metavar="WITH")
     ] = None,
     intervals: Annotated[bool, typer.Option("--intervals", help="Also 95 % intervals of the means.")] = False,
 ) -> None:
-    """Mean and std over seeds, of an experiment or of what is there."""
-    gc.disable()  # as above
+    """Mean and std over seeds, of an experiment or of all runs."""
+    gc.disable()  # as in status
     existing(results_dir)
     complaints: list[str] = []
     if experiment is None:
@@ -46,4 +48,4 @@ def table(
         runs, written = list(read.statuses.values()), report(read, format.value, compare, intervals)
         complaints = written.complaints
         show(written.text)
-    report_problems(runs, complaints, all_are_placed=experiment is not None)
+    report_problems(runs, complaints, every_run_has_a_cell=experiment is not None)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from hype_bench.analysis.soup import make, pots
+from hype_bench.analysis.soup import ingredients, make_soups
 from hype_bench.options import UserError
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.identity import digest
@@ -93,13 +93,13 @@ def test_a_soup_of_changed_weights_is_not_made(place: Path) -> None:
     content[-1] ^= 1
     changed.write_bytes(content)
     with pytest.raises(UserError, match=f"^{changed.parents[1]} does not hold the weights that it saved"):
-        make("uniform", place / "results", say=lambda line: None)
+        make_soups("uniform", place / "results", say=lambda line: None)
     assert len(list(place.glob("results/runs/*"))) == 3
 
 
-def test_a_soup_that_another_process_makes_is_told_in_one_line(place: Path) -> None:
-    (pot,) = pots(place / "results")
-    folder = RunFolder.of(place / "results", digest(pot.parts("uniform")))
-    why = r"^tiny_bert demo_rte vanilla\+soup_uniform of 3 runs: another process is running it$"
+def test_a_soup_that_another_process_makes_is_one_line(place: Path) -> None:
+    (group,) = ingredients(place / "results")
+    folder = RunFolder.of(place / "results", digest(group.parts("uniform")))
+    why = r"^tiny_bert demo_rte vanilla\+soup_uniform of 3 runs: another process is making it$"
     with folder.lock(), pytest.raises(UserError, match=why):
-        make("uniform", place / "results", say=lambda line: None)
+        make_soups("uniform", place / "results", say=lambda line: None)

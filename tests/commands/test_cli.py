@@ -148,7 +148,7 @@ def test_help_is_a_page_worth_reading():
     done = hype_bench("--help")
     assert done.returncode == 0
     assert "status   What ran, what is running, what failed and why." in done.stdout
-    assert "table    Mean and std over seeds, of an experiment or of what is there." in done.stdout
+    assert "table    Mean and std over seeds, of an experiment or of all runs." in done.stdout
     assert "methods  Every technique, with one line on what it does." in done.stdout
     for verb, options in {"status": ["--results-dir DIR"], "table": ["--results-dir DIR", "--format"]}.items():
         page = hype_bench(verb, "--help").stdout
