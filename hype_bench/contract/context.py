@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hype_bench.contract.findings import Findings
 from hype_bench.contract.forward_pass import ForwardPass
@@ -34,8 +34,8 @@ class Context(ForwardPass, Findings):
     batches: Callable[[int | None], Iterable[Batch]] | None = None
     progress: Callable[[str, int, int | None], None] = lambda what, done, total: None
 
-    def needs(self, technique: str, what: str) -> Any:
-        """``updates`` or ``batches``, for a technique that cannot do without.
+    def needs(self, technique: str, what: Literal["updates", "batches"]) -> Any:
+        """What a technique cannot do without.
 
         Raises:
             UserError: whoever set up this context did not say.
