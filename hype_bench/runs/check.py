@@ -1,4 +1,4 @@
-"""What the files of a run must hold, before a record is made of them. Nothing checks it again."""
+"""What the files of a run must hold; checked once, before a record is made of their content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_request(content: Any) -> Content:
     """What was asked for: the content of ``run.json``, and a part of every record.
 
     Raises:
-        ValueError: it is none; the message says what is wrong with it.
+        ValueError: it is not valid; the message says what is wrong with it.
     """
     about = _mapping("the content", content)
     label, parts, config = (_mapping(name, about.get(name)) for name in ("label", "parts", "config"))
@@ -53,7 +53,7 @@ def check_record(content: Any) -> Content:
     """The record of a run that is done or has diverged: the content of ``result.json``.
 
     Raises:
-        ValueError: it is none; the message says what is wrong with it.
+        ValueError: it is not valid; the message says what is wrong with it.
     """
     record = check_request(content)
     _need(record.get("status") in (DONE, DIVERGED), "its status is neither done nor diverged")

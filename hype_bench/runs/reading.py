@@ -1,4 +1,4 @@
-"""Reads the files of a results folder, whatever lies there: their content can be broken, the system can fail."""
+"""Reads the files of a results folder; tells broken content from a file system that fails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BrokenError(UserError):
 
 
 class UnreadableError(UserError):
-    """The system does not give a file now; what it holds may be well."""
+    """The system cannot read a file now; its content may be valid."""
 
 
 def read_text(path: Path, most: int = MOST, errors: str = "strict") -> str:

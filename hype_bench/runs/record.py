@@ -111,12 +111,12 @@ class Request:
 
     @classmethod
     def from_json(cls, content: Any) -> Self:
-        """Raises ValueError for what is none; the message says what is wrong with it."""
+        """Raises ValueError if it is not valid; the message says what is wrong with it."""
         return cls.trusted(check_request(content))
 
     @classmethod
     def trusted(cls, content: Mapping[str, Any]) -> Self:
-        """The same of a content that was checked before; keys that the class does not know are left out."""
+        """From content that was checked before; unknown keys are ignored."""
         values = {name: value for name, value in content.items() if value is not None and name in _NAMES[cls]}
         label = values["label"]
         values["label"] = Label(**{name: label[name] for name in _NAMES[Label] if name in label})
@@ -125,7 +125,7 @@ class Request:
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """What a file holds of it."""
+        """The content of its file."""
         values = {name: getattr(self, name) for name in _NAMES[type(self)]}
         return {name: v.to_json() if isinstance(v, (Label, Scores)) else v for name, v in values.items()}
 
@@ -237,7 +237,7 @@ _NAMES = {kind: dict.fromkeys(f.name for f in fields(kind)) for kind in (Label, 
 
 
 def _with_facts(content: dict[str, Any]) -> dict[str, Any]:
-    """A record of a version before 0.2 says in sentences alone what it has of the data."""
+    """Records before version 0.2 state subsets and absent splits in warnings alone."""
     if "subset" in content or not content.get("warnings"):
         return content
     parts = filter(None, map(_PART.fullmatch, content["warnings"]))

@@ -1,8 +1,8 @@
 """Keeps keys, tokens and passwords out of records, logs, tables and W&B.
 
 By value: what the environment holds under a name such as ``HF_TOKEN`` or ``DB_PASS``, and the password of every address
-in it. By form: what looks like a key, wherever it comes from. Never touched are the keys of a record, numbers, and the
-words of ``conf``: a variable named like a secret may well hold ``tiny_bert``.
+in it. By form: what looks like a key, wherever it comes from. The keys of a record, numbers and the
+words of ``conf`` are kept: a variable named like a secret may hold ``tiny_bert``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 from hype_bench.config import CONF
 
-_NAME = re.compile(  # a word of a variable's name; TOKENIZER and MONKEY are none
+_NAME = re.compile(  # a word of a variable's name; TOKENIZER and MONKEY do not match
     r"[A-Z]*(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|APIKEY)S?|KEYS?|(?:DB|PG|SSH)?PASS|PATS?|PWD"
 )
 _SHORTEST = 8
@@ -45,7 +45,7 @@ def scrub(text: str) -> str:
 
 
 def scrub_values(content: Any) -> Any:
-    """The same for every string in dicts and lists, before they are JSON; keys stay what they are."""
+    """The same for every string in dicts and lists, before they become JSON; keys are kept."""
     known = _known(tuple(_secrets()))
     seen: dict[str, str] = {}  # a plan of 100,000 runs repeats the same strings
 

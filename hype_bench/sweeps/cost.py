@@ -1,8 +1,9 @@
 """What of a plan is still to do, and its cost by the measure of finished runs.
 
-A run costs the median of finished ones of the same model, task and method, with the same settings that matter to it;
-else of those of the same model and task; else, on the same model, as many updates as it will do by the seconds of one,
-or the median if their number is not known. A smoke test says nothing of a real run: it is of other settings.
+A run costs the median of finished runs of the same model, task and method with equal settings of those that affect pace
+or length; else of those of the same model and task; else its number of updates times the seconds of one on the same
+model, or the median of that model if the number is unknown. A smoke test has other settings and is not used for a real
+run.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SOURCES = (MEASURED, SAME_TASK, SAME_MODEL, UNKNOWN)  # from sure to unsure
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of a run, None if nothing tells; which of ``SOURCES`` that is from; kind and name of the device."""
+    """Seconds of a run, None if unknown; the one of ``SOURCES`` that they are from; kind and name of the device."""
 
     seconds: float | None
     source: str
@@ -37,7 +38,7 @@ class Group:
     """The runs of a plan of one model, task and method, each counted once.
 
     ``done``: ended, be it diverged; ``failed``: those to do whose last attempt crashed or left a broken record;
-    ``seconds``: per run that is to do (or was done, if none is), None if nothing tells; ``source``: the least sure one.
+    ``seconds``: per run that is to do (or was done, if none is), None if unknown; ``source``: the least sure one.
     """
 
     model: str
@@ -54,7 +55,7 @@ class Group:
 @dataclass(frozen=True)
 class Cost:
     """``hours``: of what is to do, one run after another, by kind of device (GPU, CPU); ``devices``: the names of those
-    measured on, by kind; ``unknown``: how many runs to do are in no sum, as nothing tells what they cost."""
+    measured on, by kind; ``unknown``: number of runs to do whose cost is unknown and in no sum."""
 
     groups: list[Group]
     hours: dict[str, float]
@@ -121,7 +122,7 @@ class _Done:
 
 
 class Finished:
-    """Finished runs by model, task and settings, and what they tell of others."""
+    """Finished runs by model, task and settings, from which others are estimated."""
 
     def __init__(self, statuses: Iterable[RunStatus]) -> None:
         self.done: dict[tuple[str, str, Workload], list[_Done]] = defaultdict(list)
@@ -133,7 +134,7 @@ class Finished:
                     self.done[record.label.model, record.label.task, workload].append(done)
 
     def estimate(self, run: PlannedRun) -> Estimate:
-        """What a run will cost; the same for all that differ in what costs nothing."""
+        """What a run will cost; computed once for runs that differ only in settings without effect on it."""
         key = run.model, run.task, run.method, run.workload
         if key not in self.known:
             self.known[key] = self._estimate(*key)
@@ -201,7 +202,7 @@ def _usual(runs: Sequence[_Done], what: Callable[[_Done], Any]) -> list[_Done]:
 
 
 def _done(record: Record, length: Mapping[str, Any]) -> _Done | None:
-    """None for what was not trained, such as a soup."""
+    """None if it was not trained, such as a soup."""
     train = record.seconds.get("train", 0.0)
     if not (record.updates and train):
         return None

@@ -99,7 +99,7 @@ def write_plan(results_dir: str | Path, plan: Plan) -> Path:
 
 
 def _stored(plan: Plan) -> dict[str, Any]:
-    """A workload is written once for all runs that share it, which have its number."""
+    """The content of the file; a workload is stored once, and its runs have its number."""
     numbers: dict[Workload, int] = {}
     rows = []
     for run in plan.runs:
@@ -137,7 +137,7 @@ def _no_plan(results_dir: str | Path, name: str) -> str:
 
 
 def _plan_of(stored: Any) -> Plan:
-    """Raises ValueError for what is no plan."""
+    """Raises ValueError if it is not a plan."""
     if not isinstance(stored, dict) or stored.pop("columns", None) != _COLUMNS:
         raise ValueError("it is of another version")
     if stored.keys() != _PLAN.keys() or not all(isinstance(stored[name], kind) for name, kind in _PLAN.items()):
