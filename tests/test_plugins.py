@@ -20,6 +20,7 @@ from hype_bench.config import CONF
 from hype_bench.contract import registry
 from hype_bench.contract.registry import build, discover
 from hype_bench.options import UserError
+from hype_bench.runs.secrets import _words_of_conf
 
 TECHNIQUE = '''
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ Install = Callable[..., Path]
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Puts a package with an entry point where Python finds it, for the time of a test."""
     before, known = discover(), set(sys.modules)
-    caches = (plugins.installed, registry.import_plugins, registry.cards)
+    caches = (plugins.installed, registry.import_plugins, registry.cards, _words_of_conf)
 
     def put(module: str, **files: str) -> Path:
         for name, text in {"__init__.py": "", **files}.items():
@@ -107,6 +108,7 @@ def test_a_technique_and_choices_of_a_package_are_found(install: Install, capsys
         "good-dist 1.2 (good)\n  techniques  nothing\n  analyses    none\n  choices     method=nothing, task=named\n",
         "",
     )
+    assert "named" in _words_of_conf()  # and is no secret, whatever variable holds it
     methods("nothing")
     assert capsys.readouterr().out.startswith("Nothing: it does nothing.\n\nArgs:\n")
 

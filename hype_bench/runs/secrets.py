@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
-from hype_bench.config import CONF
+from hype_bench.choices import conf_folders
 
 _NAME = re.compile(  # a word of a variable's name; TOKENIZER and MONKEY do not match
     r"[A-Z]*(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|APIKEY)S?|KEYS?|(?:DB|PG|SSH)?PASS|PATS?|PWD"
@@ -128,7 +128,7 @@ def _is_harmless(value: str) -> bool:
 @cache
 def _words_of_conf() -> frozenset[str]:
     words: set[str] = set()
-    for path in CONF.rglob("*.yaml"):
+    for path in (path for folder in conf_folders() for path in folder.rglob("*.yaml")):
         text = path.read_text(encoding="utf-8")
         words |= {path.stem, *re.findall(r"[\w.+-]+", text), *re.findall(r"[\w./+-]+", text)}
     return frozenset(words)
