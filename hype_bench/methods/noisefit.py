@@ -12,20 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract import (
-    Batch,
-    Context,
-    Forward,
-    Hooks,
-    Loss,
-    Method,
-    NoiseSource,
-    Part,
-    full,
-    is_regression,
-    register,
-)
+from hype_bench.contract import Context, Hooks, Method, NoiseSource, Part, register
 from hype_bench.contract.activations import change_output, current_segments, recorded_outputs
+from hype_bench.contract.objective import Batch, Forward, Loss, full, is_regression
 from hype_bench.contract.passes import EqualPasses, dropout_masks
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError, choice, number

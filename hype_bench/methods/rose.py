@@ -11,21 +11,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract import (
-    Backward,
-    Batch,
-    Context,
-    Exclusive,
-    Forward,
-    Groups,
-    Hooks,
-    Loss,
-    Method,
-    Part,
-    register,
-)
+from hype_bench.contract import Backward, Context, Exclusive, Groups, Hooks, Method, Part, register
 from hype_bench.contract.divergence import symmetric_divergence
-from hype_bench.contract.objective import is_regression
+from hype_bench.contract.objective import Batch, Forward, Loss, is_regression
 from hype_bench.contract.own_step import OwnStep, decay_rate
 from hype_bench.contract.passes import EqualPasses
 from hype_bench.models.hidden_dropout import hidden_dropouts, set_dropout
