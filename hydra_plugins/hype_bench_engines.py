@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 class EngineLauncher(Launcher):
-    """One of Hydra's launchers, with the checks and the care of ``hype_bench.launch.engines``."""
+    """One of Hydra's launchers, with the checks of ``hype_bench.launch.engines``."""
 
     def __init__(self, engine: str, **options: Any) -> None:
         self.engine = engine
@@ -25,7 +25,7 @@ class EngineLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Raises UserError where no job could be started."""
-        from hype_bench.launch.engines.choose import choose  # only now: Hydra imports every plugin that it finds
+        from hype_bench.launch.engines.choose import choose  # lazily: Hydra imports every plugin
 
         self.chosen = choose(self.engine)(config.hydra.runtime.choices["hydra/launcher"], self.options)
         self.chosen.setup(hydra_context, config)
@@ -34,13 +34,13 @@ class EngineLauncher(Launcher):
         return self.chosen.launch(job_overrides, initial_job_idx)
 
 
-class OurPresets(SearchPathPlugin):
-    """Once all plugins are there, and before Hydra composes: ``hydra/launcher`` names ours alone, which check before
-    they start. joblib's own would be merged into ``conf/hydra/launcher/joblib.yaml``, submitit's and Ray's fail in
-    words of their own. Other applications keep them. Packages that add to ours add their choices."""
+class HypeBenchPresets(SearchPathPlugin):
+    """After all plugins are loaded, and before Hydra composes: ``hydra/launcher`` offers only our presets, which check
+    before they start. joblib's own would be merged into ``conf/hydra/launcher/joblib.yaml``; submitit's and Ray's fail
+    with many lines. Other applications keep them. Plug-ins add their choices."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        ours = sys.modules.get("hype_bench.config")  # not imported: another application need not pay for it
+        ours = sys.modules.get("hype_bench.config")  # not imported: other applications must not pay for it
         if ours and any((entry.path or "").endswith(str(ours.CONF)) for entry in search_path.get_path()):
             from hype_bench.plugins import conf_folders, data_folder
 
@@ -48,7 +48,7 @@ class OurPresets(SearchPathPlugin):
             for name in launchers.keys() - {"basic.yaml"}:
                 del launchers[name]
             for folder in conf_folders():
-                search_path.append("hype_bench", f"file://{folder}")  # by its place: nothing is imported
+                search_path.append("hype_bench", f"file://{folder}")  # by its path: nothing is imported
             OmegaConf.register_new_resolver("package", data_folder, replace=True)
 
 

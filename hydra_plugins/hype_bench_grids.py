@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 
 
 class GridsSweeper(Sweeper):
-    """Expands the union of an experiment's grids, checks every run before the first starts, leaves out what is done,
-    and hands the rest to the launcher."""
+    """Expands the union of an experiment's grids, checks every run before the first starts, skips finished runs and
+    gives the rest to the launcher."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.config = hydra_context, config
@@ -26,13 +26,13 @@ class GridsSweeper(Sweeper):
         """Plans, notes what is done, and runs the rest.
 
         Raises:
-            UserError: a run of the experiment cannot be, or the results folder cannot be written to.
+            UserError: a run of the experiment is invalid, or the results folder cannot be written to.
         """
-        from hype_bench.launch.plan import make_plan  # only now: Hydra imports every plugin that it finds
-        from hype_bench.launch.start import begin
+        from hype_bench.launch.plan import make_plan  # lazily: Hydra imports every plugin
+        from hype_bench.launch.start import start_sweep
 
         assert self.hydra_context is not None  # setup has set both
         assert self.config is not None
         plan = make_plan(self.hydra_context.config_loader, self.config, arguments)
-        to_do = begin(plan, self.config.results_dir, Path(self.config.hydra.sweep.dir))
+        to_do = start_sweep(plan, self.config.results_dir, Path(self.config.hydra.sweep.dir))
         return self.launcher.launch([run.overrides for run in to_do], initial_job_idx=0) if to_do else []

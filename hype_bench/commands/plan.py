@@ -20,20 +20,20 @@ def plan(
 
     Nothing is run.
     """
-    from hype_bench.launch.arguments import only_shows, to_plan
-    from hype_bench.launch.complaints import composing
+    from hype_bench.launch.arguments import only_prints, overrides_to_plan
+    from hype_bench.launch.errors import composition_errors
     from hype_bench.launch.plan import plan_of
     from hype_bench.render.plan import plan_text
     from hype_bench.sweeps.planned import write_plan
 
-    if only_shows(overrides):
+    if only_prints(overrides):
         from hype_bench.launch.main import main as start
 
         sys.argv = ["hype-bench plan", *(word for word in overrides if word not in ("-m", "--multirun"))]
         start()
         return
-    with composing():
-        planned, results_dir = plan_of(to_plan(overrides))
+    with composition_errors():
+        planned, results_dir = plan_of(overrides_to_plan(overrides))
         write_plan(results_dir, planned)
         runs = {run.identity: run for run in read_runs(results_dir)}
         show(scrub(plan_text(planned, runs)))

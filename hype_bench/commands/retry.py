@@ -47,17 +47,17 @@ def run_again(results_dir: Path) -> int:
 
 def main(run: str, results_dir: str) -> None:
     """Runs one of them again, in its own working directory: relative paths keep their meaning."""
-    from hype_bench.launch.main import complaining, run_alone
+    from hype_bench.launch.main import one_line_errors, run_alone
     from hype_bench.launch.rebuild import rebuild
 
     folder = RunFolder(Path(run))
-    with complaining():
+    with one_line_errors():
         try:
             if (request := folder.request()) is None:
                 raise UserError("it does not exist any more")
             composed = rebuild(request, Path(results_dir))
         except UserError as error:
             raise UserError(f"{folder.path / 'run.json'} cannot be run again: {error}") from error
-        ended = run_alone(composed)
-    if ended.identity != folder.path.name:
-        say(f"it is another run now, {ended.identity}: its settings, data, checkpoint or code have changed")
+        result = run_alone(composed)
+    if result.identity != folder.path.name:
+        say(f"it is a different run now, {result.identity}: its settings, data, checkpoint or code have changed")

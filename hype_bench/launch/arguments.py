@@ -1,4 +1,4 @@
-"""The command line as users type it: flags anywhere, and values that Hydra's grammar does not know."""
+"""The command line as users type it: flags anywhere, and values that Hydra's grammar rejects."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from hype_bench.config import Config, DataConfig, ModelConfig, TaskConfig
-from hype_bench.launch.own_conf import with_own_conf
+from hype_bench.launch.user_conf import with_user_conf
 from hype_bench.options import UserError
 
 _PARTS = {"": Config, "data.": DataConfig, "task.": TaskConfig, "model.": ModelConfig}
-_PLACES = {f"{part}{f.name}" for part, cls in _PARTS.items() for f in fields(cls) if "place" in f.metadata}
+_PATHS = {f"{part}{f.name}" for part, cls in _PARTS.items() for f in fields(cls) if "place" in f.metadata}
 _CONFIG_DIR = re.compile(r"^(?:--config-dir|-cd)(?==|$)")
 _WORD = re.compile(r"[^\[\]{}(),:'\"=\s]+(?:[ \t]+[^\[\]{}(),:'\"=\s]+)*")
-_BARE = re.compile(r"[A-Za-z0-9_/\-\\+.$%*@?| \t]+")  # what Hydra's grammar takes without quotes
+_BARE = re.compile(r"[A-Za-z0-9_/\-\\+.$%*@?| \t]+")  # what Hydra's grammar accepts without quotes
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
     """The arguments as Hydra's own parser reads them, flags and overrides in any order.
 
     Raises:
-        UserError: a flag that Hydra does not have, or one without its value; techniques as ``check_named_once`` says.
+        UserError: an unknown flag, a flag without its value, or techniques that :func:`check_named_once` refuses.
     """
 
-    def complain(message: str) -> NoReturn:
-        raise UserError(f"{message}; python run.py --help says what there is")
+    def fail(message: str) -> NoReturn:
+        raise UserError(f"{message}; see python run.py --help")
 
     parser = get_args_parser()
-    parser.add_argument("--fail-fast", action="store_true")  # ours
-    parser.error = complain  # type: ignore[method-assign]
+    parser.add_argument("--fail-fast", action="store_true")  # not one of Hydra's
+    parser.error = fail  # type: ignore[method-assign]
     parsed = parser.parse_intermixed_args(list(arguments))
-    parsed.overrides = [*map(readable, parsed.overrides), *(["fail_fast=true"] if parsed.fail_fast else [])]
+    parsed.overrides = [*map(quoted, parsed.overrides), *(["fail_fast=true"] if parsed.fail_fast else [])]
     check_named_once(parsed.overrides)
     return parsed
 
 
-def arrange(arguments: Sequence[str]) -> list[str]:
-    """The same in the one order that Hydra 1.3 takes: all overrides, and then the flags.
+def in_hydra_order(arguments: Sequence[str]) -> list[str]:
+    """The same in the only order that Hydra 1.3 accepts: all overrides, then the flags.
 
     Raises:
         UserError: as :func:`parse`.
@@ -60,83 +60,82 @@ def arrange(arguments: Sequence[str]) -> list[str]:
     return [*parsed.overrides, *flags]
 
 
-def only_shows(arguments: Sequence[str]) -> bool:
-    """Whether Hydra is asked to print a configuration instead of running anything."""
-    parsed = parse(with_own_conf(arguments))
+def only_prints(arguments: Sequence[str]) -> bool:
+    """Whether the command line asks Hydra to print a configuration instead of running anything."""
+    parsed = parse(with_user_conf(arguments))
     return any((parsed.cfg, parsed.info, parsed.hydra_help))
 
 
-def to_plan(arguments: Sequence[str]) -> list[str]:
+def overrides_to_plan(arguments: Sequence[str]) -> list[str]:
     """The overrides of a command line that is planned instead of run.
 
     Raises:
-        UserError: a flag that says how to run.
+        UserError: a flag about running.
     """
-    parsed = parse(with_own_conf([_CONFIG_DIR.sub("--conf", word) for word in arguments]))
+    parsed = parse(with_user_conf([_CONFIG_DIR.sub("--conf", word) for word in arguments]))
     for flag in ("config_name", "config_path", "experimental_rerun", "package", "run", "shell_completion"):
         if getattr(parsed, flag):
-            raise UserError(f"--{flag.replace('_', '-')} is a flag of run.py, and a plan takes none of it")
+            raise UserError(f"--{flag.replace('_', '-')} is a flag of run.py, not of plan")
     return list(parsed.overrides)
 
 
-def values(override: Override) -> list[str]:
-    """What a sweep over one key goes through, as on the command line.
+def swept_values(override: Override) -> list[str]:
+    """The values of a sweep over one key, as on the command line.
 
     Raises:
-        UserError: nothing.
+        UserError: there are none.
     """
     swept = list(override.sweep_string_iterator())
     if not swept:
-        raise UserError(f"{override.input_line} gives no value: there is nothing to run")
+        raise UserError(f"{override.input_line} gives no values: there is nothing to run")
     return swept
 
 
-def readable(override: str) -> str:
-    """An override with quotes where Hydra's grammar wants them: around letters beyond ASCII, and around a value with
-    signs that it takes for its own. The value of a path is a text, whatever else it looks like."""
+def quoted(override: str) -> str:
+    """An override with quotes where Hydra's grammar needs them: around non-ASCII letters and around values with
+    characters of the grammar. The value of a path is always a text."""
     key, is_set, value = override.partition("=")
-    if key in _PLACES and value.startswith("~"):
+    if key in _PATHS and value.startswith("~"):
         value = str(Path(value).expanduser())
         override = f"{key}={value}"
-    if not is_set or _is_understood(key, override):
+    if not is_set or _is_valid(key, override):
         return override
     beyond = _WORD.sub(lambda word: word[0] if _BARE.fullmatch(word[0]) else _quote(word[0]), value)
     attempts = [beyond] if _has_parts(key, value) else [beyond, _quote(value)]
-    return next((f"{key}={text}" for text in attempts if _is_understood(key, f"{key}={text}")), override)
+    return next((f"{key}={text}" for text in attempts if _is_valid(key, f"{key}={text}")), override)
 
 
 def _has_parts(key: str, value: str) -> bool:
-    """Whether quotes around all of it would make one text of a list or of a sweep."""
-    return "," in value or (value.startswith(("[", "{")) and key not in _PLACES)
+    """Whether quotes around the value would turn a list or a sweep into one text."""
+    return "," in value or (value.startswith(("[", "{")) and key not in _PATHS)
 
 
-def _is_understood(key: str, override: str) -> bool:
+def _is_valid(key: str, override: str) -> bool:
     try:
         parsed = OverridesParser.create().parse_override(override)
     except HydraException:
         return False
-    return key not in _PLACES or parsed.is_sweep_override() or isinstance(parsed.value(), str | None)
+    return key not in _PATHS or parsed.is_sweep_override() or isinstance(parsed.value(), str | None)
 
 
 def _quote(text: str) -> str:
-    """In single quotes; backslashes are doubled only where they stand before a quote."""
+    """In single quotes; backslashes are doubled only before a quote."""
     escaped = re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + ("\\'" if end[2] else ""), text)
     return f"'{escaped}'"
 
 
 def check_named_once(overrides: Iterable[str]) -> None:
-    """Hydra composes ``method=[hype_n,hype_n]`` as ``method=hype_n`` and says nothing.
+    """Hydra silently composes ``method=[hype_n,hype_n]`` as ``method=hype_n``.
 
     Raises:
-        UserError: a technique is named twice, or a list stands in the place of a name, at which Hydra crashes.
+        UserError: a technique is named twice, or a list stands for a name, on which Hydra crashes.
     """
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         if override.get_key_element() != "method":
             continue
         value = override.value()
-        for named in (
-            one for one in (value.list if isinstance(value, ChoiceSweep) else [value]) if isinstance(one, list)
-        ):
+        choices = value.list if isinstance(value, ChoiceSweep) else [value]
+        for named in (choice for choice in choices if isinstance(choice, list)):
             if any(isinstance(name, (list, dict)) for name in named):
                 raise UserError(f"{override.input_line} must name techniques, as in method=[hype_n,r_drop]")
             for name, count in Counter(map(str, named)).items():

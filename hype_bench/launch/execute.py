@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hype_bench.config import RunConfig, UserError, resolve
-from hype_bench.launch.complaints import told_in_one_line
+from hype_bench.launch.errors import value_errors
 from hype_bench.runs import predictions
 from hype_bench.runs.folder import BusyError, RunFolder
 from hype_bench.runs.identity import digest, identity
@@ -23,7 +23,7 @@ from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, FAILED, RUNNING, UNREADABLE
 from hype_bench.runs.weights import digest_of_weights
 from hype_bench.sweeps.display import Display
-from hype_bench.sweeps.outcomes import Ended
+from hype_bench.sweeps.outcomes import JobResult
 
 if TYPE_CHECKING:  # torch and transformers are imported by the functions that need them: a mistake is told at once
     from hype_bench.contract.method import Method
@@ -41,7 +41,7 @@ class _Job:
     checkpoint: Checkpoint
     methods: dict[str, Method]
     parts: dict[str, Any]
-    began: float
+    started: float
 
     @property
     def folder(self) -> RunFolder:
@@ -68,34 +68,34 @@ class _Job:
             label=self.label,
             parts=self.parts,
             config=self.run.as_dict(),
-            overrides=_typed(),
+            overrides=_typed_overrides(),
             working_directory=str(Path.cwd()),
             started=now(),
         )
 
-    def ended(self, state: str, reason: str = "", skipped: bool = False, found: str = "") -> Ended:
-        return Ended(state, self.title, self.folder.path.name, reason, skipped, found)
+    def result(self, state: str, reason: str = "", skipped: bool = False, summary: str = "") -> JobResult:
+        return JobResult(state, self.title, self.folder.path.name, reason, skipped, summary)
 
 
-def execute(composed: DictConfig, display: Display) -> Ended:
+def execute(composed: DictConfig, display: Display) -> JobResult:
     """Runs one job unless its record exists, and leaves a record or a traceback.
 
     Raises:
-        UserError: the configuration, the data, the model or the results folder is not as it must be.
+        UserError: the configuration, the data, the model or the results folder is invalid.
     """
     job = _prepare(composed)
     if before := _done_before(job):
         return before
     warnings = _check_fit(job, is_warmup_asked_for=composed.training.warmup_steps is not None)
     try:
-        with job.folder.lock():  # it may have been done while we were getting ready
+        with job.folder.lock():  # another process may have done it meanwhile
             return _done_before(job) or _run(job, display, warnings)
     except BusyError:
-        return job.ended(RUNNING, "another process is running it")
+        return job.result(RUNNING, "another process is running it")
 
 
-def _typed() -> list[str] | None:
-    """The overrides as they were typed, a ``${...}`` unresolved; None outside of Hydra."""
+def _typed_overrides() -> list[str] | None:
+    """The overrides as typed, ``${...}`` unresolved; None outside of Hydra."""
     if not HydraConfig.initialized():
         return None
     typed: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
@@ -103,16 +103,18 @@ def _typed() -> list[str] | None:
 
 
 def _prepare(composed: DictConfig) -> _Job:
-    """Everything that can be found wrong before a weight is loaded is found here."""
+    """Detects every mistake that can be detected before weights are loaded."""
     from hype_bench.models.checkpoint import locate
     from hype_bench.training.device import choose_device
 
-    began = time.perf_counter()
-    run, methods = settle(composed)
+    started = time.perf_counter()
+    run, methods = resolve_run(composed)
     choose_device(run.device, run.training.precision)
     checkpoint = locate(run.model)
     data = _data(run)
-    return _Job(run, data, checkpoint, methods, _parts(run, methods, checkpoint, data.fingerprint, data.labels), began)
+    return _Job(
+        run, data, checkpoint, methods, _parts(run, methods, checkpoint, data.fingerprint, data.labels), started
+    )
 
 
 def _check_fit(job: _Job, is_warmup_asked_for: bool) -> list[str]:
@@ -131,7 +133,7 @@ def _check_fit(job: _Job, is_warmup_asked_for: bool) -> list[str]:
     ]
 
 
-def settle(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
+def resolve_run(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
     """A run's settings and techniques, as far as they can be checked without its data and its weights.
 
     Raises:
@@ -141,7 +143,7 @@ def settle(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
     from hype_bench.models.family import family_of
 
     OmegaConf.set_readonly(composed, False)
-    with told_in_one_line():
+    with value_errors():
         composed.model.family = family_of(OmegaConf.to_object(composed.model))  # type: ignore[arg-type]
         run = resolve(composed)
     methods = build(run.methods)
@@ -149,7 +151,7 @@ def settle(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
 
 
 def check_planned(run: RunConfig, methods: dict[str, Method]) -> None:
-    """Asks of a run that is only planned what its job will ask, where the checkpoint lies on this machine.
+    """Checks of a planned run what its job will check, if the checkpoint is on this machine.
 
     Raises:
         UserError: a setting, or an option of a technique, that does not fit the model.
@@ -163,7 +165,7 @@ def check_planned(run: RunConfig, methods: dict[str, Method]) -> None:
         if not checkpoint.is_local:
             return
         model = skeleton(checkpoint, 1 if run.task.is_regression else 2)
-    except UserError:  # weights that are not there are no mistake of the plan, which says so of every run
+    except UserError:  # missing weights are no mistake of the plan, which reports them for every run
         return
     check_architecture(model, run.training, methods)
     check_length(model, run.data.max_length)
@@ -173,7 +175,7 @@ def identify(run: RunConfig, methods: dict[str, Method]) -> str:
     """The name of a run's folder.
 
     Raises:
-        UserError: its data or its checkpoint are not available.
+        UserError: its data or its checkpoint is not available.
     """
     from hype_bench.models.checkpoint import locate
 
@@ -182,11 +184,12 @@ def identify(run: RunConfig, methods: dict[str, Method]) -> str:
         try:
             data = _data(run)
             _FINGERPRINTS[key] = data.fingerprint, data.labels
-        except UserError as error:  # asking again for every run of a plan would take minutes
+        except UserError as error:  # trying again for every run of a plan would take minutes
             _FINGERPRINTS[key] = error
-    if isinstance(rows := _FINGERPRINTS[key], UserError):
-        raise rows
-    return digest(_parts(run, methods, locate(run.model), *rows))
+    fingerprint = _FINGERPRINTS[key]
+    if isinstance(fingerprint, UserError):
+        raise fingerprint
+    return digest(_parts(run, methods, locate(run.model), *fingerprint))
 
 
 def _parts(
@@ -198,7 +201,7 @@ def _parts(
     return identity(run, checkpoint.identity, data, labels, values, plugins_of(methods))
 
 
-# What the runs of one process share: they come task by task, so that the last data sets are enough.
+# Shared by the runs of one process: they come task by task, so that the last data sets are enough.
 _KEPT = 2
 _DATA: dict[str, TaskData] = {}
 _FINGERPRINTS: dict[str, tuple[str, list[str]] | UserError] = {}  # with the names of the classes
@@ -219,27 +222,27 @@ def _data_key(run: RunConfig) -> str:
     return repr((run.task, run.data))
 
 
-def _done_before(job: _Job) -> Ended | None:
+def _done_before(job: _Job) -> JobResult | None:
     try:
         record = job.folder.result()
-    except BrokenError:  # as good as none; RunFolder.start sets it aside and says so
+    except BrokenError:  # RunFolder.start sets it aside and reports it
         return None
-    except UnreadableError as error:  # it may be a good record
-        return job.ended(UNREADABLE, str(error))
+    except UnreadableError as error:  # it may be a valid record
+        return job.result(UNREADABLE, str(error))
     if record is None:
         return None
     reason = record.reason
-    wanted = {
+    missing = {
         "its weights were not kept": job.run.training.save == "last" and not (job.folder.path / "model").is_dir(),
         "its test sets were not predicted": job.data.test and not (job.folder.path / "test.csv").is_file(),
     }
-    for what, is_missing in wanted.items():
+    for what, is_missing in missing.items():
         if record.status == DONE and is_missing:
             reason = f"{what}; to have them, move {job.folder.path} away and run it again"
-    return job.ended(record.status, reason, skipped=True, found=record.summary)
+    return job.result(record.status, reason, skipped=True, summary=record.summary)
 
 
-def _run(job: _Job, display: Display, warnings: list[str]) -> Ended:
+def _run(job: _Job, display: Display, warnings: list[str]) -> JobResult:
     from hype_bench.models.silence import silence_transformers
     from hype_bench.tracking.tracker import start
     from hype_bench.training.loop import DivergedError, Outcome, fine_tune
@@ -260,7 +263,7 @@ def _run(job: _Job, display: Display, warnings: list[str]) -> Ended:
     try:
         try:
             save_to = folder.path / "model" if run.training.save == "last" else None
-            outcome.seconds["prepare"] = time.perf_counter() - job.began
+            outcome.seconds["prepare"] = time.perf_counter() - job.started
             with silence_transformers():
                 fine_tune(run, job.data, job.checkpoint, job.methods, outcome, on_log, display.show_progress, save_to)
             _write_beside(folder, outcome, job.data)
@@ -276,7 +279,7 @@ def _run(job: _Job, display: Display, warnings: list[str]) -> Ended:
     tracker.finish(record.scores.to_json(), state)
     for warning in outcome.warnings:
         display.warn(f"{job.checkpoint.name} {run.task.name}: {warning}")
-    return job.ended(state, reason, found=record.summary)
+    return job.result(state, reason, summary=record.summary)
 
 
 def _write_beside(folder: RunFolder, outcome: Outcome, data: TaskData) -> None:
@@ -288,7 +291,7 @@ def _write_beside(folder: RunFolder, outcome: Outcome, data: TaskData) -> None:
     outcome.facts["weights"] = digest_of_weights(folder.path / "model")
 
 
-def _failed(job: _Job, error: Exception) -> Ended:
+def _failed(job: _Job, error: Exception) -> JobResult:
     """Leaves beside the run why it failed: the traceback, or the sentence if that says it all."""
     reason = scrub((str(error).strip().splitlines() or [""])[0] or type(error).__name__)
     explained = isinstance(error, UserError)
@@ -296,5 +299,5 @@ def _failed(job: _Job, error: Exception) -> Ended:
         text = f"{error}\n" if explained else "".join(traceback.format_exception(error))
         job.folder.write("failure.txt", scrub(text))
     except UserError as full:
-        return job.ended(FAILED, reason if explained else f"{reason} (and {full})")
-    return job.ended(FAILED, reason if explained else f"{reason} (traceback: {job.folder.path / 'failure.txt'})")
+        return job.result(FAILED, reason if explained else f"{reason} (and {full})")
+    return job.result(FAILED, reason if explained else f"{reason} (traceback: {job.folder.path / 'failure.txt'})")

@@ -18,8 +18,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hype_bench.config import CONF, RunConfig
-from hype_bench.launch.arguments import check_named_once, values
-from hype_bench.launch.execute import check_planned, identify, settle
+from hype_bench.launch.arguments import check_named_once, swept_values
+from hype_bench.launch.execute import check_planned, identify, resolve_run
 from hype_bench.options import UserError
 from hype_bench.sweeps.grids import Axes, Point, expand, row_axes
 from hype_bench.sweeps.planned import Plan, PlannedRun
@@ -28,16 +28,16 @@ from hype_bench.sweeps.workload import workload_of
 if TYPE_CHECKING:
     from hype_bench.contract.method import Method
 
-    Settled = tuple[RunConfig, dict[str, Method]]
+    Resolved = tuple[RunConfig, dict[str, Method]]
 
-_FIRST = ("experiment", "scope")  # what says which points there are is no axis itself
+_NO_AXES = ("experiment", "scope")  # they decide which points there are
 
 
 def plan_of(arguments: Sequence[str]) -> tuple[Plan, Path]:
     """The plan of a command line and the results folder it names, without running anything.
 
     Raises:
-        UserError: a run that cannot be. Hydra's own exceptions for what cannot be composed.
+        UserError: an invalid run. Hydra's own exceptions for what cannot be composed.
     """
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
@@ -46,16 +46,16 @@ def plan_of(arguments: Sequence[str]) -> tuple[Plan, Path]:
 
 
 def make_plan(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) -> Plan:
-    """Every run that an experiment stands for, checked.
+    """Every run of an experiment, checked.
 
     Args:
         loader: Hydra's, with the schema in its store.
         master: the configuration composed from ``arguments`` without their sweeps, Hydra's own node included.
-        arguments: overrides as on the command line; those that are no axis of a grid hold for every run.
+        arguments: overrides as on the command line; those that are no axis of a grid apply to every run.
 
     Raises:
-        UserError: a run that cannot be, before any is begun. A run whose data or weights are not available is no such
-            error: it stands in the plan with its ``problem``.
+        UserError: an invalid run, before any is started. Missing data or weights are no error: the run is in the plan
+            with its ``problem``.
     """
     arguments = list(arguments)
     fixed, given = _split(OverridesParser.create(config_loader=loader).parse_overrides(arguments))
@@ -64,7 +64,7 @@ def make_plan(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]
     points = expand(experiment, scope, given)
     rows = row_axes(points, experiment["search"])
     composer = _Composer(loader, master, fixed)
-    settled = _settler(composer)
+    resolved = _resolver(composer)
     return Plan(
         name=experiment["name"],
         title=experiment["title"],
@@ -72,55 +72,55 @@ def make_plan(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]
         table=experiment["table"],
         search=experiment["search"],
         command=" ".join(["python run.py -m", *arguments]),
-        runs=[_planned(point, settled, fixed, rows, experiment["search"]) for point in points],
+        runs=[_planned(point, resolved, fixed, rows, experiment["search"]) for point in points],
     )
 
 
 def _split(overrides: list[Override]) -> tuple[list[str], Axes]:
-    """The overrides that say what the grids are, and the axes given beside them."""
+    """The overrides that define the grids, and the axes given beside them."""
     fixed: list[str] = []
     given: Axes = {}
     for override in overrides:
         key = override.get_key_element()
-        if key.startswith(("+", "~")) or key.partition(".")[0] in _FIRST:
+        if key.startswith(("+", "~")) or key.partition(".")[0] in _NO_AXES:
             if override.is_sweep_override():
                 raise UserError(f"{key} cannot be swept; give one value")
             fixed.append(str(override.input_line))
         elif override.is_sweep_override():
-            given[key] = values(override)
+            given[key] = swept_values(override)
         else:
             given[key] = [override.get_value_element_as_str()]
     return fixed, given
 
 
-def _settler(composer: _Composer) -> Callable[[Point], Settled]:
-    """Settles points; those that differ in the seed alone once, and every seed once."""
+def _resolver(composer: _Composer) -> Callable[[Point], Resolved]:
+    """Resolves points: those that differ only in the seed once, and every seed once."""
 
     @cache
-    def whole(point: Point) -> Settled:
+    def without_seed(point: Point) -> Resolved:
         check_named_once(point.overrides)
-        run, methods = settle(composer(point))
+        run, methods = resolve_run(composer(point))
         check_planned(run, methods)
         return run, methods
 
     seeds: dict[str | None, int] = {}
 
-    def settled(point: Point) -> Settled:
+    def resolved(point: Point) -> Resolved:
         seed = dict(point.values).get("seed")
         if seed not in seeds:
-            seeds[seed] = whole(point)[0].seed
-        run, methods = whole(Point(point.without(["seed"])))
+            seeds[seed] = without_seed(point)[0].seed
+        run, methods = without_seed(Point(point.without(["seed"])))
         return replace(run, seed=seeds[seed]), methods
 
-    return settled
+    return resolved
 
 
 def _planned(
-    point: Point, settled: Callable[[Point], Settled], fixed: list[str], rows: list[str], search: list[str]
+    point: Point, resolved: Callable[[Point], Resolved], fixed: list[str], rows: list[str], search: list[str]
 ) -> PlannedRun:
     try:
-        run, methods = settled(point)
-        is_default = settled(Point(point.without(search))) == (run, methods)
+        run, methods = resolved(point)
+        is_default = resolved(Point(point.without(search))) == (run, methods)
     except UserError as error:
         raise UserError(f"{' '.join([*fixed, *point.overrides])}: {error}") from error
     name, problem = "", ""
@@ -147,9 +147,9 @@ def _planned(
 
 
 class _Composer:
-    """Hydra composes every choice of a group once (85 ms); what the choices say is put together with the scalars.
+    """Hydra composes every choice of a group once (85 ms); choices and scalar values are then combined.
 
-    That is what Hydra would compose, because a choice under ``conf`` speaks of its own group alone; a test compares.
+    The result is what Hydra would compose, because a choice under ``conf`` sets its own group only; a test compares.
     """
 
     def __init__(self, loader: ConfigLoader, master: DictConfig, fixed: list[str]) -> None:
@@ -160,11 +160,11 @@ class _Composer:
         self.copies: dict[tuple[tuple[str, ...], tuple[str, ...]], DictConfig] = {}
 
     def __call__(self, point: Point) -> DictConfig:
-        """The point's configuration; it holds until the next one is asked for."""
+        """The point's configuration, valid until the next call."""
         choices = {axis: value for axis, value in point.values if self.is_group(axis)}
         scalars = {axis: value for axis, value in point.values if not self.is_group(axis)}
         key = tuple(f"{group}={choice}" for group, choice in choices.items()), tuple(scalars)
-        if key not in self.copies:  # all points of one copy set the same keys: nothing is left of the one before
+        if key not in self.copies:  # all points of a copy set the same keys, so nothing of the last one remains
             composed = copy.deepcopy(self.compose())
             for group, choice in choices.items():
                 composed[group] = self.compose(f"{group}={choice}")[group]
@@ -179,5 +179,5 @@ class _Composer:
         with open_dict(composed):
             del composed["hydra"]
         OmegaConf.set_readonly(composed, False)
-        composed.experiment.shared, composed.experiment.grids = {}, []  # long, and no run looks at them
+        composed.experiment.shared, composed.experiment.grids = {}, []  # long, and no run reads them
         return composed

@@ -1,6 +1,6 @@
-"""A run's configuration as its ``run.json`` has it, without a word of that file reaching Hydra.
+"""A run's configuration from its ``run.json``, without passing any text of that file to Hydra.
 
-A results folder may come from somebody else. What is taken from it are values of the typed schema and nothing else: no
+A results folder may come from somebody else, so only values of the typed schema are taken from it: no
 interpolation, no ``hydra.*``, no flag, no ``_target_``.
 """
 
@@ -20,8 +20,16 @@ from hype_bench.config import Config, TrainingConfig
 from hype_bench.options import UserError
 from hype_bench.runs.record import Request
 
-_GROUPS = ("model", "task", "method", "recipe", "tracker", "experiment", "scope")  # their choices: as composed then
-_OWN = {f.name for f in fields(TrainingConfig) if f.default is not None}  # what no recipe leaves open
+_GROUPS = (
+    "model",
+    "task",
+    "method",
+    "recipe",
+    "tracker",
+    "experiment",
+    "scope",
+)  # their choices are in the configuration
+_OWN = {f.name for f in fields(TrainingConfig) if f.default is not None}  # what recipes do not set
 
 
 def rebuild(request: Request, results_dir: Path) -> DictConfig:
@@ -32,11 +40,11 @@ def rebuild(request: Request, results_dir: Path) -> DictConfig:
             counts.
 
     Raises:
-        UserError: something that is no value of the schema.
+        UserError: something is not a value of the schema.
     """
     config, overrides = dict(request.config), list(request.overrides or [])
     if strange := next((text for text in _texts([config, overrides]) if "${" in text), None):
-        raise UserError(f"{strange!r} is no value")
+        raise UserError(f"{strange!r} is not a value")
     try:
         composed: DictConfig = OmegaConf.merge(OmegaConf.structured(Config), _sections(config))  # type: ignore[assignment]
         for key, value in _values(overrides):
@@ -48,7 +56,7 @@ def rebuild(request: Request, results_dir: Path) -> DictConfig:
 
 
 def _sections(config: dict[str, Any]) -> dict[str, Any]:
-    """The sections of :class:`Config`; what the recipe had filled in is the recipe's again."""
+    """The sections of :class:`Config`; what the recipe filled in is the recipe's again."""
     training, recipe, methods = (config.pop(name) for name in ("training", "recipe", "methods"))
     filled = {key: value for key, value in training.items() if key not in _OWN and value is not None}
     return {
@@ -64,7 +72,7 @@ def _values(words: list[str]) -> Iterator[tuple[str, Any]]:
     """The words that set one value each; choices of groups are in the configuration already."""
     for word in words:
         if word.startswith(("-", "+", "~")) or word.lstrip("'\"").startswith("hydra"):
-            raise UserError(f"{word!r} is not for a run that is done again")
+            raise UserError(f"{word!r} is not allowed in a run that is repeated")
         override = OverridesParser.create().parse_override(word)
         if override.is_sweep_override():
             raise UserError(f"{word!r} is not one value")

@@ -1,4 +1,4 @@
-"""How the jobs of one sweep ended, noted in the sweep's folder by whichever process ran them."""
+"""How the jobs of a sweep ended, written to the sweep's folder by the process that ran them."""
 
 from __future__ import annotations
 
@@ -19,125 +19,124 @@ from hype_bench.runs.secrets import scrub, scrub_values
 from hype_bench.runs.status import DIVERGED, DONE, FAILED, RUNNING, read_run
 from hype_bench.runs.writing import write_atomically, writing_to
 
-NOT_BEGUN = "not begun"  # with --fail-fast, after a failure
+NOT_STARTED = "not started"  # with --fail-fast, after a failure
 _POLL_SECONDS = 1.0
-_PATIENCE = 3600.0  # seconds in which none of the runs that others are at ends
+_PATIENCE = 3600.0  # seconds to wait for the next run of another process to end
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How one job ended. ``state`` as in ``runs.status``, or ``NOT_BEGUN``; ``skipped``: its record was there before;
-    ``found``: the headline score and the time it took, in words."""
+class JobResult:
+    """How one job ended. ``state`` as in ``runs.status``, or ``NOT_STARTED``; ``skipped``: its record existed before;
+    ``summary``: the headline score and the time it took, in words."""
 
     state: str
     title: str
     identity: str = ""
     reason: str = ""
     skipped: bool = False
-    found: str = ""
+    summary: str = ""
 
 
-_KINDS = get_type_hints(Ended)
+_TYPES = get_type_hints(JobResult)
 _NOTE = re.compile(r"job-\d{6,}\.json")
 
 
-_UNWRITTEN: dict[Path, tuple[Ended, str]] = {}  # notes for which the disk had no room, and why
+_UNWRITTEN: dict[Path, tuple[JobResult, str]] = {}  # notes that could not be written, and why
 
 
-def note(sweep: Path, job: int, ended: Ended) -> None:
-    """Where the folder cannot be written to, this process remembers it: see :func:`unwritten`."""
+def write_note(sweep: Path, job: int, result: JobResult) -> None:
+    """A note that cannot be written is kept in this process: see :func:`unwritten_notes`."""
     path = _path(sweep, job)
     try:
         with writing_to(path):
             sweep.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(scrub_values(asdict(ended))) + "\n")
+            write_atomically(path, json.dumps(scrub_values(asdict(result))) + "\n")
     except UserError as error:
-        _UNWRITTEN[path.absolute()] = ended, str(error)
+        _UNWRITTEN[path.absolute()] = result, str(error)
 
 
-def unwritten(sweep: Path) -> dict[int, str]:
+def unwritten_notes(sweep: Path) -> dict[int, str]:
     """Number -> why this process could not write the note of that job."""
     return {_number(path): why for path, (_, why) in _UNWRITTEN.items() if path.parent == sweep.absolute()}
 
 
-def is_noted(sweep: Path, job: int) -> bool:
-    return _path(sweep, job).exists() or job in unwritten(sweep)
+def has_note(sweep: Path, job: int) -> bool:
+    return _path(sweep, job).exists() or job in unwritten_notes(sweep)
 
 
-def keep_traceback(sweep: Path, job: int, error: Exception) -> str:
+def write_traceback(sweep: Path, job: int, error: Exception) -> str:
     """For a job that crashed before it had a folder of its own; returns where the traceback is."""
     path = _path(sweep, job).with_suffix(".txt")
     try:
         with writing_to(path):
             sweep.mkdir(parents=True, exist_ok=True)
             write_atomically(path, scrub("".join(traceback.format_exception(error))))
-    except UserError as full:
-        return f"not kept, as {full}"
+    except UserError as error:
+        return f"not written: {error}"
     return os.path.relpath(path)
 
 
-def read(sweep: Path, wanted: Collection[int] | None = None) -> dict[int, Ended]:
-    """Number -> how that job ended, in the order of the numbers; of all jobs, or of those that are wanted.
-
-    A job that is wanted and left no note is not there.
-    """
+def read_notes(sweep: Path, wanted: Collection[int] | None = None) -> dict[int, JobResult]:
+    """Job number -> how that job ended, in order; of all jobs, or of the ``wanted`` ones that left a note."""
     paths = {_number(path): path for path in sweep.glob("job-*.json") if _NOTE.fullmatch(path.name)}
-    ended = {_number(path): told for path, (told, _) in _UNWRITTEN.items() if path.parent == sweep.absolute()}
-    numbers = sorted(paths.keys() | ended if wanted is None else (paths.keys() | ended) & set(wanted))
-    return {number: ended.get(number) or _ended(paths[number]) for number in numbers}
+    unwritten = {_number(path): result for path, (result, _) in _UNWRITTEN.items() if path.parent == sweep.absolute()}
+    numbers = sorted(paths.keys() | unwritten if wanted is None else (paths.keys() | unwritten) & set(wanted))
+    return {number: unwritten.get(number) or _read_note(paths[number]) for number in numbers}
 
 
-def read_all(sweep: Path, jobs: int) -> list[Ended]:
-    """How the jobs 0, 1, ... of a sweep ended. One whose note has gone counts as failed, whatever became of it."""
-    found = read(sweep)
-    gone = f"its note is not in {sweep} any more; the same command says what became of it"
-    return [found.get(number) or Ended(FAILED, f"job {number}", reason=gone) for number in {*range(jobs), *found}]
+def read_all_notes(sweep: Path, jobs: int) -> list[JobResult]:
+    """How the jobs 0, 1, ... of a sweep ended. One without a note counts as failed."""
+    results = read_notes(sweep)
+    reason = f"its note is no longer in {sweep}; run the same command to see how it ended"
+    return [
+        results.get(number) or JobResult(FAILED, f"job {number}", reason=reason) for number in {*range(jobs), *results}
+    ]
 
 
-def _ended(path: Path) -> Ended:
-    """What a note says; one that cannot be read is of a job whose end nobody knows, and counts as failed."""
+def _read_note(path: Path) -> JobResult:
+    """A job whose note cannot be read counts as failed."""
     try:
-        said = read_json(path)
-        is_note = isinstance(said, dict) and {name: type(value) for name, value in said.items()} == _KINDS
-        if not is_note or not (said["identity"] == "" or is_file_name(said["identity"])):
+        content = read_json(path)
+        is_note = isinstance(content, dict) and {name: type(value) for name, value in content.items()} == _TYPES
+        if not is_note or not (content["identity"] == "" or is_file_name(content["identity"])):
             raise broken(path, "it does not say how a job ended")
-        return Ended(**said)
-    except (UserError, FileNotFoundError) as error:  # not there: a link that leads nowhere
-        return Ended(FAILED, path.stem, reason=str(error))
+        return JobResult(**content)
+    except (UserError, FileNotFoundError) as error:  # a dangling link
+        return JobResult(FAILED, path.stem, reason=str(error))
 
 
-def wait_for_others(jobs: Iterable[Ended], results_dir: Path, say: Callable[[str], None]) -> list[Ended]:
-    """How jobs ended whose runs other processes are at. Nobody waits for a process that is stopped, nor for ever."""
-    ended, until = [], time.monotonic() + _PATIENCE
-    said: set[str] = set()
+def wait_for_others(jobs: Iterable[JobResult], results_dir: Path, say: Callable[[str], None]) -> list[JobResult]:
+    """Waits for runs that other processes hold, but not for a stopped process, nor for ever."""
+    results, until = [], time.monotonic() + _PATIENCE
+    announced: set[str] = set()
     for job in jobs:
         if job.state == RUNNING:
-            who = _in_words(RunFolder.of(results_dir, job.identity).holder())
-            if who not in said:
-                said.add(who)
-                say(f"waiting for {who}, which is at {job.title}")
+            holder = _in_words(RunFolder.of(results_dir, job.identity).holder())
+            if holder not in announced:
+                announced.add(holder)
+                say(f"waiting for {holder}, which runs {job.title}")
             job = _wait_for(job, results_dir, until)
-            if job.state != RUNNING:  # they go on
+            if job.state != RUNNING:  # the others make progress
                 until = time.monotonic() + _PATIENCE
-        ended.append(job)
-    return ended
+        results.append(job)
+    return results
 
 
-def _wait_for(ended: Ended, results_dir: Path, until: float) -> Ended:
-    folder = RunFolder.of(results_dir, ended.identity)
+def _wait_for(result: JobResult, results_dir: Path, until: float) -> JobResult:
+    folder = RunFolder.of(results_dir, result.identity)
     was_stopped = False
     while (status := read_run(folder)).state == RUNNING:
         holder = folder.holder()
         is_stopped = holder is not None and holder.is_stopped()
         if is_stopped and was_stopped:
-            way_out = f"is stopped while at it; kill -CONT {holder.pid} lets it go on" if holder else ""
-            return replace(ended, reason=f"{_in_words(holder)} {way_out}")
+            remedy = f"holds it and is stopped; kill -CONT {holder.pid} lets it go on" if holder else ""
+            return replace(result, reason=f"{_in_words(holder)} {remedy}")
         if time.monotonic() > until:
-            return replace(ended, reason=f"{_in_words(holder)} is still at it")
+            return replace(result, reason=f"{_in_words(holder)} still holds it")
         was_stopped = is_stopped
         time.sleep(_POLL_SECONDS)
     skipped = status.state in (DONE, DIVERGED)
-    return replace(ended, state=status.state, reason=status.reason, skipped=skipped)
+    return replace(result, state=status.state, reason=status.reason, skipped=skipped)
 
 
 def _in_words(holder: Holder | None) -> str:

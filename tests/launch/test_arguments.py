@@ -8,7 +8,14 @@ from typing import Any, cast
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from hype_bench.launch.arguments import arrange, check_named_once, only_shows, readable, to_plan, values
+from hype_bench.launch.arguments import (
+    check_named_once,
+    in_hydra_order,
+    only_prints,
+    overrides_to_plan,
+    quoted,
+    swept_values,
+)
 from hype_bench.options import UserError
 
 FLAGS = {
@@ -27,12 +34,12 @@ FLAGS = {
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_flag_may_stand_anywhere(typed: tuple[str, ...], place: int) -> None:
     overrides = ["method=hype_n", "seed=1,2,3"]
-    assert arrange([*overrides[:place], *typed, *overrides[place:]]) == [*overrides, *FLAGS[typed]]
+    assert in_hydra_order([*overrides[:place], *typed, *overrides[place:]]) == [*overrides, *FLAGS[typed]]
 
 
 def test_flags_between_overrides_and_without_any() -> None:
-    assert arrange(["task=rte", "experiment=-m", "~c"]) == ["task=rte", "experiment=-m", "~c"]
-    assert arrange(["-m", "a=1", "--cfg", "job", "b=2", "-m", "--fail-fast", "+c=3"]) == [
+    assert in_hydra_order(["task=rte", "experiment=-m", "~c"]) == ["task=rte", "experiment=-m", "~c"]
+    assert in_hydra_order(["-m", "a=1", "--cfg", "job", "b=2", "-m", "--fail-fast", "+c=3"]) == [
         *("a=1", "b=2", "+c=3", "fail_fast=true"),
         *("--cfg", "job", "--multirun"),
     ]
@@ -41,24 +48,24 @@ def test_flags_between_overrides_and_without_any() -> None:
 @pytest.mark.parametrize("arguments", [["--seeds", "3"], ["-q"], ["--config-dir"], ["a=1", "--cfg", "b=2"]])
 def test_a_flag_that_is_none_is_told_in_one_line(arguments: list[str]) -> None:
     with pytest.raises(UserError, match=r"--help") as told:
-        arrange(arguments)
+        in_hydra_order(arguments)
     assert "\n" not in str(told.value)
 
 
 def test_a_plan_takes_the_flags_of_a_run(tmp_path: Path) -> None:
-    (search_path,) = to_plan(["--config-dir", str(tmp_path), "-m"])
-    assert search_path == to_plan([f"-cd={tmp_path}"])[0]
+    (search_path,) = overrides_to_plan(["--config-dir", str(tmp_path), "-m"])
+    assert search_path == overrides_to_plan([f"-cd={tmp_path}"])[0]
     assert search_path == f"hydra.searchpath=[file://{tmp_path}]"
-    assert to_plan(["seed=1,2", "-m", "scope=smoke"]) == ["seed=1,2", "scope=smoke"]
-    assert only_shows(["seed=1", "--cfg", "job", "task=rte"])
-    assert not only_shows(["seed=1", "-m"])
+    assert overrides_to_plan(["seed=1,2", "-m", "scope=smoke"]) == ["seed=1,2", "scope=smoke"]
+    assert only_prints(["seed=1", "--cfg", "job", "task=rte"])
+    assert not only_prints(["seed=1", "-m"])
     with pytest.raises(UserError, match="--config-name is a flag of run"):
-        to_plan(["--config-name", "other", "seed=1"])
+        overrides_to_plan(["--config-name", "other", "seed=1"])
 
 
 def meant(override: str) -> object:
     """What Hydra takes the override to say."""
-    return OverridesParser.create().parse_override(readable(override)).value()
+    return OverridesParser.create().parse_override(quoted(override)).value()
 
 
 NAMES = ["a[1]", "a=b", "straße/zwölf", "日本", "it's", "x (1)", "x(1)", "{x}", "[x]", "a#b&c;d", "007", "1e5", "true"]
@@ -73,16 +80,16 @@ def test_the_value_of_a_path_is_the_path(key: str, name: str) -> None:
 
 def test_what_is_said_in_hydras_own_words_stays_as_it_is() -> None:
     for typed in ("data.root=null", "seed=1,2", "results_dir=a,b", "results_dir='a,b'", "seed=range(1,3)", "seed"):
-        assert readable(typed) == typed
+        assert quoted(typed) == typed
     for typed in ("method=[hype_n,r_drop]", "task.labels=[1.0,true]", "noise_scale=1e-4", "+x={a:1}"):
-        assert readable(typed) == typed
+        assert quoted(typed) == typed
 
 
 def test_letters_beyond_ascii_in_lists_and_sweeps() -> None:
     assert meant("task.text_columns=[straße,hypothesis]") == ["straße", "hypothesis"]
     assert meant("task.label_column=étiquette") == "étiquette"
-    sweep = OverridesParser.create().parse_override(readable("task.train_file=ä.csv,b c.csv"))
-    assert values(sweep) == ["'ä.csv'", "b\\ c.csv"]
+    sweep = OverridesParser.create().parse_override(quoted("task.train_file=ä.csv,b c.csv"))
+    assert swept_values(sweep) == ["'ä.csv'", "b\\ c.csv"]
 
 
 def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +100,7 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("typed", ["seed=range(3,1)", "task=glob(none_*)"])
 def test_a_sweep_over_nothing_is_no_sweep(typed: str) -> None:
     with pytest.raises(UserError, match="gives no value"):
-        values(OverridesParser.create(cast(Any, _Groups())).parse_overrides([typed])[0])
+        swept_values(OverridesParser.create(cast(Any, _Groups())).parse_overrides([typed])[0])
 
 
 class _Groups:

@@ -16,9 +16,17 @@ import pytest
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.status import FAILED, RUNNING
 from hype_bench.sweeps import outcomes
-from hype_bench.sweeps.outcomes import Ended, keep_traceback, note, read, read_all, unwritten, wait_for_others
+from hype_bench.sweeps.outcomes import (
+    JobResult,
+    read_all_notes,
+    read_notes,
+    unwritten_notes,
+    wait_for_others,
+    write_note,
+    write_traceback,
+)
 
-DONE = Ended("done", "m t v seed 1", "0123456789abcdef", skipped=True, found="accuracy 50.00 in 1 s")
+DONE = JobResult("done", "m t v seed 1", "0123456789abcdef", skipped=True, summary="accuracy 50.00 in 1 s")
 
 
 @pytest.mark.parametrize(
@@ -29,37 +37,37 @@ DONE = Ended("done", "m t v seed 1", "0123456789abcdef", skipped=True, found="ac
     )],
 )  # fmt: skip
 def test_a_note_that_cannot_be_read_is_of_a_job_that_failed(tmp_path: Path, content: bytes) -> None:
-    note(tmp_path, 0, DONE)
-    note(tmp_path, 1, DONE)
+    write_note(tmp_path, 0, DONE)
+    write_note(tmp_path, 1, DONE)
     path = tmp_path / "job-000001.json"
     path.write_bytes(content)
-    ended = read(tmp_path)
+    ended = read_notes(tmp_path)
     assert ended[0] == DONE
     assert (ended[1].state, ended[1].title) == (FAILED, "job-000001")
     assert ended[1].reason.startswith(f"{path} is broken (")
 
 
 def test_a_link_that_leads_nowhere_hides_no_other_note(tmp_path: Path) -> None:
-    note(tmp_path, 0, DONE)
+    write_note(tmp_path, 0, DONE)
     (tmp_path / "job-000001.json").symlink_to("nowhere")
-    assert [ended.state for ended in read(tmp_path).values()] == ["done", FAILED]
+    assert [ended.state for ended in read_notes(tmp_path).values()] == ["done", FAILED]
 
 
 def test_a_fifo_is_not_waited_for_and_other_files_are_no_notes(tmp_path: Path) -> None:
-    note(tmp_path, 0, DONE)
+    write_note(tmp_path, 0, DONE)
     os.mkfifo(tmp_path / "job-000001.json")
     (tmp_path / "job-mine.json").write_text("{}")
-    assert [(number, ended.state) for number, ended in read(tmp_path).items()] == [(0, "done"), (1, FAILED)]
+    assert [(number, ended.state) for number, ended in read_notes(tmp_path).items()] == [(0, "done"), (1, FAILED)]
 
 
 def test_a_note_that_has_gone_is_of_a_job_that_failed(tmp_path: Path) -> None:
     for job in range(3):
-        note(tmp_path, job, DONE)
+        write_note(tmp_path, job, DONE)
     (tmp_path / "job-000001.json").unlink()
-    ended = read_all(tmp_path, 3)
+    ended = read_all_notes(tmp_path, 3)
     assert [job.state for job in ended] == ["done", FAILED, "done"]
     assert ended[1].title == "job 1"
-    assert read_all(tmp_path, 4)[3].state == FAILED
+    assert read_all_notes(tmp_path, 4)[3].state == FAILED
 
 
 def test_a_note_for_which_there_is_no_room_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,13 +76,13 @@ def test_a_note_for_which_there_is_no_room_is_remembered(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(outcomes, "write_atomically", full)
     monkeypatch.setattr(outcomes, "_UNWRITTEN", {})
-    trace = keep_traceback(tmp_path, 0, ValueError("x"))
-    note(tmp_path, 0, DONE)
-    assert read_all(tmp_path, 1) == [DONE]
-    (why,) = unwritten(tmp_path).values()
+    trace = write_traceback(tmp_path, 0, ValueError("x"))
+    write_note(tmp_path, 0, DONE)
+    assert read_all_notes(tmp_path, 1) == [DONE]
+    (why,) = unwritten_notes(tmp_path).values()
     assert why == f"the results folder cannot be written to: No space left on device: {tmp_path / 'job-000000.json'}"
     assert trace.startswith("not kept, as the results folder cannot be written to")
-    assert unwritten(tmp_path / "other") == {}
+    assert unwritten_notes(tmp_path / "other") == {}
 
 
 HOLD = """
@@ -101,7 +109,7 @@ def test_who_is_waited_for_is_named_and_not_for_ever(
             assert other.stdout.readline() == "held\n"
             if is_stopped:
                 other.send_signal(signal.SIGSTOP)
-            busy = Ended(RUNNING, DONE.title, DONE.identity)
+            busy = JobResult(RUNNING, DONE.title, DONE.identity)
             ended = wait_for_others([busy, DONE, busy], tmp_path, said.append)
         finally:
             other.kill()

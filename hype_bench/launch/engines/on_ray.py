@@ -1,4 +1,4 @@
-"""``hydra/launcher=gpus`` and ``ray_cluster``: Ray gives every run its GPU, or its part of one, and a fresh process."""
+"""``hydra/launcher=gpus`` and ``ray_cluster``: Ray gives every run a GPU, or a fraction of one, and a fresh process."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from omegaconf import OmegaConf
 
-from hype_bench.launch.complaints import one_line
 from hype_bench.launch.engines.engine import Engine, Job, replaced
+from hype_bench.launch.errors import one_line
 from hype_bench.options import UserError
 
 _LOCAL = "local"
@@ -34,18 +34,20 @@ class Ray(Engine):
             value = self.options[key]
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if not is_number or value < 0 or (value > 1 and value % 1):
-                raise UserError(f"hydra.launcher.{key} must be a whole number or a part of 1, not {value!r}")
+                raise UserError(f"hydra.launcher.{key} must be a whole number or a fraction of 1, not {value!r}")
         if self.address != _LOCAL:
-            _reach(self.address)
+            _check_reachable(self.address)
 
     @property
     def address(self) -> str:
         return str(self.options["ray"]["init"]["address"])
 
     def run(self, jobs: Mapping[int, Job]) -> dict[int, Exception]:
-        ray = import_module("ray")  # an extra: it need not be there for the types to be checked
-        with self._connected(ray), replaced(ray, "get", _settled(ray.get)):
-            return self.hand_over(jobs, ray=OmegaConf.create({"init": {}, "remote": self.options["ray"]["remote"]}))
+        ray = import_module("ray")  # an extra, which may not be installed
+        with self._connected(ray), replaced(ray, "get", _returning_errors(ray.get)):
+            return self.run_with_hydra(
+                jobs, ray=OmegaConf.create({"init": {}, "remote": self.options["ray"]["remote"]})
+            )
 
     @contextmanager
     def _connected(self, ray: Any) -> Iterator[None]:
@@ -62,22 +64,24 @@ class Ray(Engine):
             ray.shutdown()
 
     def _find_room(self, ray: Any) -> None:
-        """Ray waits for ever for a node that can take a job."""
+        """Otherwise Ray waits for ever for a node that can take a job."""
         remote = self.options["ray"]["remote"]
-        wanted = {"GPU": remote["num_gpus"], "CPU": remote["num_cpus"]}
+        requested = {"GPU": remote["num_gpus"], "CPU": remote["num_cpus"]}
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if any(all(node.get(kind, 0) >= amount for kind, amount in wanted.items()) for node in nodes):
+        if any(all(node.get(kind, 0) >= amount for kind, amount in requested.items()) for node in nodes):
             return
-        most = {kind: max([node.get(kind, 0) for node in nodes], default=0) for kind in wanted}
-        if self.address == _LOCAL and wanted["GPU"] and not most["GPU"]:
+        most = {kind: max([node.get(kind, 0) for node in nodes], default=0) for kind in requested}
+        if self.address == _LOCAL and requested["GPU"] and not most["GPU"]:
             raise UserError("this machine has no GPU; hydra/launcher=joblib spreads the runs over its cores")
         where = "this machine" if self.address == _LOCAL else "the largest node of the cluster"
-        needs, has = (" and ".join(f"{amount:g} {kind}s" for kind, amount in what.items()) for what in (wanted, most))
-        raise UserError(f"a run is to get {needs}, and {where} has {has}; see hydra.launcher.gpus_per_run")
+        needs, has = (
+            " and ".join(f"{amount:g} {kind}s" for kind, amount in what.items()) for what in (requested, most)
+        )
+        raise UserError(f"a run needs {needs}, but {where} has {has}; see hydra.launcher.gpus_per_run")
 
 
-def _settled(get: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """``ray.get`` that returns the error of a lost job: the others are waited for."""
+def _returning_errors(get: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``ray.get`` that returns the error of a lost job instead of raising it, so that the others are awaited."""
 
     def wait(reference: Any) -> Any:
         try:
@@ -88,8 +92,8 @@ def _settled(get: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return wait
 
 
-def _reach(address: str) -> None:
-    """Asks a cluster how it is, in a process that can be ended: where nobody answers, ``ray.init`` waits for ever.
+def _check_reachable(address: str) -> None:
+    """Asks a cluster for its status, in a process that can be killed: without an answer ``ray.init`` waits for ever.
 
     Raises:
         UserError: it does not answer.
@@ -105,14 +109,14 @@ def _reach(address: str) -> None:
     except subprocess.TimeoutExpired:
         raise UserError(f"no Ray cluster at {address}: no answer within {_PATIENCE:.0f} s") from None
     if answer.returncode:
-        said = (answer.stderr.strip().splitlines() or ["it does not say why"])[-1].partition(". ")[0]
-        raise UserError(f"no Ray cluster at {address}: {said}")
+        reason = (answer.stderr.strip().splitlines() or ["unknown reason"])[-1].partition(". ")[0]
+        raise UserError(f"no Ray cluster at {address}: {reason}")
 
 
 def _connect(address: str) -> None:
-    """Raises UserError if ``host:port`` or ``ray://host:port`` takes no connection."""
+    """Raises UserError if ``host:port`` or ``ray://host:port`` accepts no connection."""
     try:
-        place = urlsplit(address if "//" in address else f"//{address}")
-        socket.create_connection((place.hostname or "", place.port or 6379), timeout=_PATIENCE).close()
+        url = urlsplit(address if "//" in address else f"//{address}")
+        socket.create_connection((url.hostname or "", url.port or 6379), timeout=_PATIENCE).close()
     except (OSError, ValueError) as error:
         raise UserError(f"no Ray cluster at {address}: {getattr(error, 'strerror', None) or error}") from error

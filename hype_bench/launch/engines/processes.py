@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hype_bench.launch.engines.engine import Engine, Job, cores
 from hype_bench.sweeps.display import display
-from hype_bench.sweeps.outcomes import is_noted
+from hype_bench.sweeps.outcomes import has_note
 
 
 class Joblib(Engine):
@@ -19,21 +19,21 @@ class Joblib(Engine):
 
     def check(self) -> None:
         if self.options["n_jobs"] != -1:
-            self.whole("n_jobs", least=1)
+            self.whole_number("n_jobs", least=1)
 
     def run(self, jobs: Mapping[int, Job]) -> dict[int, Exception]:
         """joblib gives up on all jobs when a process dies; what is left goes on one at a time, so that the job that
         kills its process harms no other."""
         processes = cores() if self.options["n_jobs"] == -1 else self.options["n_jobs"]
         try:
-            return self.hand_over(jobs, **self.options | {"n_jobs": processes})
+            return self.run_with_hydra(jobs, **self.options | {"n_jobs": processes})
         except Exception as error:
-            left = {number: job for number, job in jobs.items() if not is_noted(self.sweep, number)}
+            left = {number: job for number, job in jobs.items() if not has_note(self.sweep, number)}
             display.say(f"warning: a process died ({type(error).__name__}); {len(left)} runs go on one at a time")
         lost: dict[int, Exception] = {}
         for number, job in left.items():
             try:  # at least two processes, or joblib would take this one
-                lost |= self.hand_over({number: job}, **self.options | {"n_jobs": max(processes, 2)})
+                lost |= self.run_with_hydra({number: job}, **self.options | {"n_jobs": max(processes, 2)})
             except Exception as error:
                 lost[number] = error
         return lost

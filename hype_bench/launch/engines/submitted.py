@@ -31,8 +31,8 @@ class Slurm(Engine):
     launcher = "SlurmLauncher"
 
     def check(self) -> None:
-        self.whole("timeout_min", least=1)
-        self.whole("array_parallelism", least=1)
+        self.whole_number("timeout_min", least=1)
+        self.whole_number("array_parallelism", least=1)
         for program in ("sbatch", "srun", "sinfo", "squeue"):
             if shutil.which(program) is None:
                 raise UserError(f"there is no {program} here: hydra/launcher=slurm starts on a login node of a cluster")
@@ -46,7 +46,7 @@ class Slurm(Engine):
 
         try:
             with _patient(), replaced(SlurmJob, "done", _done_by(_Queue())):
-                return self.hand_over(jobs, **self.options)
+                return self.run_with_hydra(jobs, **self.options)
         except FailedJobError as error:
             said = (str(error).strip().splitlines() or ["it does not say why"])[-1]
             raise UserError(f"SLURM refuses the jobs: {said.removeprefix('sbatch: error: ')}") from error
@@ -63,8 +63,8 @@ class Local(Engine):
     launcher = "LocalLauncher"
 
     def check(self) -> None:
-        self.whole("timeout_min", least=1)
-        self.whole("jobs_at_once", least=1)
+        self.whole_number("timeout_min", least=1)
+        self.whole_number("jobs_at_once", least=1)
 
     def run(self, jobs: Mapping[int, Job]) -> dict[int, Exception]:
         """submitit starts all that it is given at once: it gets a few at a time."""
@@ -75,7 +75,7 @@ class Local(Engine):
         with _patient(), _ended_with_us():
             for start in range(min(jobs), max(jobs) + 1, at_once):
                 some = {number: job for number, job in jobs.items() if start <= number < start + at_once}
-                lost |= self.hand_over(some, **options)
+                lost |= self.run_with_hydra(some, **options)
         return lost
 
 

@@ -1,4 +1,4 @@
-"""What runs in a worker; pickled by name, so that a worker imports it instead of being sent a terminal's bars."""
+"""What runs in a worker; pickled by name, so that no terminal is pickled with it."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from rich.console import Console
 from hype_bench.launch.main import job_of_sweep
 from hype_bench.options import UserError
 from hype_bench.sweeps.display import Display
-from hype_bench.sweeps.outcomes import unwritten
+from hype_bench.sweeps.outcomes import unwritten_notes
 
 
 def work(folder: str, echo: bool, composed: DictConfig) -> None:
     """One job of a sweep.
 
     Args:
-        folder: where the sweep was started; relative paths are meant from there.
-        echo: whether a line says how the job ended. The process that started the sweep says it anyway.
+        folder: where the sweep was started; relative paths start there.
+        echo: whether to print a line when the job ends. The process that started the sweep prints it anyway.
         composed: the job's configuration; Hydra's own part of it is in ``HydraConfig``.
 
     Raises:
-        UserError: how it ended cannot be noted in the sweep's folder.
+        UserError: its note cannot be written.
     """
     os.chdir(folder)
     job_of_sweep(composed, _display(echo))
     job = HydraConfig.get()
-    if why := unwritten(Path(job.sweep.dir)).get(int(job.job.num)):  # only this process knows how it ended
-        raise UserError(why)
+    if reason := unwritten_notes(Path(job.sweep.dir)).get(int(job.job.num)):  # only this process knows how it ended
+        raise UserError(reason)
 
 
-class _Plain(Display):
+class _Lines(Display):
     """Lines and no bars, even where a worker's standard error is the user's terminal."""
 
     def __init__(self, echo: bool) -> None:
@@ -46,4 +46,4 @@ class _Plain(Display):
             super().end_run(line)
 
 
-_display = cache(_Plain)  # one per process, which says a warning once however many jobs it has
+_display = cache(_Lines)  # one per process, which says a warning once however many jobs it has

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf complain about, in one line with the way out."""
+"""The errors of Hydra and OmegaConf, in one line that says what to do."""
 
 from __future__ import annotations
 
@@ -21,34 +21,40 @@ from hype_bench.output import say
 from hype_bench.runs.secrets import scrub
 from hype_bench.sweeps.display import display
 
-# About what cannot be composed:
-_COMPLAINTS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OverflowError, AssertionError)
+_COMPOSITION_ERRORS = (
+    HydraException,
+    OmegaConfBaseException,
+    yaml.YAMLError,
+    ValueError,
+    OverflowError,
+    AssertionError,
+)
 _IN_FILE = re.compile(r"In '(\S+)': \w+ raised while composing config:")
 
 
-def complain(sentence: str, code: int) -> NoReturn:
+def fail(sentence: str, code: int) -> NoReturn:
     display.stop()
     say(f"error: {scrub(sentence)}", to=sys.stderr)
     raise SystemExit(code)
 
 
 @contextlib.contextmanager
-def composing() -> Iterator[None]:
-    """Turns whatever Hydra and OmegaConf say of what cannot be composed into a UserError."""
+def composition_errors() -> Iterator[None]:
+    """Turns the errors of Hydra and OmegaConf about a composition into a UserError."""
     try:
         yield
-    except _COMPLAINTS as error:
+    except _COMPOSITION_ERRORS as error:
         raise UserError(one_line(error)) from error
     except AttributeError as error:  # OmegaConf's, if it names a key: a mapping where null stands
         if not (key := re.search(r"full_key: (\S+)", str(error))):
             raise
-        sentence = f"{key[1]} is null and takes no mapping here: write it in a YAML of your own (--conf DIR)"
+        sentence = f"{key[1]} is null and takes no mapping here: write it in a YAML file of your own (--conf DIR)"
         raise UserError(sentence) from error
 
 
 @contextlib.contextmanager
-def told_in_one_line() -> Iterator[None]:
-    """Turns what OmegaConf finds wrong with a value, such as a ``${...}`` that leads nowhere, into a UserError."""
+def value_errors() -> Iterator[None]:
+    """Turns OmegaConf's errors about a value, such as an unresolvable ``${...}``, into a UserError."""
     try:
         yield
     except (OmegaConfBaseException, OverflowError) as error:
@@ -56,13 +62,13 @@ def told_in_one_line() -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """Without the tails of Hydra and OmegaConf, with the nearest key where one is misspelt."""
+    """Without the extra lines of Hydra and OmegaConf, with the nearest key for a misspelt one."""
     text = str(error.__cause__ or error) if "Error merging" in str(error) else str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
-        return f"{mark.name}, line {mark.line + 1}: no YAML: {error.problem}"
+        return f"{mark.name}, line {mark.line + 1}: not YAML: {error.problem}"
     if several := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'", text):
         return _sweep(*several[1].partition("=")[::2])
     if options := re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]*)'", text):
@@ -80,13 +86,13 @@ def one_line(error: Exception) -> str:
 
 def _unreadable(override: str) -> str:
     key, is_set, value = override.partition("=")
-    ways = f"; a text with signs such as [ or = as '{key}=\"{value}\"'" if is_set else ""
-    return f"cannot read {override!r}; write key=value, in quotes where the shell would change it{ways}"
+    quoting = f"; a text with characters such as [ or = as '{key}=\"{value}\"'" if is_set else ""
+    return f"cannot read {override!r}; write key=value, in quotes where the shell would change it{quoting}"
 
 
 def _sweep(key: str, value: str) -> str:
-    one = f"; a list is written {key}=[{value}], a text with a comma '{key}=\"{value}\"'" if "(" not in value else ""
-    return f"{key}={value} stands for several runs: add -m to run them{one}"
+    hint = f"; a list is written {key}=[{value}], a text with a comma '{key}=\"{value}\"'" if "(" not in value else ""
+    return f"{key}={value} stands for several runs: add -m to run them{hint}"
 
 
 def _no_key(key: str) -> str:
@@ -97,7 +103,7 @@ def _no_key(key: str) -> str:
     if group == "method" and option and choice_file("method", name):
         own = _options(name)
         if key in own:
-            return f"{key} is an option of {name}, which is not chosen; method={name} or method=[...,{name}] does so"
+            return f"{key} is an option of {name}, which is not chosen: method={name} or method=[...,{name}]"
         return f"{name} has no option {option!r}{_nearest(key, own)}; it has {', '.join(own) or 'none'}"
     methods = [option for choice in choices("method") for option in _options(choice)]
     return f"there is no key {key!r}{_nearest(key, [*groups(), *_keys(OmegaConf.structured(Config)), *methods])}"

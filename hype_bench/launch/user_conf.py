@@ -13,13 +13,13 @@ _FLAG = "--conf"
 _KEY = "hydra.searchpath"
 
 
-def with_own_conf(arguments: Sequence[str]) -> list[str]:
+def with_user_conf(arguments: Sequence[str]) -> list[str]:
     """The command line with ``--conf DIR``, or a folder ``conf`` in the current one, as Hydra's search path.
 
-    What the package has too is taken from the package.
+    Where both have a file, the package's is used.
 
     Raises:
-        UserError: no folder behind ``--conf``, or one beside a search path that was set otherwise.
+        UserError: ``--conf`` names no folder, or a search path is set as well.
     """
     folder, rest = _split(list(arguments))
     has_search_path = any(word.lstrip("+").startswith(f"{_KEY}=") for word in rest)
@@ -29,18 +29,18 @@ def with_own_conf(arguments: Sequence[str]) -> list[str]:
     elif not folder.is_dir():
         raise UserError(f"{_FLAG} {folder}: no such folder")
     elif has_search_path:
-        raise UserError(f"{_FLAG} and {_KEY} say the same thing: give one of them")
+        raise UserError(f"{_FLAG} and {_KEY} mean the same: give one of them")
     return rest if folder is None else [*rest, f"{_KEY}=[{write(f'file://{folder.resolve()}')}]"]
 
 
 def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
-    for place, word in enumerate(arguments):
+    for position, word in enumerate(arguments):
         name, has_value, value = word.partition("=")
         if name != _FLAG:
             continue
         if has_value:
-            return Path(value).expanduser(), arguments[:place] + arguments[place + 1 :]
-        if place + 1 == len(arguments):
+            return Path(value).expanduser(), arguments[:position] + arguments[position + 1 :]
+        if position + 1 == len(arguments):
             raise UserError(f"{_FLAG} takes a folder, as in {_FLAG} DIR")
-        return Path(arguments[place + 1]).expanduser(), arguments[:place] + arguments[place + 2 :]
+        return Path(arguments[position + 1]).expanduser(), arguments[:position] + arguments[position + 2 :]
     return None, arguments
