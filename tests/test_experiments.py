@@ -154,7 +154,7 @@ def test_fail_fast_begins_nothing_after_a_failure(warm: Any, tmp_path: Path) -> 
     missing = (f"data.root={tmp_path}", "task=rte,demo_rte")
     ended = warm(*arguments, *missing, "--fail-fast")
     assert ended.returncode == 1
-    assert "2 runs: 0 done now, 0 done before, 1 failed, 1 not begun" in ended.stdout
+    assert "2 runs: 0 done now, 0 done before, 1 failed, 1 not started" in ended.stdout
     without = warm(*arguments, *missing)
     assert "2 runs: 1 done now, 0 done before, 1 failed" in without.stdout
     assert without.stdout.count("no such folder") == 3  # as it fails, under the table and in the list of failures

@@ -81,7 +81,7 @@ def test_a_note_for_which_there_is_no_room_is_remembered(tmp_path: Path, monkeyp
     assert read_all_notes(tmp_path, 1) == [DONE]
     (why,) = unwritten_notes(tmp_path).values()
     assert why == f"the results folder cannot be written to: No space left on device: {tmp_path / 'job-000000.json'}"
-    assert trace.startswith("not kept, as the results folder cannot be written to")
+    assert trace.startswith("not written: the results folder cannot be written to")
     assert unwritten_notes(tmp_path / "other") == {}
 
 
@@ -114,8 +114,8 @@ def test_who_is_waited_for_is_named_and_not_for_ever(
         finally:
             other.kill()
     who = f"process {other.pid} on {socket.gethostname()}"
-    assert said == [f"waiting for {who}, which is at m t v seed 1"]
-    why = f"is stopped while at it; kill -CONT {other.pid} lets it go on" if is_stopped else "is still at it"
+    assert said == [f"waiting for {who}, which runs m t v seed 1"]
+    why = f"holds it and is stopped; kill -CONT {other.pid} lets it go on" if is_stopped else "still holds it"
     assert [(job.state, job.reason) for job in ended] == [
         (RUNNING, f"{who} {why}"),
         ("done", ""),
