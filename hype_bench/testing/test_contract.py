@@ -101,7 +101,6 @@ def test_yaml_says_what_the_dataclass_says(name: str) -> None:
     assert fixed or options.keys() == defaults.keys()  # what is fixed may leave another option without a meaning
 
 
-@pytest.mark.slow
 def test_its_order_has_no_effect_where_it_acts_on_other_parts(name: str) -> None:
     """Beside every technique with which it shares no part of a run, see ``Method.acts_on``."""
     for other in discover():

@@ -16,6 +16,7 @@ from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import cards, discover
 from hype_bench.testing.test_contract import *  # noqa: F403
 from hype_bench.testing.test_contract import test_it_trains_repeats_and_leaves_a_plain_model as check_training
+from hype_bench.testing.test_contract import test_its_order_has_no_effect_where_it_acts_on_other_parts as check_order
 from hype_bench.testing.test_ways_of_training import *  # noqa: F403
 from hype_bench.testing.tiny import FAMILIES, tiny
 from tests.architectures import architecture
@@ -28,6 +29,11 @@ NO_MODERNBERT = {"bitfit", "mixout"}  # test_architectures.py
 @pytest.mark.parametrize("family", sorted({*FAMILIES} - {"bert", "xlnet"}))
 def test_regression(name: str, family: str, tmp_path: Path) -> None:
     check_training(name, family, 1, tmp_path)
+
+
+@pytest.mark.slow  # in place of the one imported: all pairs take a minute
+def test_its_order_has_no_effect_where_it_acts_on_other_parts(name: str) -> None:
+    check_order(name)
 
 
 @pytest.mark.parametrize("packed_name", sorted({*NAMES} - NO_MODERNBERT))
