@@ -27,7 +27,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal  # neighbours stay together: a module's fixtures are made once
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -m slow
