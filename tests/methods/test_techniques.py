@@ -32,7 +32,7 @@ def test_regression(name: str, family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # in place of the one imported: all pairs take a minute
-def test_its_order_has_no_effect_where_it_acts_on_other_parts(name: str) -> None:
+def test_its_order_has_no_effect_where_it_acts_on_other_parts(name: str) -> None:  # type: ignore[no-redef]
     check_order(name)
 
 
