@@ -31,8 +31,8 @@ def test_regression(name: str, family: str, tmp_path: Path) -> None:
     check_training(name, family, 1, tmp_path)
 
 
-@pytest.mark.slow  # in place of the one imported: all pairs take a minute
-def test_its_order_has_no_effect_where_it_acts_on_other_parts(name: str) -> None:  # type: ignore[no-redef]
+@pytest.mark.slow  # type: ignore[no-redef]  # in place of the one imported: all pairs take a minute
+def test_its_order_has_no_effect_where_it_acts_on_other_parts(name: str) -> None:
     check_order(name)
 
 
