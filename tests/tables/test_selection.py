@@ -44,6 +44,11 @@ def test_a_missing_run_leaves_no_number(rule: object) -> None:
     assert chosen.cell.unfinished == {"running": 1}
 
 
+def test_unfinished_runs_of_all_configurations_are_counted_together() -> None:
+    late = [candidate(name, [0.1], planned=3, unfinished={"running": 1, "failed": 1}) for name in "ab"]
+    assert by_dev_score(late).cell.unfinished == {"running": 2, "failed": 2}
+
+
 def test_a_diverged_run_has_ended_and_its_configuration_is_second_choice() -> None:
     fallen = candidate("fallen", [0.99], planned=2, unfinished={"diverged": 1})
     assert by_dev_score([fallen, LOW]).configuration == {"rate": "low"}

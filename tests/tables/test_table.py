@@ -263,6 +263,18 @@ def test_nothing_readable_is_no_table():
 
 # --- notes -----------------------------------------------------------------------------------------------------------
 
+
+def test_a_split_has_the_scores_of_its_own_whatever_the_first_one_lacks():
+    other = "validation_mismatched/accuracy"
+    scores = [{"accuracy": 0.8, other: 0.7}, {"accuracy": 0.9}, {other: 0.5}]
+    (cells,) = only_table([make_run(task="mnli", seed=s, scores=given) for s, given in enumerate(scores)]).rows.values()
+    assert (cells["mnli"].scores, cells["mnli"].unfinished) == ({0: 0.8, 1: 0.9}, {"not scored": 1})
+    assert (cells["mnli/mismatched"].scores, cells["mnli/mismatched"].unfinished) == (
+        {0: 0.7, 2: 0.5},
+        {"not scored": 1},
+    )
+
+
 MISSING = "split 'validation_mismatched' is missing at the source and was not scored"
 NOTES = {
     "generated": (
