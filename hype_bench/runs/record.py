@@ -95,7 +95,8 @@ class Request:
     Attributes:
         label: What tables and W&B call the run.
         parts: What the run's identity is a hash of: version of the code's numbers (``format``), checkpoint, data, names
-            of the classes, version of the task, maximal length, metric, techniques with options, training, seed.
+            of the classes, version of the task, maximal length, metric, techniques with options, training, seed; and
+            `plugins`: of each technique that a plug-in brings, the package and the version of its numbers.
         config: The whole configuration, as ``RunConfig.as_dict`` gives it.
         overrides: The overrides as they were typed; null outside of Hydra.
         working_directory: The folder in which the run was started; null for a soup.
