@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hype_bench.config import RunConfig, UserError, resolve
+from hype_bench.launch.data import data_of, fingerprint_of
 from hype_bench.launch.errors import value_errors
 from hype_bench.runs import predictions
 from hype_bench.runs.folder import BusyError, RunFolder
@@ -111,7 +112,7 @@ def _prepare(composed: DictConfig) -> _Job:
     run, methods = resolve_run(composed)
     choose_device(run.device, run.training.precision)
     checkpoint = locate(run.model)
-    data = _data(run)
+    data = data_of(run)
     return _Job(
         run, data, checkpoint, methods, _parts(run, methods, checkpoint, data.fingerprint, data.labels), started
     )
@@ -179,17 +180,7 @@ def identify(run: RunConfig, methods: dict[str, Method]) -> str:
     """
     from hype_bench.models.checkpoint import locate
 
-    key = _data_key(run)
-    if key not in _FINGERPRINTS:
-        try:
-            data = _data(run)
-            _FINGERPRINTS[key] = data.fingerprint, data.labels
-        except UserError as error:  # trying again for every run of a plan would take minutes
-            _FINGERPRINTS[key] = error
-    fingerprint = _FINGERPRINTS[key]
-    if isinstance(fingerprint, UserError):
-        raise fingerprint
-    return digest(_parts(run, methods, locate(run.model), *fingerprint))
+    return digest(_parts(run, methods, locate(run.model), *fingerprint_of(run)))
 
 
 def _parts(
@@ -199,27 +190,6 @@ def _parts(
 
     values = {name: asdict(method) for name, method in methods.items()}  # type: ignore[call-overload]
     return identity(run, checkpoint.identity, data, labels, values, plugins_of(methods))
-
-
-# Shared by the runs of one process: they come task by task, so that the last data sets are enough.
-_KEPT = 2
-_DATA: dict[str, TaskData] = {}
-_FINGERPRINTS: dict[str, tuple[str, list[str]] | UserError] = {}  # with the names of the classes
-
-
-def _data(run: RunConfig) -> TaskData:
-    from hype_bench.tasks.data import load
-
-    key = _data_key(run)
-    if key not in _DATA:
-        while len(_DATA) >= _KEPT:
-            del _DATA[next(iter(_DATA))]
-        _DATA[key] = load(run.task, run.data)
-    return _DATA[key]
-
-
-def _data_key(run: RunConfig) -> str:
-    return repr((run.task, run.data))
 
 
 def _done_before(job: _Job) -> JobResult | None:
