@@ -21,7 +21,7 @@ from hype_bench.runs.secrets import scrub
 from hype_bench.runs.writing import file_name, write_atomically
 from hype_bench.tables.cells import AVERAGE
 from hype_bench.tracking.tracker import WandbTracker, open_run, open_session
-from hype_bench.tracking.workspace import PANEL, Shown, save, spec_of, workspace_of
+from hype_bench.tracking.workspace import PANEL, Content, save, spec_of, workspace_of
 
 PAGE = "page"  # the key of the HTML page in the run that carries the table
 _NO_WORKSPACE = "no workspace: pip install 'hype-bench[dashboards]' and publish again"
@@ -145,9 +145,9 @@ def _send_workspace(content: Publication, to: _Destination, sent: _Sent) -> list
     records = {name: status.record for name, status in content.experiment.statuses.items() if status.record}
     elsewhere = [name for name, record in records.items() if record.label.experiment != plan.name]
     media = [PAGE, *map(_key, content.figures)]
-    shown = Shown(plan.name, to.project, metrics, media, len(cells), elsewhere)
+    workspace_content = Content(plan.name, to.project, metrics, media, len(cells), elsewhere)
     try:
-        workspace = workspace_of(shown, sent.entity or to.entity or "")
+        workspace = workspace_of(workspace_content, sent.entity or to.entity or "")
     except ImportError:
         return [_NO_WORKSPACE]
     write_atomically(content.folder / "workspace.json", scrub(spec_of(workspace)))

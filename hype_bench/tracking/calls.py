@@ -1,4 +1,4 @@
-"""Calls in a thread of their own, for a library that may stop answering: nobody waits for it longer than he likes."""
+"""Calls in a separate thread, for a library that may stop answering: the caller decides how long to wait."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 
 class Calls:
-    """Makes calls one after the other. The thread dies with the process, whatever it waits for."""
+    """Makes calls one after the other in a daemon thread, which never keeps the process alive."""
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Callable[[], object]] = SimpleQueue()
@@ -18,12 +18,12 @@ class Calls:
         while True:
             self._queue.get()()
 
-    def make(self, call: Callable[[], object]) -> None:
+    def submit(self, call: Callable[[], object]) -> None:
         """Queues a call, which must not raise, and returns at once."""
         self._queue.put(call)
 
     def wait(self, seconds: float) -> bool:
-        """Waits until all calls have returned; whether they have."""
-        over = threading.Event()
-        self._queue.put(over.set)
-        return over.wait(seconds)
+        """Waits until all calls have returned; False if they have not after ``seconds``."""
+        finished = threading.Event()
+        self._queue.put(finished.set)
+        return finished.wait(seconds)

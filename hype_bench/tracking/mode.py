@@ -1,4 +1,4 @@
-"""Whether W&B's runs of this process go to a server: asked once, as one that is not there costs minutes."""
+"""Whether W&B's runs of this process go to a server, asked once: an absent server costs minutes."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ _PATIENCE = 5.0  # seconds for a server to answer
 
 
 class Mode:
-    """``name``: of W&B's modes, None before it is known; ``warning``: why it is not what was asked for."""
+    """``name``: one of W&B's modes, None before it is known; ``warning``: why it is not the requested one."""
 
     def __init__(self) -> None:
         self.name: Any = None
         self.warning = ""
 
-    def settle(self) -> Any:
-        """What ``WANDB_MODE`` says; else online if there are a key and a server. Without a key W&B would ask."""
+    def resolve(self) -> Any:
+        """``WANDB_MODE`` if set; else online if there are a key and a server. Without a key W&B would prompt."""
         if self.name is None:
-            asked = os.environ.get("WANDB_MODE")
-            why_not = _why_not_online() if asked in (None, "", "online") else ""
-            self.name = asked or ("offline" if why_not else "online")
-            if asked == "online" and why_not:
-                self.go_offline(why_not)
+            requested = os.environ.get("WANDB_MODE")
+            reason = _reason_to_be_offline() if requested in (None, "", "online") else ""
+            self.name = requested or ("offline" if reason else "online")
+            if requested == "online" and reason:
+                self.go_offline(reason)
         return self.name
 
-    def go_offline(self, why: str) -> None:
+    def go_offline(self, reason: str) -> None:
         self.name = "offline"
-        self.warning = f"W&B is offline ({why}); wandb sync sends its runs later"
+        self.warning = f"W&B is offline ({reason}); wandb sync sends its runs later"
 
 
-def _why_not_online() -> str:
+def _reason_to_be_offline() -> str:
     """Empty if there are a key and a server."""
     import wandb
 
@@ -45,7 +45,7 @@ def _why_not_online() -> str:
 
 
 def _answers(url: str) -> bool:
-    """Whether a server answers, be it with an error."""
+    """Whether a server answers, even with an error."""
     answered = []
 
     def ask() -> None:
@@ -57,7 +57,7 @@ def _answers(url: str) -> bool:
         except (OSError, ValueError):
             pass
 
-    calls = Calls()  # looking a name up has no limit of its own
-    calls.make(ask)
+    calls = Calls()  # resolving a name has no timeout
+    calls.submit(ask)
     calls.wait(_PATIENCE)
     return bool(answered)

@@ -1,4 +1,4 @@
-"""The three calls. W&B is never asked for anything interactively and never the reason a run fails."""
+"""The three calls. W&B never prompts and is never the reason a run fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hype_bench.tracking.calls import Calls
 from hype_bench.tracking.cell import cell_of
 from hype_bench.tracking.mode import Mode
 
-_PATIENCE = 30.0  # seconds for W&B's helper process to answer, whatever it is asked
+_PATIENCE = 30.0  # seconds for W&B's helper process to answer
 _UPLOAD = 20.0  # seconds for a server to answer it
 
 
@@ -58,20 +58,20 @@ class WandbTracker:
         try:
             call()
         except Exception as error:
-            _note(self.warnings, error)
+            _warn(self.warnings, error)
 
 
-class InThread:
-    """A tracker whose calls are made in a thread: W&B's helper process may stop answering, and no run waits for it."""
+class TrackerInThread:
+    """A tracker whose calls are made in a thread: W&B's helper process may stop answering."""
 
     def __init__(self, tracker: Tracker, warnings: list[str]) -> None:
         self.tracker, self.warnings = tracker, warnings
 
     def log(self, row: dict[str, float]) -> None:
-        _calls().make(lambda: self.tracker.log(row))
+        _calls().submit(lambda: self.tracker.log(row))
 
     def finish(self, scores: dict[str, float], status: str) -> None:
-        _calls().make(lambda: self.tracker.finish(scores, status))
+        _calls().submit(lambda: self.tracker.finish(scores, status))
         if not _calls().wait(_PATIENCE):
             _give_up(self.warnings)
 
@@ -86,25 +86,25 @@ def start(run: RunConfig, identity: str, label: Label, warnings: list[str]) -> T
     opened: list[Tracker] = []
     where = {"project": run.tracker.project, "entity": run.tracker.entity}
 
-    def begin() -> None:
+    def open_tracker() -> None:
         try:
             session = open_run(run.as_dict(), label, identity, run.results_dir, limit=_UPLOAD, **where)
             opened.append(WandbTracker(session, warnings))
             _leave_in_time()
         except Exception as error:
-            _note(warnings, error)
+            _warn(warnings, error)
 
-    _calls().make(begin)
+    _calls().submit(open_tracker)
     if not _calls().wait(_PATIENCE):
         _give_up(warnings)
-    elif _MODE.warning and _MODE.warning not in _told:
-        _told.add(_MODE.warning)
+    elif _MODE.warning and _MODE.warning not in _warned:
+        _warned.add(_MODE.warning)
         warnings.append(_MODE.warning)
-    return InThread(opened[0], warnings) if opened and not _given_up else NoTracker()
+    return TrackerInThread(opened[0], warnings) if opened and not _given_up else NoTracker()
 
 
 _MODE = Mode()
-_told: set[str] = set()
+_warned: set[str] = set()
 _given_up: list[str] = []  # why this process has no W&B any more
 
 
@@ -120,7 +120,7 @@ def _leave_in_time() -> None:
 def _leave() -> None:
     if not _given_up:
         helper = _helper()  # W&B forgets it as soon as it begins to end
-        _calls().make(_end_wandb)
+        _calls().submit(_end_wandb)
         if helper is not None and not _calls().wait(_PATIENCE):
             helper.kill()
             _calls().wait(_PATIENCE)
@@ -137,7 +137,7 @@ def _kill_helper() -> None:
     """Ends W&B's helper process, for which the end of this one would wait; what waits for an answer gets an error."""
     if (helper := _helper()) is not None:
         helper.kill()
-    _calls().make(_end_wandb)
+    _calls().submit(_end_wandb)
     _calls().wait(_PATIENCE)
 
 
@@ -151,7 +151,7 @@ def _helper() -> subprocess.Popen[bytes] | None:
 def _end_wandb() -> None:
     import wandb
 
-    with suppress(Exception, SystemExit):  # it would end the process with its helper's exit code
+    with suppress(Exception, SystemExit):  # it may end the process with its helper's exit code
         wandb.teardown()
 
 
@@ -163,7 +163,7 @@ def open_run(
     limit: float = 0.0,
     **where: str | None,
 ) -> Any:
-    """The W&B run of one fine-tuning, in the group of its experiment; ``cell`` and ``method`` are there to group by.
+    """The W&B run of one fine-tuning, in the group of its experiment; ``cell`` and ``method`` are for grouping.
 
     Args:
         config: as ``RunConfig.as_dict`` gives it and a record keeps it.
@@ -186,11 +186,11 @@ def open_run(
 
 
 def open_session(results_dir: str | Path, config: dict[str, Any], limit: float = 0.0, **about: Any) -> Any:
-    """A W&B run under the results folder that asks for nothing; one that is there under the same ``id`` is resumed.
+    """A W&B run under the results folder, without prompts; an existing one with the same ``id`` is resumed.
 
     Args:
-        limit: seconds for what is left to send when it ends; 0: as long as that takes.
-        about: further arguments of ``wandb.init``. Keys and tokens are taken out of both.
+        limit: seconds to send what is left when it ends; 0: no limit.
+        about: further arguments of ``wandb.init``. Keys and tokens are removed from both.
     """
     import wandb
 
@@ -205,7 +205,7 @@ def open_session(results_dir: str | Path, config: dict[str, Any], limit: float =
         finish_timeout_raises=True,
     )
     about = {"resume": "allow", "config": scrub_values(config), "settings": settings, **scrub_values(about)}
-    mode = _MODE.settle()
+    mode = _MODE.resolve()
     try:
         return wandb.init(dir=Path(results_dir), mode=mode, **about)
     except Exception as error:
@@ -215,9 +215,9 @@ def open_session(results_dir: str | Path, config: dict[str, Any], limit: float =
         return wandb.init(dir=Path(results_dir), mode="offline", **about)
 
 
-def _note(warnings: list[str], error: Exception) -> None:
-    sentence = f"W&B does not take this run ({_one_line(error)})"
-    if sentence not in warnings and not _given_up:  # what ends with the helper process needs no word of its own
+def _warn(warnings: list[str], error: Exception) -> None:
+    sentence = f"W&B does not accept this run ({_one_line(error)})"
+    if sentence not in warnings and not _given_up:  # after giving up there is one warning already
         warnings.append(sentence)
 
 

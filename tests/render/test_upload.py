@@ -306,7 +306,7 @@ def test_a_smaller_scope_is_another_run(here: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_workspace_is_saved_over_the_one_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ws = pytest.importorskip("wandb_workspaces.workspaces")
-    shown = workspaces.Shown("table1", "mine", ["accuracy"], ["page"], 4)
+    shown = workspaces.Content("table1", "mine", ["accuracy"], ["page"], 4)
     saved: list[Any] = []
     address = "https://wandb.ai/team/mine?nw=abc"
     monkeypatch.setattr(ws.Workspace, "save", lambda self: saved.append(self))

@@ -92,7 +92,7 @@ def test_a_failing_wandb_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     for update in range(3):
         tracker.log({"update": float(update), "loss": 1.0})
     tracker.finish({}, "done")
-    assert warnings == ["W&B does not take this run (the service went away)"]  # once, in one line
+    assert warnings == ["W&B does not accept this run (the service went away)"]  # once, in one line
 
 
 def test_a_wandb_that_does_not_start_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_a_wandb_that_does_not_start_is_a_warning(monkeypatch: pytest.MonkeyPatc
     tracker = tracking.start(run_config(), "abc", LABEL, warnings)
     tracker.log({"update": 1.0})
     tracker.finish({}, "done")
-    assert warnings == ["W&B does not take this run (no right to write)"]
+    assert warnings == ["W&B does not accept this run (no right to write)"]
 
 
 def test_a_wandb_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_mode(
     monkeypatch.setattr("wandb.setup", lambda: SimpleNamespace(settings=settings))
     monkeypatch.setattr("hype_bench.tracking.mode._answers", lambda url: answers and url == settings.base_url)
     found = Mode()
-    assert found.settle() == mode
+    assert found.resolve() == mode
     assert warning in found.warning
     assert bool(warning) == (asked == "online" != mode)
 
@@ -196,7 +196,7 @@ def test_a_server_that_takes_no_runs_is_asked_once(monkeypatch: pytest.MonkeyPat
     online.name = "online"
     monkeypatch.setattr("wandb.init", init)
     monkeypatch.setattr(tracking, "_MODE", online)
-    monkeypatch.setattr(tracking, "_told", set())
+    monkeypatch.setattr(tracking, "_warned", set())
     warnings: list[str] = []
     for identity in ("abc", "def"):
         tracking.start(run_config(), identity, LABEL, warnings).finish({}, "done")
