@@ -14,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 from hype_bench.config import RunConfig, UserError, resolve
 from hype_bench.launch.data import data_of, fingerprint_of
 from hype_bench.launch.errors import value_errors
-from hype_bench.launch.shared_data import data_of, fingerprint_of
 from hype_bench.runs import predictions
 from hype_bench.runs.folder import BusyError, RunFolder
 from hype_bench.runs.identity import digest, identity
