@@ -2,7 +2,7 @@
 # make test    install, check style and types, run the tests (below 10 minutes on 2 cores)
 # make test-slow, make test-engines    what takes longer: large folders and tables; Ray (0.4 GB) and, as root, SLURM
 # make site    the documentation as HTML, in site/; make docs rewrites the pages that follow from the code
-# make mutation    which changes to the statistics no test would notice
+# make mutation    which changes to statistics and tables no test would notice
 # make table1 ... table18, make tables    the tables of the paper; scope=small or scope=smoke for a laptop
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -36,7 +36,7 @@ test-engines: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,ray]"
 	$(BIN)/pytest -m "slow or not slow" tests/launch/test_engines.py tests/launch/test_slurm.py
 
-# how many changes to the code no test notices (10 minutes); `.venv/bin/mutmut results` lists them
+# how many changes to the code no test notices (20 minutes on an idle machine); `.venv/bin/mutmut results` lists them
 mutation: $(INSTALLED)
 	$(BIN)/mutmut run
 
