@@ -36,7 +36,7 @@ test-engines: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,ray]"
 	$(BIN)/pytest -m "slow or not slow" tests/launch/test_engines.py tests/launch/test_slurm.py
 
-# how many changes to the code no test notices (20 minutes on an idle machine); `.venv/bin/mutmut results` lists them
+# how many changes to the code no test notices; `.venv/bin/mutmut results` lists them
 mutation: $(INSTALLED)
 	$(BIN)/mutmut run
 
