@@ -10,7 +10,7 @@ from typing import Any
 from hype_bench.config import RunConfig, TrainingConfig
 from hype_bench.options import Affects, affecting
 
-FORMAT = 5  # raised when a change of the code changes the numbers of the same settings
+FORMAT = 6  # raised when a change of the code changes the numbers of the same settings
 
 _TRAINING = affecting(TrainingConfig, Affects.IDENTITY)
 
