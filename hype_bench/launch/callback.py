@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hype_bench.launch.arguments import swept_values
 from hype_bench.launch.errors import fail
+from hype_bench.launch.main import check_scope
 from hype_bench.options import UserError
 from hype_bench.output import counted, say, show
 from hype_bench.render.report import read_experiment, report
@@ -36,8 +37,9 @@ class SweepCallback(Callback):
         """Counts the jobs.
 
         Raises:
-            SystemExit: with code 2 if there are none.
+            SystemExit: with code 2 if there are none, or if a scope has no experiment to apply to.
         """
+        check_scope(config)
         with contextlib.suppress(OmegaConfBaseException):  # an unresolvable ${...}, which Hydra reports
             atexit.register(_remove_leftovers, Path(config.hydra.sweep.dir), _missing(Path(config.hydra.sweep.dir)))
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # glob(*) reads conf/

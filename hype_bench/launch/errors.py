@@ -73,7 +73,7 @@ def one_line(error: Exception) -> str:
         return _sweep(*several[1].partition("=")[::2])
     if options := re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]*)'", text):
         group, wrong = options.groups()
-        known = choices(group)
+        known = sorted(getattr(error, "options", None) or choices(group))  # those of a --conf folder too
         return f"there is no {group} {wrong!r}{_nearest(wrong, known)}; there are {', '.join(known)}"
     if key := re.search(r"Could not override '([^']+)'", text):
         return _no_key(key[1])

@@ -63,10 +63,16 @@ def _hydra_main(composed: DictConfig) -> None:
         return
     if (launcher := str(HydraConfig.get().runtime.choices["hydra/launcher"])) != "basic":
         fail(f"hydra/launcher={launcher} is for sweeps: add -m", 2)
-    for group, stands_for in (("experiment", composed.experiment.grids), ("scope", composed.scope.axes)):
-        if stands_for:
-            fail(f"{group}={composed[group].name} stands for several runs: add -m to run them", 2)
+    if composed.experiment.grids:
+        fail(f"experiment={composed.experiment.name} stands for several runs: add -m to run them", 2)
+    check_scope(composed)
     run_alone(composed)
+
+
+def check_scope(composed: DictConfig) -> None:
+    """Exits with code 2 if a scope was chosen without an experiment that it could narrow."""
+    if composed.scope.axes and not composed.experiment.grids:
+        fail(f"scope={composed.scope.name} narrows an experiment: choose one, as in -m experiment=table1", 2)
 
 
 def run_alone(composed: DictConfig) -> JobResult:

@@ -51,7 +51,7 @@ def _subset(runs: pd.DataFrame) -> Note | None:
         alike["; ".join(sorted({part for one in words.unique() for part in one.split("; ")}))].append(str(task))
     named = [f"{', '.join(tasks)} ({words})" for words, tasks in alike.items()]
     tasks = frozenset(limited.task)
-    return Note(f"{SUBSET}no more of the data than said of {', '.join(named)}", tasks) if named else None
+    return Note(f"{SUBSET}{', '.join(named)}", tasks) if named else None
 
 
 def _remarks(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:

@@ -287,15 +287,15 @@ NOTES = {
     ),
     "subset by choice": (
         seeds([0.5], data={"max_train_examples": 100, "max_eval_examples": 50}),
-        ["subset: no more of the data than said of rte (data.max_eval_examples=50; data.max_train_examples=100)"],
+        ["subset: rte (data.max_eval_examples=50; data.max_train_examples=100)"],
     ),
     "subset by the source": (
         seeds([0.5, 0.6], task="qnli", subset={"train": [5237, 104743]}),
-        ["subset: no more of the data than said of qnli (5237 of the 104743 rows of train)"],
+        ["subset: qnli (5237 of the 104743 rows of train)"],
     ),
     "subset of a run that failed": (
         [make_run(state=FAILED, data={"max_train_examples": 9})],
-        ["subset: no more of the data than said of rte (data.max_train_examples=9)", "X: no score"],
+        ["subset: rte (data.max_train_examples=9)", "X: no score"],
     ),
     "split not there": (
         seeds([0.5, 0.6], task="mnli", absent=["validation_mismatched"]),
