@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hype_bench.arguments import ResultsDir, existing
-from hype_bench.commands.arguments import Rule
+from hype_bench.commands.arguments import Rule, report_problems
 from hype_bench.output import say
 
 
@@ -24,7 +24,10 @@ def publish(
 
     Without a network or a key it writes the upload to disk, and says how to sync it.
     """
+    from hype_bench.render.report import read_experiment
     from hype_bench.render.upload import publish as send
 
-    for line in send(existing(results_dir), experiment, rule.value, project, entity, runs):
+    read = read_experiment(existing(results_dir), experiment, rule.value)
+    for line in send(results_dir, read, project, entity, runs):
         say(line)
+    report_problems(read.statuses.values(), [], every_run_has_a_cell=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from hype_bench.options import UserError
 from hype_bench.render import table_csv
 from hype_bench.render.publication import Publication, publication
-from hype_bench.render.report import read_experiment
+from hype_bench.render.report import Experiment
 from hype_bench.render.text import CAPTION
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.secrets import scrub
@@ -48,8 +48,7 @@ class _Sent:
 
 def publish(
     results_dir: str | Path,
-    name: str,
-    rule: str = "paper",
+    experiment: Experiment,
     project: str = "hype_bench",
     entity: str | None = None,
     runs: bool = False,
@@ -57,7 +56,6 @@ def publish(
     """Sends an experiment's table and workspace to W&B, or writes what would be sent.
 
     Args:
-        rule: a key of :data:`hype_bench.tables.selection.RULES`.
         project, entity: where the experiment's runs are.
         runs: also those of its runs that W&B has not seen, from their records.
 
@@ -65,10 +63,10 @@ def publish(
         Lines to print: where everything is, and what is still to do.
 
     Raises:
-        UserError: there is no plan of that name, records of two code formats, or W&B refuses.
+        UserError: the results folder cannot be written to, or W&B refuses.
     """
     to = _Destination(Path(results_dir), project, entity)
-    content = publication(to.results_dir, read_experiment(results_dir, name, rule))
+    content = publication(to.results_dir, experiment)
     content.write()
     lines = [f"{content.folder}: {', '.join(['table.html', 'table.csv', *(p.name for p in content.figures.values())])}"]
     try:

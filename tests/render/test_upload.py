@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from hype_bench.commands.publish import publish
 from hype_bench.options import UserError
 from hype_bench.render import upload
 from hype_bench.render.report import read_experiment, report
@@ -116,8 +118,11 @@ class OfflineRun:
 
 def publish_in(folder: Path, *calls: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """``publish`` in a process of its own: W&B leaves threads and a service behind."""
-    lines = [f"print(*publish({call}), sep='\\n')" for call in calls]
-    program = "\n".join(["from hype_bench.render.upload import publish", *lines])
+    lines = [
+        f"print(*publish('results', read_experiment('results', 'table1', 'paper'){more}), sep='\\n')" for more in calls
+    ]
+    names = {"report": "read_experiment", "upload": "publish"}
+    program = "\n".join([*(f"from hype_bench.render.{of} import {name}" for of, name in names.items()), *lines])
     environment = {**os.environ, "HOME": str(folder / "home"), **environment}
     environment.pop("WANDB_MODE")  # no key: it shall find out by itself
     (folder / "home").mkdir(exist_ok=True)
@@ -132,7 +137,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subproces
     """Published with its runs, and then again."""
     folder = tmp_path_factory.mktemp("publish")
     write_experiment(folder / "results")
-    done = publish_in(folder, "'results', 'table1', runs=True", "'results', 'table1', runs=True", MY_TOKEN=SECRET)
+    done = publish_in(folder, ", runs=True", ", runs=True", MY_TOKEN=SECRET)
     assert done.returncode == 0, done.stderr
     return folder / "results", done
 
@@ -270,16 +275,16 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_online_it_gives_addresses(here: Path) -> None:
-    said = upload.publish(here, "table1")
-    assert said[1:] == ["workspace: https://wandb.ai/team?nw=abc", f"table: {Session.url}"]
+    lines = upload.publish(here, read_experiment(here, "table1", "paper"))
+    assert lines[1:] == ["workspace: https://wandb.ai/team?nw=abc", f"table: {Session.url}"]
 
 
 def test_without_the_package_the_rest_is_done(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
-    said = upload.publish(here, "table1")
-    assert said[1].startswith("no workspace: pip install")
-    assert said[2] == f"table: {Session.url}"
+    lines = upload.publish(here, read_experiment(here, "table1", "paper"))
+    assert lines[1].startswith("no workspace: pip install")
+    assert lines[2] == f"table: {Session.url}"
     assert not (here / "publish/table1/workspace.json").exists()
 
 
@@ -290,18 +295,29 @@ def test_what_wandb_refuses_is_one_line_without_the_key(here: Path, monkeypatch:
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     monkeypatch.setattr(upload, "open_session", refuse)
     with pytest.raises(UserError, match=r"^W&B refuses it \(401 for <WANDB_API_KEY>\); what would be sent is in"):
-        upload.publish(here, "table1")
+        upload.publish(here, read_experiment(here, "table1", "paper"))
     assert (here / "publish/table1/table.html").is_file()
     with pytest.raises(UserError, match="experiment nothing has no plan"):
-        upload.publish(here, "nothing")
+        read_experiment(here, "nothing", "paper")
 
 
 def test_a_smaller_scope_is_another_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[dict[str, Any]] = []
-    monkeypatch.setattr(upload, "open_session", lambda *args, **how: told.append(how) or Session())
+    sessions: list[dict[str, Any]] = []
+    monkeypatch.setattr(upload, "open_session", lambda *args, **how: sessions.append(how) or Session())
     write_plan(here, replace(read_plan(here, "table1"), scope="smoke"))
-    upload.publish(here, "table1", rule="default", project="mine", entity="team")
-    assert [told[0][key] for key in ("id", "project", "entity")] == ["table-table1-smoke-default", "mine", "team"]
+    upload.publish(here, read_experiment(here, "table1", "default"), project="mine", entity="team")
+    assert [sessions[0][key] for key in ("id", "project", "entity")] == ["table-table1-smoke-default", "mine", "team"]
+
+
+def test_an_unreadable_record_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = here / "runs" / "vanillarte12" / "result.json"
+    record.unlink()
+    record.symlink_to(record)
+    with pytest.raises(typer.Exit):
+        publish("table1", here)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == f"table: {Session.url}"
+    assert printed.err.startswith(f"warning: {record} cannot be read")
 
 
 def test_a_workspace_is_saved_over_the_one_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
