@@ -88,12 +88,21 @@ def test_the_worked_example_runs_alone_and_combined(project: Path) -> None:
 
 def test_the_worked_example_holds_to_the_contract(project: Path) -> None:
     tests = ["tests/methods/test_techniques.py"]
-    ended = run(project, "-m", "pytest", "-p", "no:cacheprovider", "-k", "embedding_dropout", *tests)
+    ended = run(
+        project,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "embedding_dropout and bert and not roberta and not deberta",
+        *tests,
+    )
     assert ended.returncode == 0, ended.stdout
     assert "failed" not in ended.stdout
     counted = re.search(r"(\d+) passed", ended.stdout)
     assert counted
-    assert int(counted[1]) > 20
+    assert int(counted[1]) > 4  # in all families: tests/test_installed.py, with the same technique in a package
 
 
 def test_the_hooks_named_are_those_there_are() -> None:

@@ -56,7 +56,7 @@ def test_it_trains_repeats_and_leaves_a_plain_model(name: str, family: str, outp
     assert losses[0] == losses[1], "the same seed is not the same run"
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     model.eval().save_pretrained(tmp_path)
-    again = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path, trust_remote_code=False).eval()
     assert torch.equal(logits_of(again, batch), logits_of(model, batch)), "what is saved is not what was trained"
 
 

@@ -125,7 +125,7 @@ def test_interrupted_by_the_user(warm: Any, tmp_path: Path) -> None:
     os.kill(sweep.pid, signal.SIGINT)
     ended = sweep.wait()
     assert ended.returncode == 130
-    assert ended.stderr == "error: interrupted; the same command goes on from here\n"
+    assert ended.stderr == "error: interrupted; the same command resumes from here\n"
     assert {run.state for run in read_runs(tmp_path / "results")} <= {"done", "interrupted"}
     assert warm(*long).returncode == 0
     assert len(done(tmp_path / "results")) == 4
