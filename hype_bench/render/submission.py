@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,6 @@ from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.reading import read_text
 from hype_bench.runs.status import RunStatus
 from hype_bench.runs.writing import file_name
-from hype_bench.sweeps.planned import PlannedRun
 from hype_bench.tables.experiment import Result
 
 FILES = {
@@ -52,11 +52,11 @@ def submit(results_dir: Path, name: str, rule: str, folder: Path) -> tuple[list[
     Raises:
         UserError: there is no plan, or no run that predicted a test set.
     """
-    rows: dict[tuple[str, str], list[tuple[PlannedRun, RunStatus]]] = {}
+    rows: dict[tuple[str, str], dict[str, RunStatus]] = defaultdict(dict)
     for (block, row, task), result in read_experiment(results_dir, name, rule).results.items():
         best = _best_seed(result)
         if best is not None and "/" not in task:
-            rows.setdefault((block, row.title), []).append(best)
+            rows[block, row.title][task] = best
     if not rows:
         raise UserError(
             f"no cell of {name} has all its runs with predictions of a test set; data.predict_test=true makes them"
@@ -84,28 +84,26 @@ def submission_file(task: str, labels: Sequence[str], logits: NDArray[np.float64
     return "index\tprediction\n" + "".join(f"{index}\t{prediction}\n" for index, prediction in enumerate(predictions))
 
 
-def _best_seed(result: Result) -> tuple[PlannedRun, RunStatus] | None:
-    """The seed with the best dev score of the chosen configuration, if it predicted a test set."""
-    cell = result.chosen.cell
-    if cell.missing or not cell.n:
+def _best_seed(result: Result) -> RunStatus | None:
+    """The run of the chosen configuration with the best dev score, if it predicted a test set."""
+    scores = result.cell.scores
+    if not scores:
         return None
-    seed = max(cell.scores, key=lambda seed: (np.nan_to_num(cell.scores[seed], nan=-np.inf), -seed))
-    run = result.reported()[seed]
-    status = result.statuses[run.identity]
-    requested = status.record and status.record.data.get("predict_test")  # then a missing file is an error
-    return (run, status) if requested or (status.path / "test.csv").is_file() else None
+    seed = max(scores, key=lambda seed: (np.nan_to_num(scores[seed], nan=-np.inf), -seed))
+    run = result.statuses[result.shown.identity[seed]]
+    requested = run.record and run.record.data.get("predict_test")  # then a missing file is an error
+    return run if requested or (run.path / "test.csv").is_file() else None
 
 
-def _write(path: Path, runs: list[tuple[PlannedRun, RunStatus]]) -> str:
+def _write(path: Path, runs: Mapping[str, RunStatus]) -> str:
     content: dict[str, str] = {}
-    for run, status in runs:
-        labels = [str(label) for label in (status.record and status.record.task.get("labels")) or []]
-        for split, logits in read_test_logits(status.path, max(len(labels), 1)).items():
-            if file := FILES.get((run.task, split)):
-                content[file] = submission_file(run.task, labels, logits)
+    for task, run in runs.items():
+        labels = [str(label) for label in (run.record and run.record.task.get("labels")) or []]
+        for split, logits in read_test_logits(run.path, max(len(labels), 1)).items():
+            if file := FILES.get((task, split)):
+                content[file] = submission_file(task, labels, logits)
     if not content:
-        tasks = ", ".join(dict.fromkeys(run.task for run, _ in runs))
-        raise UserError(f"{path} would be empty: GLUE has no test set among the predictions of {tasks}")
+        raise UserError(f"{path} would be empty: GLUE has no test set among the predictions of {', '.join(runs)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file, text in content.items():

@@ -24,24 +24,17 @@ _NO_DIFFERENCE = Difference(math.nan, math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
-class Counterpart:
-    """A printed cell; ``other``: in which settings the runs here differ from it."""
-
-    printed: Published
-    other: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
 class BesidePaper:
     """A cell here and in the paper.
 
+    ``other``: in which settings the runs here differ from the paper's, so that the two are not compared;
     ``difference``: here minus the paper, as fractions, with Welch's 95 % interval; NaN where it cannot be given;
     ``verdict``: whether that interval contains 0.
     """
 
     cell: Cell
     printed: Published
-    other: list[str]
+    other: list[str] = field(default_factory=list)
     difference: Difference = _NO_DIFFERENCE
     verdict: str = UNKNOWN
 
@@ -54,19 +47,12 @@ def against_paper(plan: Plan, results: Mapping[Place, Result]) -> dict[Place, Be
     """
     if plan.table is None:
         raise UserError(f"experiment {plan.name} regenerates no table of the paper: nothing to compare with")
-    printed = published_table(plan.table)
-    pairs = {place: counterpart(printed, result, *place[1:]) for place, result in results.items()}
-    return {place: _beside(results[place].chosen.cell, pair) for place, pair in pairs.items() if pair is not None}
-
-
-def counterpart(printed: list[Published], result: Result, row: Row, task: str) -> Counterpart | None:
-    """The cell that the paper prints for one of an experiment, if any, and why the two may not be compared."""
-    cell = printed_cell(printed, replace(result.runs[0], task=task), row)
-    if cell is None:
-        return None
-    records = [run.record for run in result.shown().values() if run.record is not None]
-    reasons = [contradictions(cell, record.parts, record.config, record.subset) for record in records]
-    return Counterpart(cell, list(dict.fromkeys(itertools.chain(*reasons))))
+    published = published_table(plan.table)
+    printed = {
+        (block, row, task): printed_cell(published, replace(result.runs[0], task=task), row)
+        for (block, row, task), result in results.items()
+    }
+    return {place: _beside(results[place], cell) for place, cell in printed.items() if cell is not None}
 
 
 def printed_cell(printed: list[Published], run: PlannedRun, row: Row) -> Published | None:
@@ -86,18 +72,24 @@ def printed_cell(printed: list[Published], run: PlannedRun, row: Row) -> Publish
     return best[0] if len(best) == 1 else None
 
 
-def _beside(cell: Cell, counterpart: Counterpart) -> BesidePaper:
-    printed = counterpart.printed
-    if counterpart.other:
-        return BesidePaper(cell, printed, counterpart.other, verdict=OTHER_SETTING)
+def _beside(result: Result, printed: Published) -> BesidePaper:
+    cell = result.cell
+    if other := _other_settings(result, printed):
+        return BesidePaper(cell, printed, other, verdict=OTHER_SETTING)
     if not cell.n or math.isnan(cell.mean) or cell.lacks:  # survivors of a divergence are no sample of the runs
-        return BesidePaper(cell, printed, [])
+        return BesidePaper(cell, printed)
     mean, std = printed.mean / 100, printed.sample_std
     if std is None or printed.n is None or cell.n < 2:
-        return BesidePaper(cell, printed, [], _NO_DIFFERENCE._replace(mean=cell.mean - mean))
+        return BesidePaper(cell, printed, difference=_NO_DIFFERENCE._replace(mean=cell.mean - mean))
     difference = difference_of_means(cell.mean, cell.std, cell.n, mean, std / 100, printed.n)
     verdict = AGREES if difference.low <= 0 <= difference.high else DIFFERS
-    return BesidePaper(cell, printed, [], difference, verdict)
+    return BesidePaper(cell, printed, difference=difference, verdict=verdict)
+
+
+def _other_settings(result: Result, printed: Published) -> list[str]:
+    records = [run.record for name in result.shown.identity if (run := result.statuses[name]).record is not None]
+    reasons = [contradictions(printed, record.parts, record.config, record.subset) for record in records]
+    return list(dict.fromkeys(itertools.chain(*reasons)))
 
 
 def _same(own: str, printed: object) -> bool:

@@ -40,8 +40,10 @@ def at_same_budget(results: Mapping[Place, Result]) -> dict[Place, ExpectedBest]
 
 
 def _expected(result: Result, k: int) -> ExpectedBest:
-    means, tried = result.whole_means, len(result.candidates)
-    lost, missing = tried - len(means), result.chosen.cell.missing
+    tried, missing = len(result.candidates), result.cell.missing
+    cells = [(candidate.on(result.split), candidate.planned) for candidate in result.candidates]
+    means = [cell.mean for cell, planned in cells if cell.finite == planned]
+    lost = tried - len(means)
     if missing or lost >= k:
         return ExpectedBest(k, tried, lost, missing)
     return ExpectedBest(k, tried, lost, missing, expected_best(means, k, lost), expected_best_std(means, k, lost))

@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from hype_bench.options import UserError
-from hype_bench.runs.status import RunStatus
 from hype_bench.stats.bootstrap import bootstrap_examples, bootstrap_p
 from hype_bench.stats.means import Floats
 from hype_bench.stats.multiple import holm
 from hype_bench.stats.paired import Paired, paired_difference, probability_of_improvement, seed_differences
 from hype_bench.stats.permutation import permutation_examples, permutation_p
 from hype_bench.sweeps.planned import Plan
-from hype_bench.tables.cells import Cell
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.predictions import read_predictions
 
-_ByRun = dict[int, tuple[Floats, Floats]]  # seed -> labels, predictions
+_BySeed = dict[int, tuple[Floats, Floats]]  # seed -> labels, predictions
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,16 @@ def _pairs(results: Mapping[Place, Result], baseline: str) -> Iterator[tuple[Pla
 
 
 def _compared(result: Result, base: Result) -> Compared:
-    sides = [{} if side.chosen.cell.missing else side.shown() for side in (result, base)]
-    seeds, notes = _comparable(result, base, sides)
-    read, complaints = _predictions((result, base), seeds)
-    seeds = sorted(read[0].keys() & read[1].keys())
-    a, b = ({seed: side.chosen.cell.scores[seed] for seed in seeds} for side in (result, base))
+    seeds, notes = _comparable(result.shown, base.shown)
+    predictions, complaints = _predictions((result, base), seeds)
+    seeds = [seed for seed in seeds if all(seed in by_seed for by_seed in predictions)]
+    a, b = ({seed: side.cell.scores[seed] for seed in seeds} for side in (result, base))
     paired = paired_difference(a, b)
     if not seeds:
         return Compared(paired, notes, complaints)
     differences = seed_differences(a, b)
-    p_examples, drawn = _over_examples(result.chosen.cell.metric, *([one[seed] for seed in seeds] for one in read))
+    of_runs = ([by_seed[seed] for seed in seeds] for by_seed in predictions)
+    p_examples, p_bootstrap = _over_examples(result.cell.metric, *of_runs)
     if math.isnan(p_examples):
         notes.append("no p (examples): the runs were not scored on the same examples, or a draw has no score")
     return Compared(
@@ -90,37 +90,34 @@ def _compared(result: Result, base: Result) -> Compared:
         won=float((np.sign(differences) + 1).sum() / 2),
         p_seeds=permutation_p(differences),
         p_examples=p_examples,
-        bootstrap=(bootstrap_p(differences), drawn),
+        bootstrap=(bootstrap_p(differences), p_bootstrap),
     )
 
 
-def _comparable(result: Result, base: Result, sides: list[dict[int, RunStatus]]) -> tuple[list[int], list[str]]:
-    """The seeds that make a pair, and which others make none."""
-    scores = [_finite(side.chosen.cell) for side in (result, base)]
-    seeds, notes = [], []
-    for seed in sorted(sides[0].keys() | sides[1].keys()):
-        kinds = [record.device for side in sides if seed in side and (record := side[seed].record)]
-        if len(kinds) < 2 or any(seed not in finite for finite in scores):
-            notes.append(f"seed {seed} is not paired: one of its runs has no score")
-        elif kinds[0] != kinds[1]:
-            notes.append(f"seed {seed} is not paired: {kinds[0]} and {kinds[1]} draw different dropout and noise")
-        else:
-            seeds.append(seed)
-    return seeds, notes
+def _comparable(runs: pd.DataFrame, base: pd.DataFrame) -> tuple[list[int], list[str]]:
+    """The seeds that make a pair, and why others make none."""
+    sides = [side[["score"]].assign(device=side.device.astype(object).fillna("unknown")) for side in (runs, base)]
+    pairs = sides[0].merge(sides[1], how="outer", on="seed", suffixes=("", "_base"))
+    kinds = pairs.device + " and " + pairs.device_base + " draw different dropout and noise"
+    reasons = kinds.where(pairs.device != pairs.device_base, "")
+    scored = pairs[["score", "score_base"]].map(math.isfinite).all(axis=1)
+    reasons = reasons.where(scored, "one of its runs has no score")
+    notes = [f"seed {seed} is not paired: {reason}" for seed, reason in reasons[reasons != ""].items()]
+    return pairs.index[reasons == ""].tolist(), notes
 
 
-def _predictions(results: tuple[Result, Result], seeds: list[int]) -> tuple[list[_ByRun], list[str]]:
+def _predictions(results: tuple[Result, Result], seeds: list[int]) -> tuple[list[_BySeed], list[str]]:
     """Labels and predictions of both sides by seed, without runs whose file is at fault; what is wrong with those."""
-    read: list[_ByRun] = [{}, {}]
+    predictions: list[_BySeed] = [{}, {}]
     complaints = []
-    for result, by_seed in zip(results, read, strict=True):
-        runs, cell = result.shown(), result.chosen.cell
-        for seed in seeds:
+    for result, by_seed in zip(results, predictions, strict=True):
+        runs = result.shown.loc[seeds]
+        for seed, path, score in zip(seeds, runs.path, runs.score, strict=True):
             try:
-                by_seed[seed] = read_predictions(runs[seed].path, result.split, cell.metric, cell.scores[seed])
+                by_seed[seed] = read_predictions(Path(path), result.split, result.cell.metric, score)
             except UserError as error:
                 complaints.append(str(error))
-    return read, complaints
+    return predictions, complaints
 
 
 def _over_examples(
@@ -132,7 +129,3 @@ def _over_examples(
         return math.nan, math.nan
     a, b = (np.stack([predictions for _, predictions in side]) for side in (runs, base))
     return permutation_examples(metric, labels, a, b), bootstrap_examples(metric, labels, a, b).p
-
-
-def _finite(cell: Cell) -> dict[int, float]:
-    return {seed: score for seed, score in cell.scores.items() if math.isfinite(score)}

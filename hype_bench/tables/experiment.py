@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -30,32 +30,29 @@ class Result:
     """A cell of an experiment, before it becomes words.
 
     ``runs``: the planned runs behind it; ``candidates``: one for each of its configurations, in the plan's order;
-    ``statuses``: identity -> what became of a run; ``begun``: the same of its own runs, as a frame of one row each;
+    ``begun``: those of its runs that have begun, one row each; ``statuses``: identity -> what became of a run;
     ``split``: which one is scored, if it is not the first.
     """
 
     runs: list[PlannedRun]
     candidates: list[Candidate]
     chosen: Chosen
-    statuses: Mapping[str, RunStatus]
     begun: pd.DataFrame
+    statuses: Mapping[str, RunStatus]
     split: str = ""
 
     @property
-    def whole_means(self) -> list[float]:
-        """The mean scores of the configurations of which every planned seed has a finite score."""
-        cells = [one.further.get(self.split, Cell("")) if self.split else one.reported for one in self.candidates]
-        whole = zip(cells, self.candidates, strict=True)
-        return [cell.mean for cell, candidate in whole if cell.finite == candidate.planned]
+    def cell(self) -> Cell:
+        """What the rule reports."""
+        return self.chosen.cell
 
-    def reported(self) -> dict[int, PlannedRun]:
-        """seed -> the run of the configuration that is reported."""
-        return {run.seed: run for run in self.runs if run.configuration == self.chosen.configuration}
-
-    def shown(self) -> dict[int, RunStatus]:
-        """seed -> the run whose score the cell shows."""
-        scores = self.chosen.cell.scores
-        return {seed: self.statuses[run.identity] for seed, run in self.reported().items() if seed in scores}
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The runs of which the cell shows the score, by seed: the columns of :func:`hype_bench.runs.frame.tidy`."""
+        chosen = [run.identity for run in self.runs if run.configuration == self.chosen.configuration]
+        done = self.begun[(self.begun.status == DONE) & self.begun.identity.isin(chosen)]
+        runs = done[done.seed.isin(list(self.cell.scores))].set_index("seed")
+        return runs.assign(score=[self.cell.scores[seed] for seed in runs.index])
 
 
 def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Place, Result]:
@@ -67,21 +64,22 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
     """
     frame = tidy(list(statuses.values()))
     places = _places(plan)
-    planned, candidates = _planned(places.values())
+    searches = [_search(runs) for runs in places.values()]
+    members = [
+        (place, n, name) for place, search in enumerate(searches) for n, runs in enumerate(search) for name in runs
+    ]
+    planned = pd.DataFrame(members, columns=[*_CANDIDATE, "identity"])
     begun = planned.merge(frame[frame.headline].reset_index(), on="identity").set_index("run")
-    _fill(candidates, planned, begun, frame)
-    chosen = [RULES[rule][0](members) for members in candidates]
-    for (place, number), mixture in mixtures(begun[begun.status == DONE], _CANDIDATE).items():
-        if candidates[place][number].reported is chosen[place].cell:
-            chosen[place].cell.remarks.append(mixture)
+    cells, of_place = _cells(begun, frame), dict(iter(begun.groupby("place")))
     results = {}
-    of_place = dict(iter(begun.groupby("place")))
-    for number, (place, runs) in enumerate(places.items()):
-        begun_here = of_place.get(number, begun[:0])
-        result = results[place] = Result(runs, candidates[number], chosen[number], statuses, begun_here)
-        for split, cell in result.chosen.further.items():
-            of_split = replace(result, chosen=replace(result.chosen, cell=cell), split=split)
-            results[*place[:2], column(place[2], split)] = of_split
+    for number, ((block, row, task), runs) in enumerate(places.items()):
+        candidates = [_candidate(of_one, cells[number, n]) for n, of_one in enumerate(searches[number])]
+        chosen = RULES[rule][0](candidates)
+        result = Result(runs, candidates, chosen, of_place.get(number, begun[:0]), statuses)
+        results[block, row, task] = result
+        for split, cell in chosen.further.items():
+            of_split = replace(result, chosen=replace(chosen, cell=cell), split=split)
+            results[block, row, column(task, split)] = of_split
     return results
 
 
@@ -96,41 +94,34 @@ def _places(plan: Plan) -> dict[Place, list[PlannedRun]]:
     return {place: places[place] for place in order}
 
 
-def _planned(places: Iterable[list[PlannedRun]]) -> tuple[pd.DataFrame, list[list[Candidate]]]:
-    """The planned runs of every place, each once, by number of the place and of the candidate there; those candidates,
-    without runs."""
-    rows: list[tuple[int, int, str]] = []
-    candidates: list[list[Candidate]] = []
-    for place, runs in enumerate(places):
-        numbers: dict[Settings, int] = {}
-        members: list[Candidate] = []
-        candidates.append(members)
-        for run in runs:
-            number = numbers.setdefault(tuple(run.configuration.items()), len(members))
-            if number == len(members):
-                cells = Cell(run.metric), Cell(run.metric)
-                members.append(Candidate(run.configuration, *cells, is_default=run.is_default))
-            rows.append((place, number, run.identity))
-    planned = pd.DataFrame(rows, columns=[*_CANDIDATE, "identity"])
-    return planned[(planned.identity == "") | ~planned.duplicated()], candidates  # two grids may have the same run
+def _search(runs: list[PlannedRun]) -> list[dict[str, PlannedRun]]:
+    """The runs of each configuration by identity, or by what starts them; two grids may have the same run."""
+    search: dict[Settings, dict[str, PlannedRun]] = defaultdict(dict)
+    for run in runs:
+        search[tuple(run.configuration.items())].setdefault(run.identity or run.title, run)
+    return list(search.values())
 
 
-def _fill(candidates: list[list[Candidate]], planned: pd.DataFrame, begun: pd.DataFrame, frame: pd.DataFrame) -> None:
-    """Gives the candidates their scores. Of two done runs of one seed the first counts: nobody knows which is meant."""
-    for place, number in zip(planned.place, planned.candidate, strict=True):
-        candidates[place][number].planned += 1
+def _cells(begun: pd.DataFrame, frame: pd.DataFrame) -> dict[tuple[int, int], dict[str, Cell]]:
+    """Candidate -> split -> cell. Of two done runs of one seed the first counts: nobody knows which is meant."""
     done = (begun.status == DONE).astype(int)
     earlier = done.groupby([begun[name] for name in (*_CANDIDATE, "seed")]).cumsum() - done
     runs = begun.assign(status=begun.status.astype(object).mask(earlier > 0, "of the same seed"))
-    for (place, number), cell in cells_of(runs, _CANDIDATE).items():
-        cell.metric = candidates[place][number].reported.metric
-        candidates[place][number].reported = cell
-    for split in (HELDOUT, *further_splits(frame)):
-        for (place, number), cell in cells_of(on_split(runs, frame, split), _CANDIDATE).items():
-            if split == HELDOUT:
-                candidates[place][number].heldout = cell
-            elif cell.n:
-                candidates[place][number].further[split] = cell
+    cells: dict[tuple[int, int], dict[str, Cell]] = defaultdict(dict)
+    for split in ("", HELDOUT, *further_splits(frame)):
+        for candidate, cell in cells_of(on_split(runs, frame, split), _CANDIDATE).items():
+            cells[candidate][split] = cell
+    for candidate, mixture in mixtures(begun[begun.status == DONE], _CANDIDATE).items():
+        cells[candidate][""].remarks.append(mixture)
+    return cells
+
+
+def _candidate(runs: Mapping[str, PlannedRun], cells: Mapping[str, Cell]) -> Candidate:
+    first = next(iter(runs.values()))
+    reported, heldout = (cells.get(split, Cell(first.metric)) for split in ("", HELDOUT))
+    further = {split: cell for split, cell in cells.items() if split not in ("", HELDOUT) and cell.n}
+    reported.metric = first.metric
+    return Candidate(first.configuration, reported, heldout, further, len(runs), first.is_default)
 
 
 def experiment_tables(plan: Plan, results: Mapping[Place, Result]) -> list[Table]:
@@ -142,7 +133,7 @@ def experiment_tables(plan: Plan, results: Mapping[Place, Result]) -> list[Table
 
 
 def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan) -> Table:
-    rows = {row: {task: result.chosen.cell for task, result in of_row.items()} for row, of_row in results.items()}
+    rows = {row: {task: result.cell for task, result in of_row.items()} for row, of_row in results.items()}
     tasks = list(dict.fromkeys(task for cells in rows.values() for task in cells))
     if len(tasks) > 1:
         for cells in rows.values():
@@ -176,7 +167,9 @@ def _unreachable(plan: Plan, block: str) -> list[Note]:
 def _configurations(results: dict[Row, dict[str, Result]]) -> list[Note]:
     """How much search each row got, where it is not the same for all."""
     tried = {
-        row.title: len({tuple(one.configuration.items()) for result in of_row.values() for one in result.candidates})
+        row.title: len(
+            {tuple(candidate.configuration.items()) for result in of_row.values() for candidate in result.candidates}
+        )
         for row, of_row in results.items()
     }
     if max(tried.values()) == 1:

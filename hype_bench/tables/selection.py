@@ -22,6 +22,10 @@ class Candidate:
     planned: int = 0
     is_default: bool = False
 
+    def on(self, split: str) -> Cell:
+        """Its scores on a further split, or on the first one, which has no name here."""
+        return self.further.get(split, Cell(self.reported.metric)) if split else self.reported
+
     @property
     def ended(self) -> int:
         """How many of the runs have ended, well or not."""

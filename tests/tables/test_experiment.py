@@ -308,6 +308,18 @@ def test_runs_of_two_kinds_of_device_are_no_pair(scored: tuple[Plan, dict[str, R
     assert compare(plan, found, "vanilla").complaints == []
 
 
+def test_a_seed_without_a_finite_score_on_both_sides_is_no_pair(scored: tuple[Plan, dict[str, RunStatus]]) -> None:
+    plan, statuses = scored
+    name = "vanilla-rte-2-None-1e-05"
+    statuses[name] = changed(statuses[name], scores=Scores({"accuracy": float("nan")}))
+    (sheet,) = compare(plan, results(plan, statuses, "paper"), "vanilla").sheets
+    assert sheet.plain()[0][1:3] == ["+20.00", "1.00 (1 of 1)"]
+    assert sheet.notes[1:] == ["hype_n, rte: seed 2 is not paired: one of its runs has no score"]
+    (sheet,) = compare(plan, results(plan, {}, "paper"), "vanilla").sheets
+    assert sheet.plain()[0][1] == "X (no pairs)"
+    assert len(sheet.notes) == 1
+
+
 @pytest.mark.parametrize("damage", ["missing", "cut", "wrong", "not text", "nothing", "doubled", "shuffled"])
 def test_predictions_that_do_not_give_the_score_leave_their_run_out(
     scored: tuple[Plan, dict[str, RunStatus]], damage: str, tmp_path: Path
