@@ -40,7 +40,7 @@ def make_run(score=None, *, model="minilm", task="rte", method="hype_n", seed=1,
     if state not in (DONE, DIVERGED):
         return RunStatus(name, state, Path(), request=Request.trusted(about), reason="why")
     scores = more.get("scores", {metric: score} if state == DONE else {})
-    facts: dict[str, Any] = {key: more[key] for key in ("subset", "absent") if key in more}
+    facts: dict[str, Any] = {key: more[key] for key in ("subset", "absent", "machine") if key in more}
     return RunStatus(name, state, Path(), Record.trusted({"status": state, **about, "scores": scores, **facts}))
 
 
@@ -293,6 +293,13 @@ NOTES = {
         seeds([0.5, 0.6], task="qnli", subset={"train": [5237, 104743]}),
         ["subset: qnli (5237 of the 104743 rows of train)"],
     ),
+    "subsets of several tasks": (
+        [
+            make_run(0.5, task=task, data={"max_train_examples": n})
+            for task, n in (("cola", 9), ("mrpc", 8), ("rte", 9))
+        ],
+        ["subset: cola, rte (data.max_train_examples=9), mrpc (data.max_train_examples=8)"],
+    ),
     "subset of a run that failed": (
         [make_run(state=FAILED, data={"max_train_examples": 9})],
         ["subset: rte (data.max_train_examples=9)", "X: no score"],
@@ -300,6 +307,10 @@ NOTES = {
     "split not there": (
         seeds([0.5, 0.6], task="mnli", absent=["validation_mismatched"]),
         [f"mnli: {MISSING}"],
+    ),
+    "two splits not there": (
+        seeds([0.5], task="mnli", absent=["validation_mismatched", "test"]),
+        ["mnli: split 'test' is missing at the source and was not scored", f"mnli: {MISSING}"],
     ),
     "diverged": (
         [*seeds([0.5]), make_run(seed=2, state=DIVERGED)],
@@ -325,6 +336,27 @@ def test_what_changes_the_meaning_of_a_number_is_said_in_every_format(runs, note
         text = write([table], name)
         for note in notes:
             assert (note.replace("_", r"\_") if name == "latex" else note) in text, name
+
+
+def test_a_note_is_about_its_tasks_and_a_remark_names_every_cell():
+    scores = {"accuracy": 0.8, "validation_mismatched/accuracy": math.nan}
+    runs = [
+        make_run(task="mnli", seed=seed, scores=scores, machine={"device": d}) for seed, d in ((1, "cpu"), (2, "mps"))
+    ]
+    runs += [make_run(task="rte", state=FAILED), make_run(0.5, task="demo_cola"), make_run(task="stsb", state=DIVERGED)]
+    runs += [make_run(0.5, task="mrpc", data={"max_train_examples": 9}), make_run(0.5, task="cola", absent=["test"])]
+    remark = "hype_n mnli, hype_n mnli/mismatched: its runs differ in device cpu, mps"
+    notes = {note.text.partition(":")[0]: note for note in only_table(runs).notes}
+    assert remark in [note.text for note in notes.values()]
+    assert {start: sorted(note.tasks) for start, note in notes.items()} == {
+        "generated": ["demo_cola"],
+        "subset": ["mrpc"],
+        "hype_n mnli, hype_n mnli/mismatched": ["mnli"],
+        "cola": ["cola"],
+        "diverged": ["stsb"],
+        "X": ["rte", "stsb"],
+        "nan": ["mnli"],
+    }
 
 
 @pytest.mark.parametrize("pair", [(3, 3.0), (0.3, 0.1 + 0.2), (None, "null")])
