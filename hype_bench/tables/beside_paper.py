@@ -49,7 +49,7 @@ def against_paper(plan: Plan, results: Mapping[Place, Result]) -> dict[Place, Be
         raise UserError(f"experiment {plan.name} regenerates no table of the paper: nothing to compare with")
     published = published_table(plan.table)
     printed = {
-        (block, row, task): printed_cell(published, replace(result.runs[0], task=task), row)
+        (block, row, task): printed_cell(published, replace(result.planned[0], task=task), row)
         for (block, row, task), result in results.items()
     }
     return {place: _beside(results[place], cell) for place, cell in printed.items() if cell is not None}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -101,14 +101,27 @@ def compact(value: str) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
-def cells_of(runs: pd.DataFrame, by: Sequence[str]) -> dict[Any, Cell]:
-    """A cell for every group of runs: a frame of one row a run, as :func:`hype_bench.runs.frame.tidy` has them."""
-    cells: dict[Any, Cell] = {}
-    seeds, scores, states, metrics = (runs[name].tolist() for name in ("seed", "score", "status", "metric"))
-    for place, rows in runs.groupby(list(by), observed=True).indices.items():
-        cell = cells[place] = Cell(metrics[rows[0]])
-        cell.scores = {seeds[row]: scores[row] for row in rows if states[row] == DONE}
-        cell.unfinished = dict(Counter(states[row] for row in rows if states[row] != DONE))
+def cells_of(
+    runs: pd.DataFrame, by: Sequence[str], frame: pd.DataFrame, splits: Iterable[str] = ()
+) -> dict[Any, dict[str, Cell]]:
+    """Group of runs -> split -> cell; the first split has no name here.
+
+    Args:
+        runs: one row a run, as :func:`hype_bench.runs.frame.tidy` has them; its index is that of ``frame``.
+        by: the columns in which the runs of a group agree.
+        frame: the scores of all splits.
+        splits: those wanted beside the first one.
+    """
+    cells: dict[Any, dict[str, Cell]] = defaultdict(dict)
+    for split in ("", *splits):
+        scored = _on_split(runs, frame, split)
+        seeds, scores, states, metrics = (scored[name].tolist() for name in ("seed", "score", "status", "metric"))
+        for group, rows in scored.groupby(list(by), observed=True).indices.items():
+            cells[group][split] = Cell(
+                metrics[rows[0]],
+                scores={seeds[row]: scores[row] for row in rows if states[row] == DONE},
+                unfinished=dict(Counter(states[row] for row in rows if states[row] != DONE)),
+            )
     return cells
 
 
@@ -118,7 +131,7 @@ def further_splits(frame: pd.DataFrame) -> list[str]:
     return list(split[(split != first) & (split != HELDOUT)].dropna().unique())
 
 
-def on_split(runs: pd.DataFrame, frame: pd.DataFrame, split: str) -> pd.DataFrame:
+def _on_split(runs: pd.DataFrame, frame: pd.DataFrame, split: str) -> pd.DataFrame:
     """Runs with their score on another split of the frame in place of that on the first."""
     if not split:
         return runs

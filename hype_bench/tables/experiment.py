@@ -14,7 +14,7 @@ from hype_bench.runs.record import HELDOUT
 from hype_bench.runs.settings import Settings
 from hype_bench.runs.status import DIVERGED, DONE, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
-from hype_bench.tables.cells import AVERAGE, Cell, Row, cells_of, further_splits, on_split
+from hype_bench.tables.cells import AVERAGE, Cell, Row, cells_of, further_splits
 from hype_bench.tables.notes import Note, notes_of
 from hype_bench.tables.same_seed import mixtures
 from hype_bench.tables.selection import RULES, Candidate, Chosen
@@ -29,15 +29,15 @@ _CANDIDATE = ["place", "candidate"]  # planned runs that agree in these differ i
 class Result:
     """A cell of an experiment, before it becomes words.
 
-    ``runs``: the planned runs behind it; ``candidates``: one for each of its configurations, in the plan's order;
-    ``begun``: those of its runs that have begun, one row each; ``statuses``: identity -> what became of a run;
+    ``planned``: the runs behind it; ``candidates``: one for each of its configurations, in the plan's order;
+    ``runs``: a row for every run that has started; ``statuses``: identity -> what became of it;
     ``split``: which one is scored, if it is not the first.
     """
 
-    runs: list[PlannedRun]
+    planned: list[PlannedRun]
     candidates: list[Candidate]
     chosen: Chosen
-    begun: pd.DataFrame
+    runs: pd.DataFrame
     statuses: Mapping[str, RunStatus]
     split: str = ""
 
@@ -49,8 +49,8 @@ class Result:
     @property
     def shown(self) -> pd.DataFrame:
         """The runs of which the cell shows the score, by seed: the columns of :func:`hype_bench.runs.frame.tidy`."""
-        chosen = [run.identity for run in self.runs if run.configuration == self.chosen.configuration]
-        done = self.begun[(self.begun.status == DONE) & self.begun.identity.isin(chosen)]
+        chosen = [run.identity for run in self.planned if run.configuration == self.chosen.configuration]
+        done = self.runs[(self.runs.status == DONE) & self.runs.identity.isin(chosen)]
         runs = done[done.seed.isin(list(self.cell.scores))].set_index("seed")
         return runs.assign(score=[self.cell.scores[seed] for seed in runs.index])
 
@@ -59,25 +59,23 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
     """Every cell of the plan: block by block and row by row, in the order in which the plan first names them.
 
     Args:
-        statuses: identity -> what became of the run; one that is not there has not begun.
+        statuses: identity -> what became of the run; one that is not there has not started.
         rule: a key of :data:`hype_bench.tables.selection.RULES`.
     """
-    frame = tidy(list(statuses.values()))
-    places = _places(plan)
-    searches = [_search(runs) for runs in places.values()]
+    frame, places = tidy(list(statuses.values())), _places(plan)
+    searches = [_search(planned) for planned in places.values()]
     members = [
-        (place, n, name) for place, search in enumerate(searches) for n, runs in enumerate(search) for name in runs
+        (place, n, name) for place, search in enumerate(searches) for n, alike in enumerate(search) for name in alike
     ]
-    planned = pd.DataFrame(members, columns=[*_CANDIDATE, "identity"])
-    begun = planned.merge(frame[frame.headline].reset_index(), on="identity").set_index("run")
-    cells, of_place = _cells(begun, frame), dict(iter(begun.groupby("place")))
+    candidate_of = pd.DataFrame(members, columns=[*_CANDIDATE, "identity"])
+    runs = candidate_of.merge(frame[frame.headline].reset_index(), on="identity").set_index("run")
+    cells, runs_of = _cells(runs, frame), dict(iter(runs.groupby("place")))
     results = {}
-    for number, ((block, row, task), runs) in enumerate(places.items()):
-        candidates = [_candidate(of_one, cells[number, n]) for n, of_one in enumerate(searches[number])]
+    for number, ((block, row, task), planned) in enumerate(places.items()):
+        candidates = [_candidate(alike, cells[number, n]) for n, alike in enumerate(searches[number])]
         chosen = RULES[rule][0](candidates)
-        result = Result(runs, candidates, chosen, of_place.get(number, begun[:0]), statuses)
-        results[block, row, task] = result
-        for split, cell in chosen.further.items():
+        result = Result(planned, candidates, chosen, runs_of.get(number, runs[:0]), statuses)
+        for split, cell in {"": chosen.cell, **chosen.further}.items():
             of_split = replace(result, chosen=replace(chosen, cell=cell), split=split)
             results[block, row, column(task, split)] = of_split
     return results
@@ -102,26 +100,23 @@ def _search(runs: list[PlannedRun]) -> list[dict[str, PlannedRun]]:
     return list(search.values())
 
 
-def _cells(begun: pd.DataFrame, frame: pd.DataFrame) -> dict[tuple[int, int], dict[str, Cell]]:
+def _cells(runs: pd.DataFrame, frame: pd.DataFrame) -> dict[tuple[int, int], dict[str, Cell]]:
     """Candidate -> split -> cell. Of two done runs of one seed the first counts: nobody knows which is meant."""
-    done = (begun.status == DONE).astype(int)
-    earlier = done.groupby([begun[name] for name in (*_CANDIDATE, "seed")]).cumsum() - done
-    runs = begun.assign(status=begun.status.astype(object).mask(earlier > 0, "of the same seed"))
-    cells: dict[tuple[int, int], dict[str, Cell]] = defaultdict(dict)
-    for split in ("", HELDOUT, *further_splits(frame)):
-        for candidate, cell in cells_of(on_split(runs, frame, split), _CANDIDATE).items():
-            cells[candidate][split] = cell
-    for candidate, mixture in mixtures(begun[begun.status == DONE], _CANDIDATE).items():
+    done = (runs.status == DONE).astype(int)
+    earlier = done.groupby([runs[name] for name in (*_CANDIDATE, "seed")]).cumsum() - done
+    counted = runs.assign(status=runs.status.astype(object).mask(earlier > 0, "of the same seed"))
+    cells = cells_of(counted, _CANDIDATE, frame, (HELDOUT, *further_splits(frame)))
+    for candidate, mixture in mixtures(runs[runs.status == DONE], _CANDIDATE).items():
         cells[candidate][""].remarks.append(mixture)
     return cells
 
 
-def _candidate(runs: Mapping[str, PlannedRun], cells: Mapping[str, Cell]) -> Candidate:
-    first = next(iter(runs.values()))
+def _candidate(alike: Mapping[str, PlannedRun], cells: Mapping[str, Cell]) -> Candidate:
+    first = next(iter(alike.values()))
     reported, heldout = (cells.get(split, Cell(first.metric)) for split in ("", HELDOUT))
     further = {split: cell for split, cell in cells.items() if split not in ("", HELDOUT) and cell.n}
     reported.metric = first.metric
-    return Candidate(first.configuration, reported, heldout, further, len(runs), first.is_default)
+    return Candidate(first.configuration, reported, heldout, further, len(alike), first.is_default)
 
 
 def experiment_tables(plan: Plan, results: Mapping[Place, Result]) -> list[Table]:
@@ -138,8 +133,8 @@ def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan) -> Tab
     if len(tasks) > 1:
         for cells in rows.values():
             cells[AVERAGE] = _average([cells.get(task) for task in tasks])
-    begun = pd.concat([result.begun for of_row in results.values() for result in of_row.values()])
-    notes = notes_of(begun.drop_duplicates("identity"), rows)
+    runs = pd.concat([result.runs for of_row in results.values() for result in of_row.values()])
+    notes = notes_of(runs.drop_duplicates("identity"), rows)
     notes += [*_unreachable(plan, block), *_configurations(results)]
     return Table(block, [*tasks, AVERAGE] if len(tasks) > 1 else tasks, rows, notes)
 

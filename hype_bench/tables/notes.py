@@ -48,7 +48,8 @@ def _subset(runs: pd.DataFrame) -> Note | None:
     limited = runs.dropna(subset="subset")
     alike: dict[str, list[str]] = defaultdict(list)
     for task, words in limited.groupby("task", observed=True).subset:
-        alike["; ".join(sorted({part for one in words.unique() for part in one.split("; ")}))].append(str(task))
+        parts = {part for subset in words.unique() for part in subset.split("; ")}
+        alike["; ".join(sorted(parts))].append(str(task))
     named = [f"{', '.join(tasks)} ({words})" for words, tasks in alike.items()]
     tasks = frozenset(limited.task)
     return Note(f"{SUBSET}{', '.join(named)}", tasks) if named else None

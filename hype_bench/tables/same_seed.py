@@ -54,7 +54,9 @@ def mixtures(runs: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Any, ...], str
         device = group.device.astype(object).fillna("unknown")
         values = {"device": device, "threads": group.threads[device == "cpu"].astype(object).fillna("unknown")}
         values |= {name.removeprefix("version."): group[name].dropna() for name in packages}
-        words = [f"{name} {', '.join(sorted(set(map(str, one))))}" for name, one in values.items() if one.nunique() > 1]
+        words = [
+            f"{name} {', '.join(sorted(set(map(str, used))))}" for name, used in values.items() if used.nunique() > 1
+        ]
         if words:
             mixed[place] = f"its runs differ in {'; '.join(words)}"
     return mixed

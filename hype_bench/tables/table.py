@@ -11,7 +11,7 @@ from hype_bench.runs.identity import digest
 from hype_bench.runs.record import Request
 from hype_bench.runs.settings import differing, flat_settings, of_methods, short_names
 from hype_bench.runs.status import RunStatus
-from hype_bench.tables.cells import Cell, Row, cells_of, further_splits, on_split
+from hype_bench.tables.cells import Cell, Row, cells_of, further_splits
 from hype_bench.tables.notes import Note, notes_of
 from hype_bench.tables.same_seed import mixtures, without_copies
 
@@ -48,20 +48,21 @@ def build_tables(runs: Iterable[RunStatus]) -> list[Table]:
 
 def _table(model: str, frame: pd.DataFrame, statuses: Sequence[RunStatus]) -> Table:
     all_runs = frame[frame.headline]
-    one_each = all_runs.variant.drop_duplicates()
-    flats = {variant: flat_settings(_about(statuses[n])) for n, variant in zip(one_each.index, one_each, strict=True)}
+    variants = all_runs.variant.drop_duplicates()
+    flats = {variant: flat_settings(_about(statuses[n])) for n, variant in zip(variants.index, variants, strict=True)}
     runs, remarks = without_copies(all_runs, _CELL, lambda number: _is_own(statuses[number]))
     for place, mixture in mixtures(runs, _CELL).items():
         remarks[place].append(mixture)
     names = _rows(runs[_CELL].drop_duplicates().itertuples(index=False, name=None), flats)
     rows: dict[Row, dict[str, Cell]] = defaultdict(dict)
-    columns = []
+    columns: list[str] = []
     for task in sorted(frame.task.unique()):
-        for split in ("", *further_splits(frame[frame.task == task])):
-            columns.append(column(task, split))
-            for place, cell in cells_of(on_split(runs[runs.task == task], frame, split), _CELL).items():
+        splits = further_splits(frame[frame.task == task])
+        columns += [column(task, split) for split in ("", *splits)]
+        for place, by_split in cells_of(runs[runs.task == task], _CELL, frame, splits).items():
+            for split, cell in by_split.items():
                 cell.remarks += remarks[place]
-                rows[names[place]][columns[-1]] = cell
+                rows[names[place]][column(task, split)] = cell
     ordered = {row: rows[row] for row in sorted(rows, key=lambda row: row.rank)}
     return Table(model, columns, ordered, notes_of(all_runs, ordered))
 

@@ -70,8 +70,8 @@ def test_every_experiment_plans_in_every_scope(name: str, scope: str) -> None:
 def printed_cells_with_runs(plan: Plan) -> int:
     """How many cells of the paper's table are the counterpart of a cell of ours."""
     printed = published(int(plan.name.removeprefix("table")))
-    found = results(plan, {}, "paper")
-    matched = {printed_cell(printed, result.runs[0], row) for (_, row, _), result in found.items()} - {None}
+    cells = results(plan, {}, "paper")
+    matched = {printed_cell(printed, result.planned[0], row) for (_, row, _), result in cells.items()} - {None}
     mnli_mm = sum(cell.task == "mnli_mm" for cell in printed)  # a further split: it is a column once it is scored
     return len(matched) + mnli_mm * (plan.name == "table3")
 
