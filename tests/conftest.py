@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -17,10 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
-# Arrays are held to the shapes of their annotations; an int is a float, as mypy has it.
+# Arrays and tensors are held to the shapes of their annotations; an int is a float, as mypy has it.
+SHAPED = ["methods", *(f"models.{name}" for name in ("attention", "dropout", "segments"))]
+SHAPED += [f"contract.{name}" for name in ("divergence", "linear_maps", "noise", "objective", "passes", "perturbation")]
 install_import_hook("hype_bench.stats", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+install_import_hook([f"hype_bench.{name}" for name in SHAPED], "tests.conftest.check_shapes")
 pytest.register_assert_rewrite(
     "hype_bench.testing", "tests.methods.by_hand", "tests.methods.noise_by_hand"
 )  # so that asserts say why
@@ -37,6 +42,12 @@ if "HYPE_BENCH_DATA" in os.environ:  # under a name that pytest's workers inheri
 DATA_ROOT = os.environ.get("HYPE_BENCH_TEST_DATA")
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def check_shapes(function: Any) -> Any:
+    """Checks signatures with shapes; what takes a model may be given a stand-in for one."""
+    shaped = any(re.search(r"\[Tensor, ['\"]", str(annotation)) for annotation in function.__annotations__.values())
+    return beartype(conf=BeartypeConf(is_pep484_tower=True))(function) if shaped else function
 
 
 @pytest.fixture(scope="session")

@@ -6,18 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from hype_bench.contract.lifetime import Lifetime
 
 
-def mix(weight: Tensor, target: Tensor, keep: Tensor, gradient: str = "true") -> Tensor:
+def mix(
+    weight: Float[Tensor, "*outputs inputs"],
+    target: Float[Tensor, "*outputs inputs"],
+    keep: Float[Tensor, "... inputs"],
+    gradient: str = "true",
+) -> Float[Tensor, "*outputs inputs"]:
     """``target + (weight - target) * keep``, which equals [(1 - M) target + M weight - p target] / (1 - p) of section 3
     for ``keep = M / (1 - p)`` and has the expectation ``weight``.
 
     Args:
-        weight, target: (outputs, inputs), or one dimension.
-        keep: (inputs,), or as the weight: 1 / (1 - p) where the weight stays, 0 where the target takes its place.
+        keep: for each input or each entry, 1 / (1 - p) where the weight stays, 0 where the target takes its place.
         gradient: ``true``: the derivative, keep; ``official``: the released code's, which leaves out 1 / (1 - p).
 
     Reference: Lee, Cho and Kang 2020, "Mixout: Effective Regularization to Finetune Large-scale Pretrained Language

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from hype_bench.models.dropout import drop_, keep_mask
@@ -42,19 +43,19 @@ class NoiseSource:
     def generator(self, site: str, device: torch.device) -> torch.Generator:
         return torch.Generator(device).manual_seed(self.seed(site))
 
-    def normal(self, like: Tensor, site: str) -> Tensor:
-        """N(0, 1) in the shape, dtype and device of ``like``."""
+    def normal(self, like: Float[Tensor, "*shape"], site: str) -> Float[Tensor, "*shape"]:
+        """N(0, 1) with the dtype and device of ``like``."""
         return torch.empty_like(like).normal_(generator=self.generator(site, like.device))
 
-    def uniform(self, like: Tensor, site: str) -> Tensor:
-        """U[0, 1) in the shape, dtype and device of ``like``."""
+    def uniform(self, like: Float[Tensor, "*shape"], site: str) -> Float[Tensor, "*shape"]:
+        """U[0, 1) with the dtype and device of ``like``."""
         return torch.empty_like(like).uniform_(generator=self.generator(site, like.device))
 
-    def draw(self, like: Tensor, site: str, distribution: str) -> Tensor:
+    def draw(self, like: Float[Tensor, "*shape"], site: str, distribution: str) -> Float[Tensor, "*shape"]:
         """:meth:`normal` or :meth:`uniform`, by name."""
         return self.normal(like, site) if distribution == "normal" else self.uniform(like, site)
 
-    def keep(self, like: Tensor, p: float, site: str) -> Tensor | None:
+    def keep(self, like: Float[Tensor, "*shape"], p: float, site: str) -> Float[Tensor, "*shape"] | None:
         """1/p with probability ``p``, else 0, independently for every entry; None if every entry stays.
 
         On a CPU ``p`` is taken to the nearest multiple of 2^-16 and scaled by its own inverse, see ``keep_mask``.
@@ -65,7 +66,7 @@ class NoiseSource:
             return keep_mask(like, like.shape, 1 - p, self.seed(site))
         return torch.empty_like(like).bernoulli_(p, generator=self.generator(site, like.device)).div_(p)
 
-    def keep_(self, values: Tensor, p: float, site: str) -> Tensor:
+    def keep_(self, values: Float[Tensor, "*shape"], p: float, site: str) -> Float[Tensor, "*shape"]:
         """Multiplies by :meth:`keep` in place."""
         if values.device.type == "cpu" and values.is_contiguous() and p < 1:
             return drop_(values, 1 - p, self.seed(site))

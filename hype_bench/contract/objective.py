@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch.nn.functional as F
+from jaxtyping import Float, Num
 from torch import Tensor
 
 Batch = dict[str, Any]  # keyword arguments of the model's forward call, "labels" among them
@@ -13,12 +14,12 @@ Forward = Callable[[Batch], Any]  # a batch -> the model's output (.logits); run
 Loss = Callable[[Batch, Forward], tuple[Tensor, Any]]  # -> the scalar mean loss, the output of the first pass
 
 
-def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def task_loss(logits: Float[Tensor, "batch classes"], labels: Num[Tensor, " batch"]) -> Float[Tensor, ""]:
     """The objective of plain fine-tuning: mean cross-entropy, or mean squared error of a regression.
 
     Args:
-        logits: (batch, classes), or (batch, 1) for a regression.
-        labels: (batch,), integers or, for a regression, floats.
+        logits: one column for a regression.
+        labels: integers or, for a regression, floats.
     """
     if is_regression(labels):
         return F.mse_loss(full(logits).squeeze(-1), labels)
@@ -30,7 +31,7 @@ def is_regression(labels: Tensor) -> bool:
     return labels.is_floating_point()
 
 
-def full(x: Tensor) -> Tensor:
+def full(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """In float32, unless it is that or wider already: where half precision would not do."""
     return x.float() if x.dtype.itemsize < 4 else x
 

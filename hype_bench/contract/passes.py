@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from hype_bench.contract.context import Context
@@ -29,8 +30,8 @@ class EqualPasses:
         self.seen: list[Tensor] = []
         context.cleanup.callback(self.conclude)  # of a run that is shorter
 
-    def watch(self, divergence: Tensor) -> Tensor:
-        """Takes the scalar that says how far passes are apart, and returns it."""
+    def watch(self, divergence: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """Takes what says how far passes are apart, and returns it."""
         if len(self.seen) < _ENOUGH:
             self.seen.append(divergence.detach())
             if len(self.seen) == _ENOUGH:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from hype_bench.contract.context import Context
@@ -10,12 +11,17 @@ from hype_bench.contract.context import Context
 _SWALLOWED = 0.5  # below this fraction of changed entries the user is warned
 
 
-def perturb(hidden: Tensor, draw: Tensor, scale: float, distribution: str, support: str = "symmetric") -> Tensor:
+def perturb(
+    hidden: Float[Tensor, "*shape"],
+    draw: Float[Tensor, "*shape"],
+    scale: float,
+    distribution: str,
+    support: str = "symmetric",
+) -> Float[Tensor, "*shape"]:
     """Adds noise to hidden representations.
 
     Args:
-        hidden: any shape.
-        draw: same shape; N(0, 1) for ``distribution="normal"``, U[0, 1) for ``"uniform"``.
+        draw: N(0, 1) for ``distribution="normal"``, U[0, 1) for ``"uniform"``.
         scale: sigma of section 3; standard deviation of the normal law, half-width of the symmetric uniform one.
         support: for the uniform law, ``symmetric`` is U(-scale, scale) as the paper says (Algorithm 1, section 4.2);
             ``official_code`` is scale * U[0, 1) as the released code adds (mean scale / 2).
@@ -28,7 +34,7 @@ def perturb(hidden: Tensor, draw: Tensor, scale: float, distribution: str, suppo
     return torch.add(hidden, draw, alpha=scale)
 
 
-def changed_fraction(before: Tensor, after: Tensor, precision: str) -> float:
+def changed_fraction(before: Float[Tensor, "*shape"], after: Float[Tensor, "*shape"], precision: str) -> float:
     """The fraction of entries that still differ once they are operands of a matrix product in this precision.
 
     fp32 keeps 24 significant bits; tf32 rounds operands to 11, fp16 to 11, bf16 to 8.
@@ -41,12 +47,14 @@ def changed_fraction(before: Tensor, after: Tensor, precision: str) -> float:
     return float((before != after).double().mean())
 
 
-def _round_to_tf32(x: Tensor) -> Tensor:
+def _round_to_tf32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     bits = x.float().contiguous().view(torch.int32)
     return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
 
 
-def record_changed_fraction(site: str, before: Tensor, after: Tensor, scale: float, context: Context) -> None:
+def record_changed_fraction(
+    site: str, before: Float[Tensor, "*shape"], after: Float[Tensor, "*shape"], scale: float, context: Context
+) -> None:
     """Records :func:`changed_fraction` of a site on its first use; warns if most of the noise is lost at the first."""
     fractions = context.facts.setdefault("noise_changed_fraction", {})
     if site in fractions:

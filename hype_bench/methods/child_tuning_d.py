@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
@@ -21,12 +22,12 @@ CLIP = 1.0  # the largest norm of one tensor's gradient in the released Fisher p
 
 
 def fisher_information(
-    parameters: list[Tensor], losses: Iterable[Tensor], count: int, clip: float | None = None
+    parameters: list[Tensor], losses: Iterable[Float[Tensor, ""]], count: int, clip: float | None = None
 ) -> list[Tensor]:
     """The mean over ``losses`` of their squared gradients: the diagonal of the empirical Fisher information.
 
     Args:
-        losses: scalars with a graph, one at a time; one a sample for the paper's form, one a batch for the released.
+        losses: with a graph, one at a time; one a sample for the paper's form, one a batch for the released.
         count: how many losses there are.
         clip: the largest norm that one tensor's gradient may have, if any.
     """

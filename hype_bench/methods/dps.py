@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -26,7 +27,7 @@ def in_second_stage(step: int, stage: int) -> bool:
     return math.ceil(step / stage) % 2 == 0
 
 
-def chosen(score: Tensor, p: float) -> Tensor:
+def chosen(score: Float[Tensor, "*shape"], p: float) -> Float[Tensor, "*shape"]:
     """1 where the score is at least the ceil(n (1 - p))-th largest of its tensor, else 0; ties are kept.
 
     Reference: Zhang et al. 2022, "Fine-Tuning Pre-Trained Language Models Effectively by Optimizing Subnetworks
@@ -37,7 +38,9 @@ def chosen(score: Tensor, p: float) -> Tensor:
     return (score >= threshold).to(score.dtype)
 
 
-def frequency_penalised(score: Tensor, counts: Tensor, stage: int) -> Tensor:
+def frequency_penalised(
+    score: Float[Tensor, "outputs inputs"], counts: Float[Tensor, " inputs"], stage: int
+) -> Float[Tensor, "outputs inputs"]:
     """The mixed form's score: the mean over the passes in which an entry took part, less for those often chosen."""
     counts = counts.clamp_min(1.0)
     return score / counts * torch.exp(-counts / stage) if stage >= _COUNTED else score / counts

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -17,11 +18,13 @@ from hype_bench.models.segments import Segments
 from hype_bench.options import Affects, choice, number
 
 
-def first_delta(draw: Tensor, segments: Segments, magnitude: float, norm: str) -> Tensor:
+def first_delta(
+    draw: Float[Tensor, "*positions width"], segments: Segments, magnitude: float, norm: str
+) -> Float[Tensor, "*positions width"]:
     """The initial perturbation: U(-1, 1) on all tokens but padding, scaled to the size of the example.
 
     Args:
-        draw: U[0, 1), of the embeddings' shape (batch, length, width) or a packed row.
+        draw: U[0, 1), for every entry of the embeddings.
         magnitude: with ``norm="l2"`` divided by sqrt(tokens * width) of the example; with ``linf`` the bound itself.
 
     Reference: Zhu et al. 2020, "FreeLB: Enhanced Adversarial Training for Natural Language Understanding",
@@ -33,8 +36,13 @@ def first_delta(draw: Tensor, segments: Segments, magnitude: float, norm: str) -
 
 
 def ascend(
-    delta: Tensor, gradient: Tensor, segments: Segments, learning_rate: float, most_norm: float, norm: str
-) -> Tensor:
+    delta: Float[Tensor, "*positions width"],
+    gradient: Float[Tensor, "*positions width"],
+    segments: Segments,
+    learning_rate: float,
+    most_norm: float,
+    norm: str,
+) -> Float[Tensor, "*positions width"]:
     """One step up the loss: ``delta + learning_rate * g / ||g||``, then back into the ball if there is one.
 
     Norms are an example's: Frobenius (``l2``), or the largest entry (``linf``). ``most_norm`` 0 means no ball.

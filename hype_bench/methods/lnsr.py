@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -18,12 +19,16 @@ from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError, number
 
 
-def instability(clean: Sequence[Tensor], noised: Sequence[Tensor], real: Tensor) -> Tensor:
+def instability(
+    clean: Sequence[Float[Tensor, "*positions _"]],
+    noised: Sequence[Float[Tensor, "*positions _"]],
+    real: Bool[Tensor, "*positions"],
+) -> Float[Tensor, ""]:
     """The sum over layers of the squared length of the difference, averaged over real tokens.
 
     Args:
-        clean, noised: the outputs of the same layers in two passes, each (.., .., width).
-        real: where there is no padding, the first two dimensions of those.
+        clean, noised: the outputs of the same layers in two passes.
+        real: where there is no padding.
 
     Reference: Hua et al. 2021, "Noise Stability Regularization for Improving BERT Fine-tuning", arXiv:2107.04835
     """

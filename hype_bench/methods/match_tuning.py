@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -13,11 +14,8 @@ from hype_bench.models.layers import output_projection
 from hype_bench.options import UserError, number
 
 
-def match(features: Tensor, temperature: float) -> Tensor:
-    """``M r`` with ``M = softmax(r r^T / temperature)`` over rows; an example matches itself too.
-
-    Args:
-        features: r, (batch, width).
+def match(features: Float[Tensor, "batch width"], temperature: float) -> Float[Tensor, "batch width"]:
+    """``M r`` with ``M = softmax(r r^T / temperature)`` over rows, r the features; an example matches itself too.
 
     Reference: Tong et al. 2022, "Robust Fine-tuning via Perturbation and Interpolation from In-batch Instances",
     arXiv:2205.00633

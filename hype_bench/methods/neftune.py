@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -17,11 +18,13 @@ from hype_bench.models.segments import Segments
 from hype_bench.options import choice, number
 
 
-def noise_bound(segments: Segments, like: Tensor, alpha: float, length: str) -> Tensor:
-    """``alpha / sqrt(L d)`` at every place, with a last dimension of 1; 0 at padding with ``length="own"``.
+def noise_bound(
+    segments: Segments, like: Float[Tensor, "*positions width"], alpha: float, length: str
+) -> Float[Tensor, "*positions 1"]:
+    """``alpha / sqrt(L d)`` at every position; 0 at padding with ``length="own"``.
 
     Args:
-        like: the embeddings, (.., .., d); gives d and the dtype.
+        like: the embeddings; gives d, their width, and the dtype.
         length: ``padded``: L is the length of the padded batch, padding is noised too; ``own``: the example's own.
 
     Reference: Jain et al. 2024, "NEFTune: Noisy Embeddings Improve Instruction Finetuning", arXiv:2310.05914

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -24,16 +25,20 @@ _MOST = 5.0  # the largest factor that a token's variance gives
 _DRAWS = 10  # of noise, when layers are compared
 
 
-def adaptive_noise(hidden: Tensor, draw: Tensor, base_std: Tensor, real: Tensor) -> Tensor:
+def adaptive_noise(
+    hidden: Float[Tensor, "*positions width"],
+    draw: Float[Tensor, "*positions width"],
+    base_std: Float[Tensor, ""],
+    real: Bool[Tensor, "*positions"],
+) -> Float[Tensor, "*positions width"]:
     """``h + z s``: more where an entry is near its token's median, more for tokens of large variance.
 
     ``s = base_std * MAD * exp(-0.1 |h - median| / MAD) * min(5, exp(variance / mean variance))``, median and MAD (the
     median of the distances from it, at least 1e-6 ||h||) over the hidden dimension.
 
     Args:
-        hidden: (.., .., width); ``draw``: N(0, 1) of its shape.
-        base_std: a scalar.
-        real: the first two dimensions; where there is no padding. The mean variance is over these tokens.
+        draw: N(0, 1).
+        real: where there is no padding. The mean variance is over these tokens.
 
     Reference: Khadangi et al. 2025, "Noise Augmented Fine Tuning", arXiv:2504.03302, as in its released code.
     """
@@ -46,19 +51,24 @@ def adaptive_noise(hidden: Tensor, draw: Tensor, base_std: Tensor, real: Tensor)
     return hidden + draw * base_std * spread * (-0.1 * distance / (spread + _STABILISER)).exp() * factor
 
 
-def signal_to_noise(hidden: Tensor, noised: list[Tensor]) -> float:
+def signal_to_noise(hidden: Float[Tensor, "*shape"], noised: list[Float[Tensor, "*shape"]]) -> float:
     """The mean absolute entry over the mean absolute change that noise makes to it, over several draws."""
     change = torch.stack([(other - hidden).abs().mean() for other in noised]).mean()
     return float(hidden.abs().mean() / (change + _STABILISER))
 
 
 def consistency(
-    clean: Tensor, first: Tensor, second: Tensor, weight: float, between: float, temperature: float
-) -> Tensor:
+    clean: Float[Tensor, "batch classes"],
+    first: Float[Tensor, "batch classes"],
+    second: Float[Tensor, "batch classes"],
+    weight: float,
+    between: float,
+    temperature: float,
+) -> Float[Tensor, ""]:
     """``(1 - weight) * mean of KL(clean || noised) + between * KL(second || first)``, means over the batch.
 
     Args:
-        clean, first, second: logits, (batch, classes); the clean ones are a fixed target.
+        clean, first, second: logits; the clean ones are a fixed target.
     """
     p = F.log_softmax(full(clean.detach()) / temperature, -1)
     q1, q2 = F.log_softmax(full(first), -1), F.log_softmax(full(second), -1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -14,12 +15,14 @@ from hype_bench.contract import Context, Hooks, Method, Part, register
 from hype_bench.options import choice, number
 
 
-def perturb_weight(weight: Tensor, draw: Tensor, strength: float) -> Tensor:
+def perturb_weight(
+    weight: Float[Tensor, "*shape"], draw: Float[Tensor, "*shape"], strength: float
+) -> Float[Tensor, "*shape"]:
     """``W + U(-strength/2, strength/2) * std(W)``, elementwise, with the unbiased std of the whole tensor.
 
     Args:
-        weight: any shape with at least two entries (the std of one is NaN).
-        draw: same shape, U[0, 1).
+        weight: of at least two entries (the std of one is NaN).
+        draw: U[0, 1).
 
     Reference: Wu et al. 2022, "NoisyTune: A Little Noise Can Help You Finetune Pretrained Language Models Better",
     arXiv:2202.12024

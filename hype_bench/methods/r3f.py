@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 from transformers import PreTrainedModel
@@ -19,12 +20,14 @@ from hype_bench.models.layers import output_projection, word_embeddings
 from hype_bench.options import choice, number
 
 
-def embedding_noise(embedded: Tensor, draw: Tensor, scale: float, distribution: str) -> Tensor:
+def embedding_noise(
+    embedded: Float[Tensor, "*shape"], draw: Float[Tensor, "*shape"], scale: float, distribution: str
+) -> Float[Tensor, "*shape"]:
     """``detach(e) + z`` with z from N(0, scale^2) or U(-scale, scale): the embedding table gets no gradient from it.
 
     Args:
-        embedded: looked-up word embeddings, any shape, before positions and LayerNorm.
-        draw: same shape; N(0, 1), or U[0, 1) for ``distribution="uniform"``.
+        embedded: looked-up word embeddings, before positions and LayerNorm.
+        draw: N(0, 1), or U[0, 1) for ``distribution="uniform"``.
 
     Reference: Aghajanyan et al. 2021, "Better Fine-Tuning by Reducing Representational Collapse", arXiv:2008.03156
     """

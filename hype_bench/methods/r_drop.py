@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -15,7 +16,9 @@ from hype_bench.contract.passes import EqualPasses
 from hype_bench.options import choice, number
 
 
-def consistency(first: Tensor, second: Tensor, variant: str, of_numbers: bool) -> Tensor:
+def consistency(
+    first: Float[Tensor, "batch classes"], second: Float[Tensor, "batch classes"], variant: str, of_numbers: bool
+) -> Float[Tensor, ""]:
     """What R-Drop adds to the two task losses, before ``alpha``.
 
     ``paper``: ``1/2 (KL + KL)`` per sample, that is divided by the batch; the released fairseq criterion is the same.

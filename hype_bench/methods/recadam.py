@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from scipy.special import expit
 from torch import Tensor
 from torch.optim import Optimizer
@@ -32,7 +33,14 @@ def share_of_task(step: int, schedule: str, k: float, t0: float, w: float) -> fl
     return w * min(1.0, step / t0) if schedule == "linear" else w
 
 
-def recall(weight: Tensor, adam: Tensor, pretrained: Tensor, share: float, w: float, pull: float) -> Tensor:
+def recall(
+    weight: Float[Tensor, "*shape"],
+    adam: Float[Tensor, "*shape"],
+    pretrained: Float[Tensor, "*shape"],
+    share: float,
+    w: float,
+    pull: float,
+) -> Float[Tensor, "*shape"]:
     """One step of RecAdam without its decay.
 
     Args:

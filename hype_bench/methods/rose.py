@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
@@ -21,11 +22,8 @@ from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError, choice, number
 
 
-def within_quantiles(saliency: Tensor, lower: float, upper: float) -> Tensor:
+def within_quantiles(saliency: Float[Tensor, " tensors"], lower: float, upper: float) -> Float[Tensor, " tensors"]:
     """1 for the tensors whose saliency lies between the two quantiles of all of them, ends included; else 0.
-
-    Args:
-        saliency: (tensors,).
 
     Reference: Jiang et al. 2022, "ROSE: Robust Selective Fine-tuning for Pre-trained Language Models", section 3,
     https://aclanthology.org/2022.emnlp-main.186
@@ -35,7 +33,9 @@ def within_quantiles(saliency: Tensor, lower: float, upper: float) -> Tensor:
     return inside.to(saliency.dtype)
 
 
-def second_order_saliency(gradient_norms: Tensor, moment_norms: Tensor) -> Tensor:
+def second_order_saliency(
+    gradient_norms: Float[Tensor, " tensors"], moment_norms: Float[Tensor, " tensors"]
+) -> Float[Tensor, " tensors"]:
     """``| 0.1 ||g|| / ||m|| - 1 |`` of every tensor; m is Adam's first moment before the update. 0 / 0 counts as 0."""
     return (0.1 * gradient_norms / moment_norms).nan_to_num(nan=0.0).sub(1).abs()
 
@@ -160,8 +160,7 @@ class _Masked:
                 if moment is not None:
                     p.grad.add_(moment * (1 - mask))
 
-    def _mask(self, moments: list[Tensor | None]) -> Tensor:
-        """One number per tensor."""
+    def _mask(self, moments: list[Tensor | None]) -> Float[Tensor, " tensors"]:
         method = self.method
         second = self.tensors[0].new_ones(len(self.tensors))
         if method.variant != "first" and all(m is not None for m in moments):
@@ -180,7 +179,7 @@ class _Masked:
         )
 
 
-def _gradient_norms(parameters: list[Tensor]) -> Tensor:
-    """(parameters,); 0 where there is no gradient."""
+def _gradient_norms(parameters: list[Tensor]) -> Float[Tensor, " parameters"]:
+    """0 where there is no gradient."""
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     return torch.stack(torch._foreach_norm(gradients))

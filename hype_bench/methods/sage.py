@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
@@ -15,12 +16,14 @@ from hype_bench.models.layers import encoder_layers, is_layer_norm
 from hype_bench.options import number
 
 
-def sensitivity(weight: Tensor, gradient: Tensor) -> Tensor:
+def sensitivity(weight: Float[Tensor, "*shape"], gradient: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """``|w g|``: to first order, by how much the loss changes if the weight becomes 0."""
     return (weight * gradient).abs()
 
 
-def learning_rate_factor(now: Tensor, average: Tensor, step: int, beta3: float, epsilon: float) -> Tensor:
+def learning_rate_factor(
+    now: Float[Tensor, "*shape"], average: Float[Tensor, "*shape"], step: int, beta3: float, epsilon: float
+) -> Float[Tensor, "*shape"]:
     """``|I - I_hat| / (I_hat + epsilon^2)`` for every weight.
 
     Args:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -21,7 +22,13 @@ from hype_bench.options import Affects, choice, number
 _STABILISER = 1e-6
 
 
-def climb(delta: Tensor, gradient: Tensor, step_size: float, radius: float, variant: str) -> Tensor:
+def climb(
+    delta: Float[Tensor, "*positions width"],
+    gradient: Float[Tensor, "*positions width"],
+    step_size: float,
+    radius: float,
+    variant: str,
+) -> Float[Tensor, "*positions width"]:
     """One ascent step on the perturbation.
 
     ``paper``: a step of ``step_size`` along the gradient, divided by its largest entry at each token, projected into
@@ -39,7 +46,9 @@ def climb(delta: Tensor, gradient: Tensor, step_size: float, radius: float, vari
     return (delta + step_size * direction).clamp(-radius, radius)
 
 
-def divergence(perturbed: Tensor, clean: Tensor, variant: str, of_numbers: bool) -> Tensor:
+def divergence(
+    perturbed: Float[Tensor, "batch classes"], clean: Float[Tensor, "batch classes"], variant: str, of_numbers: bool
+) -> Float[Tensor, ""]:
     """The smoothness term, a mean over the batch: symmetric KL, or mean squared difference of a regression.
 
     With ``official`` the target of each of the two KL terms is detached, as in the release.
@@ -51,7 +60,9 @@ def divergence(perturbed: Tensor, clean: Tensor, variant: str, of_numbers: bool)
     return sum((F.kl_div(a, b, reduction="sum", log_target=True) for a, b in pairs), log_p.new_zeros(())) / len(clean)
 
 
-def ascent_loss(perturbed: Tensor, clean: Tensor, variant: str, of_numbers: bool) -> Tensor:
+def ascent_loss(
+    perturbed: Float[Tensor, "batch classes"], clean: Float[Tensor, "batch classes"], variant: str, of_numbers: bool
+) -> Float[Tensor, ""]:
     """What the perturbation climbs; the clean output is fixed.
 
     ``official``: ``2 p (r(p) - r(q))`` summed over classes and batch, p of the perturbed and q of the clean output, r
@@ -65,7 +76,7 @@ def ascent_loss(perturbed: Tensor, clean: Tensor, variant: str, of_numbers: bool
     return 2 * (p * (_log_odds(p.detach()) - _log_odds(q))).sum()
 
 
-def _log_odds(p: Tensor) -> Tensor:
+def _log_odds(p: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
     """As in the release, which keeps away from 0 and 1."""
     return -(1 / (p + _STABILISER) - 1 + _STABILISER).log()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -18,34 +19,34 @@ from hype_bench.models.dropout import keep_mask
 class Packing:
     """Where the sequences of a packed row lie.
 
-    cu_seqlens: cumulative sequence lengths, (batch + 1,), from 0 to the number of tokens.
+    mask: True at the tokens of the padded batch.
+    cu_seqlens: cumulative sequence lengths, from 0 to the number of tokens.
     lengths: tokens of each sequence.
-    mask: True at the tokens of the padded batch, (batch, longest).
     queries: of each sequence, as in the top layer (see ``models.packing``); 0: one for each of its tokens.
     """
 
-    cu_seqlens: Tensor
+    mask: Bool[Tensor, "batch longest"]
+    cu_seqlens: Int[Tensor, " batch+1"]
     lengths: list[int]
-    mask: Tensor
     queries: int = 0
 
     @classmethod
     def of(cls, lengths: list[int]) -> Packing:
         """Sequences of these lengths, each at least 1, one behind the other."""
         sizes = torch.tensor(lengths)
-        return cls(F.pad(sizes.cumsum(0), (1, 0)), lengths, torch.arange(max(lengths))[None] < sizes[:, None])
+        return cls(torch.arange(max(lengths))[None] < sizes[:, None], F.pad(sizes.cumsum(0), (1, 0)), lengths)
 
     def to(self, device: torch.device) -> Packing:
         return replace(self, cu_seqlens=self.cu_seqlens.to(device), mask=self.mask.to(device))
 
     @property
-    def starts(self) -> Tensor:
-        """The row's index of each sequence's first token, (batch,)."""
+    def starts(self) -> Int[Tensor, " batch"]:
+        """The row's index of each sequence's first token."""
         return self.cu_seqlens[:-1]
 
     @property
-    def segment_ids(self) -> Tensor:
-        """The index of each token's sequence, (tokens,)."""
+    def segment_ids(self) -> Int[Tensor, " tokens"]:
+        """The index of each token's sequence."""
         batch = torch.arange(len(self.lengths), device=self.cu_seqlens.device)
         return batch.repeat_interleave(self.cu_seqlens.diff(), output_size=sum(self.lengths))
 
@@ -56,40 +57,35 @@ class Packing:
 
 
 def attend_each(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    query: Float[Tensor, "heads queries width"],
+    key: Float[Tensor, "heads tokens width"],
+    value: Float[Tensor, "heads tokens width"],
     packing: Packing,
     dropout: float,
     scaling: float,
     window: int | None = None,
-) -> Tensor:
+) -> Float[Tensor, "heads queries width"]:
     """For a CPU: no padding and no copy of the inputs; the masks of all sequences are drawn at once.
 
     Batches of sequences of similar length, padded, took 1.1 to 3.7 times as long (MiniLM, two threads, RTE to CoLA).
 
     Args:
-        query: (heads, queries, head width).
-        key, value: (heads, tokens, head width).
         dropout: on the attention probabilities.
         window: tokens this far apart, or further, do not attend to each other (local attention).
-
-    Returns:
-        (heads, queries, head width).
     """
     attended: Tensor = _Attention.apply(query, key, value, packing, dropout, scaling, window)  # type: ignore[no-untyped-call]
     return attended
 
 
 def attend_padded(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    query: Float[Tensor, "heads queries width"],
+    key: Float[Tensor, "heads tokens width"],
+    value: Float[Tensor, "heads tokens width"],
     packing: Packing,
     dropout: float,
     scaling: float,
     window: int | None = None,
-) -> Tensor:
+) -> Float[Tensor, "heads queries width"]:
     """For a GPU, where padding costs less than many small calls: the same as :func:`attend_each`."""
     batch, longest = packing.mask.shape
     slots = packing.mask.flatten().nonzero().flatten()
@@ -167,15 +163,17 @@ class _Attention(torch.autograd.Function):
         return (*gradients, None, None, None, None)
 
 
-def _out_of_window(longest: int, window: int | None, device: torch.device) -> Tensor | None:
-    """(longest, longest): which pairs of tokens do not attend to each other; None if all do."""
+def _out_of_window(longest: int, window: int | None, device: torch.device) -> Bool[Tensor, "longest longest"] | None:
+    """Which pairs of tokens do not attend to each other; None if all do."""
     if window is None or longest <= window:
         return None
     positions = torch.arange(longest, device=device)
     return (positions[:, None] - positions).abs() >= window
 
 
-def _mask_of_each(keep: Tensor | None, heads: int, query_lengths: list[int], lengths: list[int]) -> list[Tensor | None]:
+def _mask_of_each(
+    keep: Float[Tensor, " entries"] | None, heads: int, query_lengths: list[int], lengths: list[int]
+) -> list[Tensor | None]:
     """One flat mask as the (heads, queries, tokens) of every sequence."""
     if keep is None:
         return [None] * len(lengths)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 _LEVELS = 1 << 16
@@ -38,7 +39,7 @@ def keep_mask(like: Tensor, shape: Sequence[int], p: float, seed: int | None = N
     return keep.mul_(_LEVELS / (_LEVELS - dropped))
 
 
-def drop_(values: Tensor, p: float, seed: int) -> Tensor:
+def drop_(values: Float[Tensor, "*shape"], p: float, seed: int) -> Float[Tensor, "*shape"]:
     """``values.mul_(keep_mask(values, values.shape, p, seed))``, in parts whose masks fit in the processor's cache.
 
     Args:
@@ -58,7 +59,7 @@ def drop_(values: Tensor, p: float, seed: int) -> Tensor:
     return values
 
 
-def bulk_dropout(x: Tensor, p: float) -> Tensor:
+def bulk_dropout(x: Float[Tensor, "*shape"], p: float) -> Float[Tensor, "*shape"]:
     """Dropout with the mask of :func:`keep_mask`. Reference: Srivastava et al. 2014, "Dropout"."""
     keep = keep_mask(x, x.shape, p)
     return x if keep is None else x * keep
@@ -67,7 +68,7 @@ def bulk_dropout(x: Tensor, p: float) -> Tensor:
 class BulkDropout(nn.Dropout):
     """Replaces a ``nn.Dropout`` on the CPU."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return bulk_dropout(x, self.p) if self.training else x
 
 

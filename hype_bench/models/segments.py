@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
 class Segments:
-    """The first two dimensions of hidden states: (batch, length), packed (1, tokens), or XLNet's (length, batch).
+    """Positions are the first two dimensions of hidden states: (batch, length), packed (1, tokens), or XLNet's
+    (length, batch).
 
     ids: the index of the example at each position.
     mask: True at tokens, False at padding.
@@ -22,8 +24,8 @@ class Segments:
     padded_length: tokens of the longest example, or of the padded batch.
     """
 
-    ids: Tensor
-    mask: Tensor
+    ids: Int[Tensor, "*positions"]
+    mask: Bool[Tensor, "*positions"]
     examples: int
     padded_length: int
 
@@ -40,7 +42,7 @@ class Segments:
             segment_ids, mask = segment_ids.t(), mask.t()
         return cls(segment_ids, mask, *ids.shape)
 
-    def for_hidden(self, hidden: Tensor) -> Segments:
+    def for_hidden(self, hidden: Float[Tensor, "*positions width"]) -> Segments:
         """Those of ``hidden``: Longformer pads a batch once more, on the right, to a multiple of its window."""
         extra = hidden.shape[1] - self.mask.shape[1]
         if extra == 0:
@@ -49,19 +51,19 @@ class Segments:
         return replace(self, ids=ids, mask=F.pad(self.mask, (0, extra)))
 
     @property
-    def lengths(self) -> Tensor:
-        """Tokens of every example without padding, (examples,), integers."""
+    def lengths(self) -> Int[Tensor, " examples"]:
+        """Tokens of every example without padding."""
         return self._sum(self.mask.long())
 
-    def norms(self, x: Tensor) -> Tensor:
-        """The Frobenius norm of every example's part of ``x``, (examples,)."""
+    def norms(self, x: Float[Tensor, "*positions width"]) -> Float[Tensor, " examples"]:
+        """The Frobenius norm of every example's part of ``x``."""
         return self._sum(x.square().sum(-1, dtype=torch.promote_types(x.dtype, torch.float32))).sqrt()
 
-    def broadcast(self, values: Tensor) -> Tensor:
-        """(examples,) -> one value a position, with a last dimension of 1."""
+    def broadcast(self, values: Num[Tensor, " examples"]) -> Num[Tensor, "*positions 1"]:
+        """Every example's value at its positions."""
         return values[self.ids].unsqueeze(-1)
 
-    def _sum(self, values: Tensor) -> Tensor:
+    def _sum(self, values: Num[Tensor, "*positions"]) -> Num[Tensor, " examples"]:
         return values.new_zeros(self.examples).index_add(0, self.ids.flatten(), values.flatten())
 
 
@@ -76,7 +78,7 @@ class CurrentSegments:
         inputs = {"input_ids": args[0], **kwargs} if args else kwargs
         self.current = Segments.from_inputs(inputs, self.length_first)
 
-    def __call__(self, hidden: Tensor) -> Segments:
+    def __call__(self, hidden: Float[Tensor, "*positions width"]) -> Segments:
         """Those of these hidden states."""
         assert self.current is not None, "called outside of a forward pass"
         return self.current.for_hidden(hidden)

@@ -63,18 +63,22 @@ def by_place(batch: Batch, width: int, method: NEFTune) -> Tensor:
     return torch.tensor(table, dtype=torch.float64)
 
 
+def embeddings_of(segments: Segments) -> Tensor:
+    return torch.empty(*segments.mask.shape, 16, dtype=torch.float64)
+
+
 @pytest.mark.parametrize("length", ["padded", "own"])
 @pytest.mark.parametrize("family", ["bert", "xlnet"])
 def test_bound_at_every_place(family: str, length: str) -> None:
     batch, method = unequal(family=family), NEFTune(length=length)
-    expected, like = by_place(batch, 16, method), torch.empty(1, 1, 16, dtype=torch.float64)
-    found = noise_bound(Segments.from_inputs(batch, family == "xlnet"), like, method.alpha, length)
-    torch.testing.assert_close(found.transpose(0, 1) if family == "xlnet" else found, expected, atol=1e-14, rtol=0)
+    expected, segments = by_place(batch, 16, method), Segments.from_inputs(batch, family == "xlnet")
+    bound = noise_bound(segments, embeddings_of(segments), method.alpha, length)
+    torch.testing.assert_close(bound.transpose(0, 1) if family == "xlnet" else bound, expected, atol=1e-14, rtol=0)
 
     row = Segments.from_inputs({"input_ids": torch.ones(1, sum(LENGTHS)), "packing": Packing.of(list(LENGTHS))})
     real = batch["attention_mask"].bool()
-    found = noise_bound(row, like, method.alpha, length)
-    torch.testing.assert_close(found[0], expected[real], atol=1e-14, rtol=0)
+    bound = noise_bound(row, embeddings_of(row), method.alpha, length)
+    torch.testing.assert_close(bound[0], expected[real], atol=1e-14, rtol=0)
 
 
 @pytest.mark.parametrize("length", ["padded", "own"])
