@@ -50,7 +50,7 @@ def planned(
         "bert_large",
         "bert_large",
         task,
-        METRIC[task],
+        METRIC.get(task, "matthews"),
         method,
         row,
         {},
@@ -59,6 +59,10 @@ def planned(
         seed,
         [name],
     )
+
+
+def plan_of(runs: list[PlannedRun]) -> Plan:
+    return Plan("mine", "", "paper", None, [], "", runs)
 
 
 def done(run: PlannedRun, score: float, **scores: float) -> RunStatus:
@@ -146,8 +150,30 @@ def test_a_further_split_is_a_column_of_the_same_choice(plan: Plan, statuses: di
 
 def test_cells_come_row_by_row_however_the_plan_mixes_them() -> None:
     runs = [planned(method, task, 1) for task in METRIC for method in ("vanilla", "hype_n")]
-    found = results(Plan("mine", "", "paper", None, [], "", runs), {}, "paper")
+    found = results(plan_of(runs), {}, "paper")
     assert [(row.method, task) for _, row, task in found] == list(itertools.product(("vanilla", "hype_n"), METRIC))
+
+
+def test_an_average_waits_for_every_task() -> None:
+    runs = [planned("vanilla", task, 1) for task in ("rte", "mrpc", "cola")] + [planned("hype_n", "rte", 1)]
+    statuses = {run.identity: done(run, score) for run, score in zip(runs, (0.4, 0.5, 0.9, 0.7), strict=True)}
+    (table,) = experiment_tables(plan_of(runs), results(plan_of(runs), statuses, "paper"))
+    vanilla, hype = (cells["average"] for cells in table.rows.values())
+    assert (vanilla.mean, hype.missing) == (pytest.approx(0.6), "1 of 3 tasks")
+
+
+def test_notes_are_about_the_runs_of_their_block_each_once() -> None:
+    """One run stands in two rows of the first block; of the second none has begun."""
+    first = planned("vanilla", "rte", 1)
+    runs = [first, replace(first, row="again"), replace(planned("hype_n", "rte", 1), block="second")]
+    diverged = changed(done(first, 0.5), status=DIVERGED, scores=Scores(), subset={"train": [10, 2490]})
+    statuses = {first.identity: replace(diverged, state=DIVERGED)}
+    notes = [
+        [note.text for note in table.notes]
+        for table in experiment_tables(plan_of(runs), results(plan_of(runs), statuses, "paper"))
+    ]
+    assert notes[0][1:] == ["diverged: 1 run, counted and not averaged", "X: no score"]
+    assert notes[1] == ["X: no score"]
 
 
 def test_diverged_runs_are_counted(plan: Plan, statuses: dict[str, RunStatus]) -> None:
@@ -238,7 +264,7 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
             write_predictions(tmp_path / run.identity, {"validation": (labels, predictions), "other": ([1], [1])})
             runs.append(run)
             statuses[run.identity] = replace(done(run, (right + seed) / 400), runs=tmp_path)
-    plan = Plan("mine", "", "paper", None, [], "", runs)
+    plan = plan_of(runs)
     found = results(plan, statuses, "paper")
     (one,) = compare(plan, found, "vanilla").sheets
     lines = dict(zip([title for title, _ in one.rows], one.plain(), strict=True))
@@ -293,7 +319,7 @@ def scored(tmp_path: Path) -> tuple[Plan, dict[str, RunStatus]]:
             runs.append(run)
             machine = {"device": "cpu", "threads": 1}
             statuses[run.identity] = changed(status, machine=machine, versions={"torch": "2.13"})
-    return Plan("mine", "", "paper", None, [], "", runs), statuses
+    return plan_of(runs), statuses
 
 
 def test_runs_of_two_kinds_of_device_are_no_pair(scored: tuple[Plan, dict[str, RunStatus]]) -> None:
@@ -351,7 +377,7 @@ def test_predictions_that_do_not_give_the_score_leave_their_run_out(
 def test_a_run_in_two_grids_counts_once_and_two_runs_of_a_seed_give_no_number() -> None:
     first = planned("vanilla", "rte", 1, row="mine")
     statuses = {first.identity: done(first, 0.5)}
-    plan = Plan("mine", "", "paper", None, [], "", [first, first])
+    plan = plan_of([first, first])
     assert "50.00 (1)" in rendered(plan, statuses)
     other = replace(first, identity="other")
     statuses["other"] = done(other, 0.9)
@@ -379,7 +405,7 @@ def test_a_configuration_that_lost_a_seed_is_not_scored_by_its_survivors(lost: s
     statuses[first.identity] = done(first, float("nan"))
     if lost == DIVERGED:
         statuses[first.identity] = replace(statuses[first.identity], state=DIVERGED)
-    plan = Plan("mine", "", "paper", None, [], "", [*runs, *tried])
+    plan = plan_of([*runs, *tried])
     (one,) = compare(plan, results(plan, statuses, "paper"), "budget").sheets
     by_hand = [["vanilla", "76.67 ± 4.71 (3, 1 lost)"], ["hype_n", "80.00 ± 0.00 (2)"]]  # (80 + 80 + 70) / 3
     assert one.plain() == by_hand

@@ -54,6 +54,8 @@ MACHINES = [
     ({"device": "cpu", "threads": 4}, {"device": "cpu", "threads": 8}, ["its runs differ in threads 4, 8"]),
     ({"device": "cpu", "threads": 4}, {"device": "mps", "threads": 8}, ["its runs differ in device cpu, mps"]),
     ({"device": "cpu", "threads": 4, "host": "a"}, {"device": "cpu", "threads": 4, "host": "b"}, []),
+    ({"device": "cpu"}, {"device": "cpu", "threads": 4}, ["its runs differ in threads 4, unknown"]),
+    ({"device": "cpu", "threads": 4}, {"threads": 8}, ["its runs differ in device cpu, unknown"]),
     ({}, {"device": "cpu", "threads": 4}, ["its runs differ in device cpu, unknown"]),
 ]
 
@@ -66,3 +68,10 @@ def test_what_a_cell_mixes(one: Any, other: Any, said: list[str]) -> None:
 def test_versions_are_told_by_name() -> None:
     versions = [{"versions": {"torch": torch, "numpy": "2"}} for torch in ("2.12", "2.13", "2.12")]
     assert mixture(*versions) == ["its runs differ in torch 2.12, 2.13"]
+    versions[0] = {"versions": {"torch": "2.12", "numpy": "1"}, "machine": {"device": "cpu"}}
+    (both,) = mixture(*versions)
+    assert sorted(both.removeprefix("its runs differ in ").split("; ")) == [
+        "device cpu, unknown",
+        "numpy 1, 2",
+        "torch 2.12, 2.13",
+    ]
