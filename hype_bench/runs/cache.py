@@ -5,8 +5,9 @@
 file behind its own digest, replaced in one move; a record is taken from it only while its ``result.json`` has the time
 and the size with which it was stored.
 
-It holds the fields of a record that tables and estimates read (:func:`kept`), none of the long ones. Records share the
-dictionaries in which they agree, since most of them differ in seed and scores alone: read them, and change nothing.
+It holds the fields of a record that tables and estimates read (``KEPT``), none of the long ones, and the seed in the
+label alone. Records share the dictionaries in which they agree, since most of them differ in seed and scores alone: read
+them, and change nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hype_bench.options import UserError
 from hype_bench.runs.reading import read_bytes
+from hype_bench.runs.settings import without_seed
 from hype_bench.runs.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -57,12 +59,6 @@ def stamp_of(result: str) -> Stamp | None:
 def has_settled(stamp: Stamp | None) -> TypeGuard[Stamp]:
     """Whether the file is old enough that it cannot change again without another stamp."""
     return stamp is not None and time.time_ns() - stamp[0] > _SETTLED
-
-
-def kept(record: Record) -> Record:
-    """What the cache has of a record: ``KEPT``, with the seed in the label alone: the rest is the same for a cell."""
-    record = {key: record[key] for key in KEPT if key in record}
-    return record | {key: _without_seed(record[key]) for key in ("parts", "config")}
 
 
 class RecordCache:
@@ -118,7 +114,7 @@ def _key() -> str:
 
 
 def _common(record: Record) -> tuple[Record, Record]:
-    cell = {key: _without_seed(record[key]) for key in _CELL}
+    cell = {key: without_seed(record[key]) for key in _CELL}
     return cell, {key: record[key] for key in _SETUP if key in record}
 
 
@@ -126,10 +122,6 @@ def _joined(cell: Record, setup: Record, own: Record) -> Record:
     record = cell | setup | own
     record["label"] = cell["label"] | {"seed": record.pop("seed")}
     return record
-
-
-def _without_seed(part: Record) -> Record:
-    return {key: value for key, value in part.items() if key != "seed"}
 
 
 def load_table(path: Path, key: str, shared: Sequence[str] = ()) -> pa.Table | None:

@@ -15,7 +15,7 @@ from hype_bench.config import ROWS
 from hype_bench.options import UserError
 from hype_bench.runs.cache import WORTHWHILE, has_settled, load_table, stamp_of, store_table
 from hype_bench.runs.identity import digest
-from hype_bench.runs.record import HELDOUT
+from hype_bench.runs.record import HELDOUT, Scores
 from hype_bench.runs.settings import options, without_seed
 from hype_bench.runs.status import DIVERGED, DONE, NOT_SCORED, RunStatus, folder_names, read_runs
 from hype_bench.tasks.sizes import part_of_rows
@@ -54,8 +54,8 @@ COLUMNS = {
 FILE = "frame.cache"  # of a results folder; it may be deleted at any time, as RecordCache's may
 
 _LABEL = ("model", "task", "method", "seed", "experiment", "generated")
-_OF_RECORD = ("updates", "tokens", "peak_memory_bytes", "seconds", "train_seconds")
-_OF_RUN = ("status", "reason", "identity", "path", *_LABEL, *_OF_RECORD)
+_COSTS = ("updates", "tokens", "peak_memory_bytes")
+_OF_RUN = ("status", "reason", "identity", "path", *_LABEL, *_COSTS, "seconds", "train_seconds")
 _OF_SCORE = ("run", "split", "metric", "score", "n", "headline")
 _RENAMED = {"model": "checkpoint", "data": "fingerprint"}
 
@@ -151,33 +151,25 @@ def _of_setup(run: RunStatus) -> tuple[Any, ...]:
 def _run_row(run: RunStatus) -> tuple[Any, ...]:
     label, record = run.about and run.about.label, run.record
     state = run.state if record is None or run.state != DONE or record.headline is not None else NOT_SCORED
+    seconds = record.seconds if record else {}
     return (
         *(state, run.reason, run.identity, f"{run.runs}/{run.identity}"),
-        *(
-            (label.model, label.task, label.method, label.seed, label.experiment, label.generated)
-            if label
-            else (None,) * len(_LABEL)
-        ),
-        *((record.updates, record.tokens, record.peak_memory_bytes) if record else (None, None, None)),
-        *((sum(record.seconds.values()), record.seconds.get("train")) if record and record.seconds else (None, None)),
+        *(getattr(label, name, None) for name in _LABEL),
+        *(getattr(record, name, None) for name in _COSTS),
+        *(sum(seconds.values()) if seconds else None, seconds.get("train")),
     )
 
 
 def _score_rows(number: int, run: RunStatus) -> list[tuple[Any, ...]]:
     if run.about is None:
         return [(number, None, None, None, None, True)]
-    metric, record = run.about.label.metric, run.record
+    scores, n = (run.record.scores, run.record.scored_rows) if run.record else (Scores(), {})
+    metric = run.about.label.metric
     first = (run.about.task.get("evaluation_splits") or ["validation"])[0]
-    if record is None:
-        return [(number, first, metric, None, None, True)]
-    n = record.scored_rows.get
-    rows: list[tuple[Any, ...]] = [
-        (number, first, name, score, n(first), name == metric) for name, score in record.scores.first.items()
-    ]
-    if record.headline is None:
-        rows.append((number, first, metric, None, n(first), True))
-    for split, scores in (*record.scores.further.items(), (HELDOUT, record.scores.heldout)):
-        rows += [(number, split, name, score, n(split), False) for name, score in scores.items()]
+    on_first = scores.first if metric in scores.first else {**scores.first, metric: None}
+    rows = [(number, first, name, score, n.get(first), name == metric) for name, score in on_first.items()]
+    for split, on_split in (*scores.further.items(), (HELDOUT, scores.heldout)):
+        rows += [(number, split, name, score, n.get(split), False) for name, score in on_split.items()]
     return rows
 
 
