@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
-from scipy.special import expit
 from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
@@ -29,7 +28,7 @@ def share_of_task(step: int, schedule: str, k: float, t0: float, w: float) -> fl
     section 3.3, arXiv:2004.12651
     """
     if schedule == "sigmoid":
-        return w * float(expit(k * (step - t0)))
+        return w * torch.tensor(k * (step - t0), dtype=torch.float64).sigmoid().item()
     return w * min(1.0, step / t0) if schedule == "linear" else w
 
 
