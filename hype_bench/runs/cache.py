@@ -6,8 +6,8 @@ file behind its own digest, replaced in one move; a record is taken from it only
 and the size with which it was stored.
 
 It holds the fields of a record that tables and estimates read (``KEPT``), none of the long ones, and the seed in the
-label alone. Records share the dictionaries in which they agree, since most of them differ in seed and scores alone: read
-them, and change nothing.
+label alone. Records share the dictionaries in which they agree, since most of them differ in seed and scores alone:
+read them, and change nothing.
 """
 
 from __future__ import annotations
