@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from hype_bench.render.text import sheets, write
 from hype_bench.runs.record import Record, Scores
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
+from hype_bench.tables.beside_paper import UNKNOWN, against_paper
+from hype_bench.tables.compare import against_method
 from hype_bench.tables.experiment import collapsed, experiment_tables, results
+from hype_bench.tables.notes import Note
 
 TEXT = """\
 model: bert_large
@@ -159,7 +163,8 @@ def test_an_average_waits_for_every_task() -> None:
     statuses = {run.identity: done(run, score) for run, score in zip(runs, (0.4, 0.5, 0.9, 0.7), strict=True)}
     (table,) = experiment_tables(plan_of(runs), results(plan_of(runs), statuses, "paper"))
     vanilla, hype = (cells["average"] for cells in table.rows.values())
-    assert (vanilla.mean, hype.missing) == (pytest.approx(0.6), "1 of 3 tasks")
+    assert vanilla.mean == pytest.approx(0.6)
+    assert hype.missing == "1 of 3 tasks"
 
 
 def test_notes_are_about_the_runs_of_their_block_each_once() -> None:
@@ -174,6 +179,23 @@ def test_notes_are_about_the_runs_of_their_block_each_once() -> None:
     ]
     assert notes[0][1:] == ["diverged: 1 run, counted and not averaged", "X: no score"]
     assert notes[1] == ["X: no score"]
+
+
+def test_what_cannot_be_planned_is_said_of_its_block_and_tasks() -> None:
+    """And a row whose settings are its own is the only one that has them."""
+    runs = [replace(planned("vanilla", task, 1), identity="", problem="no such model") for task in METRIC]
+    runs += [replace(planned("hype_n", "rte", 1), block="second", settings={"scale": scale}) for scale in ("1", "2")]
+    first, second = experiment_tables(plan_of(runs), results(plan_of(runs), {}, "paper"))
+    assert first.notes[-1] == Note("mrpc, rte: no such model", frozenset(METRIC))
+    assert [note.text for note in second.notes] == ["X: no score"]
+    assert [row.title for row in second.rows] == ["hype_n (scale=1)", "hype_n (scale=2)"]
+
+
+def test_without_a_search_the_default_is_shown(plan: Plan, statuses: dict[str, RunStatus]) -> None:
+    runs = [run for run in plan.runs if run.method == "vanilla"]
+    for result in results(replace(plan, runs=runs), statuses, "default").values():
+        assert result.chosen.configuration == {"learning_rate": "2e-05"}
+        assert result.chosen.cell.scores == dict(enumerate(VANILLA, 1))
 
 
 def test_diverged_runs_are_counted(plan: Plan, statuses: dict[str, RunStatus]) -> None:
@@ -320,6 +342,39 @@ def scored(tmp_path: Path) -> tuple[Plan, dict[str, RunStatus]]:
             machine = {"device": "cpu", "threads": 1}
             statuses[run.identity] = changed(status, machine=machine, versions={"torch": "2.13"})
     return plan_of(runs), statuses
+
+
+def test_one_seed_is_shown_beside_the_paper_without_a_verdict(plan: Plan, statuses: dict[str, RunStatus]) -> None:
+    runs = [run for run in plan.runs if run.method == "vanilla" and run.seed == 1]
+    plan = replace(plan, runs=runs)
+    beside = against_paper(plan, results(plan, statuses, "paper"))
+    (rte,) = [beside for (_, _, task), beside in beside.items() if task == "rte"]
+    assert (rte.cell.n, rte.printed.mean, rte.verdict, rte.other) == (1, 72.24, UNKNOWN, [])
+    assert rte.difference.mean == pytest.approx(0.68 - 0.7224)
+    assert math.isnan(rte.difference.low)
+
+
+def test_rows_without_a_common_seed_have_no_difference(scored: tuple[Plan, dict[str, RunStatus]]) -> None:
+    plan, statuses = scored
+    plan = replace(plan, runs=[run for run in plan.runs if run.seed == (1 if run.method == "vanilla" else 2)])
+    (compared,) = against_method(plan, results(plan, statuses, "paper"), "vanilla").values()
+    assert compared.notes == [f"seed {seed} is not paired: one of its runs has no score" for seed in (1, 2)]
+    assert (compared.paired.n, compared.won, compared.complaints) == (0, 0, [])
+    assert math.isnan(compared.improvement + compared.p_seeds + compared.p_examples + sum(compared.bootstrap))
+
+
+def test_runs_on_other_examples_are_paired_by_seed_alone(
+    scored: tuple[Plan, dict[str, RunStatus]], tmp_path: Path
+) -> None:
+    plan, statuses = scored
+    path = tmp_path / "hype_n-rte-2-None-1e-05" / "predictions.csv"
+    path.write_text(path.read_text().replace("validation,0,0,0", "validation,0,1,1"))  # just as right
+    (compared,) = against_method(plan, results(plan, statuses, "paper"), "vanilla").values()
+    assert compared.notes == ["no p (examples): the runs were not scored on the same examples, or a draw has no score"]
+    assert (compared.paired.n, compared.won, compared.improvement, compared.p_seeds) == (2, 2, 1, 0.5)
+    assert math.isnan(compared.p_examples)
+    assert math.isnan(compared.bootstrap[1])
+    assert not math.isnan(compared.bootstrap[0])
 
 
 def test_runs_of_two_kinds_of_device_are_no_pair(scored: tuple[Plan, dict[str, RunStatus]]) -> None:

@@ -156,6 +156,12 @@ def test_a_setting_that_differs_on_one_task_names_the_rows_of_all():
     }
 
 
+def test_what_differs_on_any_task_is_named():
+    runs = [make_run(0.5, task="rte", options={"scale": scale, "layers": "all"}) for scale in (1.0, 2.0)]
+    runs += [make_run(0.5, task="cola", options={"scale": 1.0, "layers": layers}) for layers in ("all", "top")]
+    assert titles(runs) == [f"hype_n (layers={a}, scale={b})" for a, b in (("all", "1"), ("all", "2"), ("top", "1"))]
+
+
 def test_recipes_that_differ_between_tasks_need_no_words():
     runs = seeds([0.6], task="rte", training={"epochs": 10.0}) + seeds([0.6], task="cola", training={"epochs": 3.0})
     assert titles(runs) == ["hype_n"]
