@@ -142,7 +142,7 @@ def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan) -> Tab
 def _average(cells: list[Cell | None]) -> Cell:
     """The mean over tasks of their means; it has no spread of its own and is not shown while one is missing."""
     average = Cell(AVERAGE)
-    means = [math.nan if cell is None or cell.missing or not cell.n else cell.mean for cell in cells]
+    means = [math.nan if cell is None else cell.mean for cell in cells]
     if any(map(math.isnan, means)):
         average.missing = f"{sum(not math.isnan(mean) for mean in means)} of {len(means)} tasks"
     else:

@@ -18,7 +18,7 @@ from hype_bench.render.text import sheets, write
 from hype_bench.runs.record import Record, Scores
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
-from hype_bench.tables.beside_paper import UNKNOWN, against_paper
+from hype_bench.tables.beside_paper import AGREES, UNKNOWN, against_paper
 from hype_bench.tables.compare import against_method
 from hype_bench.tables.experiment import collapsed, experiment_tables, results
 from hype_bench.tables.notes import Note
@@ -352,6 +352,16 @@ def test_one_seed_is_shown_beside_the_paper_without_a_verdict(plan: Plan, status
     assert (rte.cell.n, rte.printed.mean, rte.verdict, rte.other) == (1, 72.24, UNKNOWN, [])
     assert rte.difference.mean == pytest.approx(0.68 - 0.7224)
     assert math.isnan(rte.difference.low)
+
+
+def test_two_seeds_are_enough_for_a_verdict(plan: Plan, statuses: dict[str, RunStatus]) -> None:
+    """70.00 ± 2.83 (2) against 72.24 ± 2.67 (3): the standard error is 2.525, df 2.16, t 4.01."""
+    plan = replace(plan, runs=[run for run in plan.runs if run.method == "vanilla" and run.seed < 3])
+    beside = against_paper(plan, results(plan, statuses, "paper"))
+    (rte,) = [beside for (_, _, task), beside in beside.items() if task == "rte"]
+    assert (rte.cell.n, rte.verdict) == (2, AGREES)
+    assert rte.difference.mean == pytest.approx(-0.0224)
+    assert (rte.difference.high - rte.difference.low) / 2 == pytest.approx(0.1013, abs=1e-4)
 
 
 def test_rows_without_a_common_seed_have_no_difference(scored: tuple[Plan, dict[str, RunStatus]]) -> None:

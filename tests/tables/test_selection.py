@@ -72,3 +72,10 @@ def test_a_nan_and_a_diverged_run_count_alike() -> None:
 def test_rules_say_what_they_lack() -> None:
     assert by_heldout_score([candidate("a", [0.5, 0.6])]).cell.missing == "no held-out scores"
     assert without_search([LOW]).cell.missing == "no default"
+
+
+def test_a_configuration_that_a_split_does_not_score_has_an_empty_cell_there() -> None:
+    tried = candidate("a", [0.5], further={"other": Cell("accuracy", {1: 0.3})})
+    assert tried.on("") is tried.reported
+    assert tried.on("other").scores == {1: 0.3}
+    assert tried.on("third") == Cell("accuracy")
