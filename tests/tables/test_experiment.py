@@ -364,6 +364,15 @@ def test_two_seeds_are_enough_for_a_verdict(plan: Plan, statuses: dict[str, RunS
     assert (rte.difference.high - rte.difference.low) / 2 == pytest.approx(0.1013, abs=1e-4)
 
 
+def test_a_further_split_stands_beside_its_own_printed_cell() -> None:
+    runs = [replace(planned("vanilla", "mnli", 1), model="roberta_large", metric="accuracy")]
+    statuses = {run.identity: done(run, 0.7, **{"validation_mismatched/accuracy": 0.6}) for run in runs}
+    plan = replace(plan_of(runs), table=3)
+    beside = against_paper(plan, results(plan, statuses, "paper"))
+    printed = {task: (cell.cell.mean, cell.printed.task, cell.printed.mean) for (_, _, task), cell in beside.items()}
+    assert printed == {"mnli": (0.7, "mnli", 60.9), "mnli/mismatched": (0.6, "mnli_mm", 62.56)}
+
+
 def test_rows_without_a_common_seed_have_no_difference(scored: tuple[Plan, dict[str, RunStatus]]) -> None:
     plan, statuses = scored
     plan = replace(plan, runs=[run for run in plan.runs if run.seed == (1 if run.method == "vanilla" else 2)])
