@@ -40,8 +40,8 @@ class Verbs(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """A line for each, read from its file."""
-        found = {name: verb for name, verb in analyses().items() if name not in _COMMANDS}
-        for title, verbs in (("Commands", _COMMANDS), ("Analyses of finished runs", found)):
+        others = {name: verb for name, verb in analyses().items() if name not in _COMMANDS}
+        for title, verbs in (("Commands", _COMMANDS), ("Analyses of finished runs", others)):
             with formatter.section(title):
                 formatter.write_dl([(name, verb.docstring().partition("\n")[0]) for name, verb in verbs.items()])
 

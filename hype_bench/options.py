@@ -72,7 +72,7 @@ def check_fields(prefix: str, part: Any) -> None:
         raise UserError(f"there is no key {prefix + name!r}")
     for f in fields(part):
         value = getattr(part, f.name)
-        if isinstance(value, list) and any(isinstance(one, (list, dict)) for one in value):
+        if isinstance(value, list) and any(isinstance(item, (list, dict)) for item in value):
             raise UserError(f"{prefix}{f.name} must be a list of single values, not {value}")
         choices = f.metadata.get("choices")
         if choices and value is not None and value not in choices:

@@ -54,10 +54,10 @@ class Plugin:
 @cache
 def installed() -> tuple[Plugin, ...]:
     """Every plug-in of this environment, sorted by name."""
-    found = {
+    plugins = {
         Plugin(point.module, point.dist.name, point.dist.version) for point in entry_points(group=GROUP) if point.dist
     }
-    return tuple(sorted(found, key=lambda plugin: (plugin.package, plugin.module)))
+    return tuple(sorted(plugins, key=lambda plugin: (plugin.package, plugin.module)))
 
 
 def plugin_of(module: str) -> Plugin | None:

@@ -32,32 +32,32 @@ class Composed:
 
     def __init__(self, hooks: Sequence[Hooks] = (), cleanup: contextlib.ExitStack | None = None) -> None:
         self._hooks, self._cleanup = hooks, cleanup or contextlib.ExitStack()
-        self.has_backward = any(one.backward for one in hooks)
+        self.has_backward = any(technique.backward for technique in hooks)
 
     def parameter_groups(self, groups: Groups) -> Groups:
-        for change in _present(one.parameter_groups for one in self._hooks):
+        for change in _present(technique.parameter_groups for technique in self._hooks):
             groups = change(groups)
         return groups
 
     def loss(self, batch: Batch, forward: Forward, innermost: Loss = objective) -> tuple[Tensor, Any]:
         """The scalar to be differentiated, and the model's output in the first pass."""
-        return _nest(_present(one.loss for one in self._hooks), innermost)(batch, forward)
+        return _nest(_present(technique.loss for technique in self._hooks), innermost)(batch, forward)
 
     def backward(self, micro_batches: list[Batch], innermost: Backward) -> Tensor:
         """Leaves the gradients of one update in ``.grad``; returns its loss."""
-        return _nest(_present(one.backward for one in self._hooks), innermost)(micro_batches)
+        return _nest(_present(technique.backward for technique in self._hooks), innermost)(micro_batches)
 
     def before_step(self, optimizer: Optimizer) -> None:
-        for act in _present(one.before_step for one in self._hooks):
+        for act in _present(technique.before_step for technique in self._hooks):
             act(optimizer)
 
     def after_step(self, optimizer: Optimizer) -> None:
-        for act in _present(one.after_step for one in self._hooks):
+        for act in _present(technique.after_step for technique in self._hooks):
             act(optimizer)
 
     def finish(self) -> None:
         """The last named first, and then everything in ``context.cleanup``: a plain model is left."""
-        for act in _present(one.finish for one in reversed(self._hooks)):
+        for act in _present(technique.finish for technique in reversed(self._hooks)):
             act()
         self._cleanup.close()
 

@@ -152,7 +152,7 @@ def _fits(value: object, hint: Any) -> bool:
 def _as(hint: Any, value: Any) -> Any:
     """A value that fits, in the type that the field has: 1 and 1.0 are one option, and the same run."""
     if isinstance(value, list):
-        return [_as(typing.get_args(hint)[0], one) for one in value] if typing.get_origin(hint) is list else value
+        return [_as(typing.get_args(hint)[0], v) for v in value] if typing.get_origin(hint) is list else value
     kinds = typing.get_args(hint) or (hint,)
     if isinstance(value, bool):  # a name may be "true", which YAML reads as a truth value
         return str(value).lower() if hint is str else value

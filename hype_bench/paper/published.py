@@ -85,18 +85,18 @@ def cell(number: int, *, row: str, column: str, block: str | None = None) -> Pub
     Raises:
         UserError: there is no such cell (with the nearest name), or several blocks have one.
     """
-    found, place = table(number), f"Table {number}"
+    cells, place = table(number), f"Table {number}"
     for part, wanted in (("block", block), ("row", row), ("column", column)):
         if wanted is not None:
-            names = [getattr(published, part) for published in found]
-            found = [p for p, name in zip(found, names, strict=True) if name and name.casefold() == wanted.casefold()]
-            if not found:
+            names = [getattr(published, part) for published in cells]
+            cells = [p for p, name in zip(cells, names, strict=True) if name and name.casefold() == wanted.casefold()]
+            if not cells:
                 raise UserError(f"{place} has no {part} {wanted!r}{_nearest(wanted, names)}")
             place += f", {part} {wanted!r}"
-    if len(found) > 1:
-        blocks = ", ".join(repr(published.block) for published in found)
+    if len(cells) > 1:
+        blocks = ", ".join(repr(published.block) for published in cells)
         raise UserError(f"Table {number} has row {row!r} more than once; block must be one of {blocks}")
-    return found[0]
+    return cells[0]
 
 
 def settings(number: int) -> list[dict[str, Any]]:
@@ -105,8 +105,8 @@ def settings(number: int) -> list[dict[str, Any]]:
     Raises:
         UserError: the paper has no such table of settings.
     """
-    found = _look_up(number, _read("settings.yaml"), "settings")
-    return [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
+    printed = _look_up(number, _read("settings.yaml"), "settings")
+    return [dict(zip(printed["columns"], row, strict=True)) for row in printed["rows"]]
 
 
 @cache

@@ -129,8 +129,8 @@ def _is_score(name: str, value: Any) -> bool:
 
 def _is_shallow(value: Any, levels: int) -> bool:
     inner = value.values() if isinstance(value, dict) else value
-    nested = [one for one in inner if isinstance(one, (dict, list))]
-    return not nested or (levels > 0 and all(_is_shallow(one, levels - 1) for one in nested))
+    nested = [item for item in inner if isinstance(item, (dict, list))]
+    return not nested or (levels > 0 and all(_is_shallow(item, levels - 1) for item in nested))
 
 
 def _is_mapping(value: Any) -> bool:
@@ -138,7 +138,7 @@ def _is_mapping(value: Any) -> bool:
 
 
 def _is_flat(value: Any) -> bool:
-    return isinstance(value, dict) and not any(isinstance(one, (dict, list)) for one in value.values())
+    return isinstance(value, dict) and not any(isinstance(item, (dict, list)) for item in value.values())
 
 
 def _counts_rows(value: Any) -> bool:

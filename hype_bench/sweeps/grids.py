@@ -88,7 +88,7 @@ def row_axes(points: Sequence[Point], search: Iterable[str]) -> list[str]:
         for axis in axes:
             of_method = axis == "noise_scale" or axis.startswith("method.")
             seen[axis, values.get("method", "") if of_method else ""].add(values.get(axis, ""))
-    differing = {axis for (axis, _), found in seen.items() if len(found) > 1}
+    differing = {axis for (axis, _), values in seen.items() if len(values) > 1}
     return [axis for axis in axes if axis in differing - _ELSEWHERE - set(search)]
 
 

@@ -48,8 +48,8 @@ class Slurm(Engine):
             with _patient(), replaced(SlurmJob, "done", _done_by(_Queue())):
                 return self.run_with_hydra(jobs, **self.options)
         except FailedJobError as error:
-            said = (str(error).strip().splitlines() or ["it does not say why"])[-1]
-            raise UserError(f"SLURM refuses the jobs: {said.removeprefix('sbatch: error: ')}") from error
+            reason = (str(error).strip().splitlines() or ["it does not say why"])[-1]
+            raise UserError(f"SLURM refuses the jobs: {reason.removeprefix('sbatch: error: ')}") from error
         except KeyboardInterrupt:
             display.say("what SLURM has goes on; scancel ends it")
             raise
@@ -74,8 +74,8 @@ class Local(Engine):
         lost: dict[int, Exception] = {}
         with _patient(), _ended_with_us():
             for start in range(min(jobs), max(jobs) + 1, at_once):
-                some = {number: job for number, job in jobs.items() if start <= number < start + at_once}
-                lost |= self.run_with_hydra(some, **options)
+                next_jobs = {number: job for number, job in jobs.items() if start <= number < start + at_once}
+                lost |= self.run_with_hydra(next_jobs, **options)
         return lost
 
 
@@ -158,5 +158,5 @@ def _answer(command: list[str]) -> str:
     except subprocess.TimeoutExpired:
         raise UserError(f"SLURM did not answer within {_PATIENCE:.0f} s") from None
     except (OSError, subprocess.CalledProcessError) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or ["it does not say why"]
-        raise UserError(f"SLURM does not answer: {said[-1]}") from error
+        lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or ["it does not say why"]
+        raise UserError(f"SLURM does not answer: {lines[-1]}") from error
