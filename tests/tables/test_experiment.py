@@ -189,6 +189,7 @@ def test_what_cannot_be_planned_is_said_of_its_block_and_tasks() -> None:
     assert first.notes[-1] == Note("mrpc, rte: no such model", frozenset(METRIC))
     assert [note.text for note in second.notes] == ["X: no score"]
     assert [row.title for row in second.rows] == ["hype_n (scale=1)", "hype_n (scale=2)"]
+    assert (first.columns, second.columns) == (["rte", "mrpc", "average"], ["rte"])
 
 
 def test_without_a_search_the_default_is_shown(plan: Plan, statuses: dict[str, RunStatus]) -> None:
@@ -406,6 +407,9 @@ def test_runs_of_two_kinds_of_device_are_no_pair(scored: tuple[Plan, dict[str, R
     assert "hype_n, rte: seed 2 is not paired: cuda and cpu draw different dropout and noise" in one.notes
     assert "hype_n rte: its runs differ in device cpu, cuda" in rendered(plan, statuses)
     assert compare(plan, found, "vanilla").complaints == []
+    statuses[name] = changed(statuses[name], machine={})
+    (compared,) = against_method(plan, results(plan, statuses, "paper"), "vanilla").values()
+    assert compared.notes == ["seed 2 is not paired: unknown and cpu draw different dropout and noise"]
 
 
 def test_a_seed_without_a_finite_score_on_both_sides_is_no_pair(scored: tuple[Plan, dict[str, RunStatus]]) -> None:
