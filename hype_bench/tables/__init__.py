@@ -1,1 +1,1 @@
-"""Records -> cells -> mean ± std; rendered as text, Markdown, LaTeX or CSV. Imports no torch."""
+"""The numbers of tables: runs -> cells -> mean ± std over seeds, and what they are compared with. Imports no torch."""
