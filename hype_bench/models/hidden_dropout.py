@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -70,12 +71,21 @@ def set_in_config(config: Any, p: float) -> None:
 
 def hidden_dropouts(model: PreTrainedModel) -> dict[str, Dropout]:
     """The dropouts that the hidden dropout sets, by name; none if the architecture has no such setting."""
+    if model not in _NAMES:
+        _NAMES[model] = _marked_names(model)
+    dropouts = all_dropouts(model)
+    return {name: dropouts[name] for name in _NAMES[model]}
+
+
+_NAMES: WeakKeyDictionary[PreTrainedModel, list[str]] = WeakKeyDictionary()  # building a copy takes 30 ms
+
+
+def _marked_names(model: PreTrainedModel) -> list[str]:
     config = deepcopy(model.config)
     set_in_config(config, _MARK)
     with torch.device("meta"):
         marked: nn.Module = type(model)._from_config(config)
-    dropouts = all_dropouts(model)
-    return {name: dropouts[name] for name, dropout in all_dropouts(marked).items() if dropout.p == _MARK}
+    return [name for name, dropout in all_dropouts(marked).items() if dropout.p == _MARK]
 
 
 def all_dropouts(model: nn.Module) -> dict[str, Dropout]:
