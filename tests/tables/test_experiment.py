@@ -19,6 +19,7 @@ from hype_bench.runs.record import Record, Scores
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables.beside_paper import AGREES, UNKNOWN, against_paper
+from hype_bench.tables.budget import at_same_budget
 from hype_bench.tables.compare import against_method
 from hype_bench.tables.experiment import collapsed, experiment_tables, results
 from hype_bench.tables.notes import Note
@@ -470,6 +471,8 @@ def test_at_the_same_budget_by_enumeration(plan: Plan, statuses: dict[str, RunSt
         ["hype_n", "74.67 ± 0.00 (1)", "X (1 of 3 runs)"],
     ]
     assert "expected best mean dev score of 1 configuration drawn" in one.notes[0]
+    best = at_same_budget(results(plan, statuses, "paper")).values()
+    assert [(cell.k, cell.tried, cell.lost) for cell in best] == [(1, 2, 0), (1, 2, 0), (1, 1, 0), (1, 1, 1)]
 
 
 @pytest.mark.parametrize("lost", [DIVERGED, "nan"])
