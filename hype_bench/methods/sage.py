@@ -107,7 +107,9 @@ class _Guided:
         for group in optimizer.param_groups:
             for p in (p for p in group["params"] if p in self.weights and p.grad is not None):
                 now = sensitivity(p, p.grad)
-                mean = self.average.setdefault(p, torch.zeros_like(p)).lerp_(now, 1 - self.beta3)
+                if p not in self.average:
+                    self.average[p] = torch.zeros_like(p)
+                mean = self.average[p].lerp_(now, 1 - self.beta3)
                 self.factor[p] = learning_rate_factor(now, mean, self.steps, self.beta3, group["eps"])
         self.own_step.remember(self.weights)
 

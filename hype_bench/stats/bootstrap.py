@@ -63,7 +63,7 @@ def _resample(n: int, draws: int, rng: np.random.Generator) -> _Counts:
 
 
 def _two_sided(drawn: Vector) -> float:
-    """Twice the share of draws on the rarer side of 0, 0 being on both; one draw is added, lest p be 0."""
+    """Twice the share of draws on the rarer side of 0, 0 being on both; one draw is added, so that p is never 0."""
     if np.isnan(drawn).any():
         return math.nan
     tie = ROUNDING * np.abs(drawn).max()
