@@ -104,8 +104,8 @@ def test_what_a_group_has_besides_stays_and_the_groups_given_are_not_changed() -
 def test_frozen_parameters_are_in_no_group() -> None:
     model = tiny("bert")
     hooks = compose(build({"top_k": {"k": 1}, "llrd": {}}), model, Context())
-    found = settings_of(model, hooks.parameter_groups(parameter_groups(model, LR, DECAY)))
-    assert {height_by_name(name) for name in found} == {3, 4}
+    settings = settings_of(model, hooks.parameter_groups(parameter_groups(model, LR, DECAY)))
+    assert {height_by_name(name) for name in settings} == {3, 4}
 
 
 def test_the_schedule_keeps_the_proportions() -> None:

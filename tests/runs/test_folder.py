@@ -173,9 +173,9 @@ def test_beginning_again_forgets_the_failure_and_keeps_what_is_broken(folder: Ru
     for number, garbage in enumerate(("one", "two", "three"), 1):
         (folder.path / "result.json").write_text(garbage)
         name = "result.broken.json" if number == 1 else f"result.broken-{number}.json"
-        told = folder.start(Request.from_json(REQUEST))
-        assert told is not None
-        assert name in told
+        warning = folder.start(Request.from_json(REQUEST))
+        assert warning is not None
+        assert name in warning
         assert (folder.path / name).read_text() == garbage
     assert folder.start(Request.from_json(REQUEST)) is None
     assert folder.failure() is None

@@ -155,8 +155,8 @@ def test_a_further_split_is_a_column_of_the_same_choice(plan: Plan, statuses: di
 
 def test_cells_come_row_by_row_however_the_plan_mixes_them() -> None:
     runs = [planned(method, task, 1) for task in METRIC for method in ("vanilla", "hype_n")]
-    found = results(plan_of(runs), {}, "paper")
-    assert [(row.method, task) for _, row, task in found] == list(itertools.product(("vanilla", "hype_n"), METRIC))
+    places = results(plan_of(runs), {}, "paper")
+    assert [(row.method, task) for _, row, task in places] == list(itertools.product(("vanilla", "hype_n"), METRIC))
 
 
 def test_an_average_waits_for_every_task() -> None:
