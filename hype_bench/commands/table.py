@@ -28,7 +28,7 @@ def table(
     format: Annotated[Format, typer.Option(help="The output format.")] = Format.text,  # type: ignore[attr-defined]
     rule: Annotated[Rule, typer.Option(help="Which configuration of a search counts.")] = Rule.paper,  # type: ignore[attr-defined]
     compare: Annotated[
-        str | None, typer.Option(help="paper, budget, or a row such as vanilla.", metavar="WITH")
+        str | None, typer.Option(help="paper, budget, signal, or a row such as vanilla.", metavar="WITH")
     ] = None,
     intervals: Annotated[bool, typer.Option("--intervals", help="Also 95 % intervals of the means.")] = False,
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from hype_bench.output import counted
 from hype_bench.paper.published import Published
 from hype_bench.render.sheet import EMPTY, Pieces, Sheet, difference, mean_and_std
+from hype_bench.render.signal import signal_numbers, signal_sheets
 from hype_bench.stats.multiple import stars
 from hype_bench.stats.permutation import least_p
 from hype_bench.sweeps.planned import Plan
@@ -18,6 +19,7 @@ from hype_bench.tables.beside_paper import OTHER_SETTING, PAPER, BesidePaper, ag
 from hype_bench.tables.budget import BUDGET, ExpectedBest, at_same_budget
 from hype_bench.tables.compare import Compared, against_method
 from hype_bench.tables.experiment import Place, Result
+from hype_bench.tables.signal import SIGNAL, signals
 
 _CORNER = "method, task"
 _PAPER_COLUMNS = [
@@ -64,7 +66,7 @@ class Comparison:
 
 
 def compare(plan: Plan, results: Mapping[Place, Result], baseline: str | None) -> Comparison:
-    """An experiment's cells against ``paper``, at the same ``budget``, or against the row of that title.
+    """An experiment's cells against ``paper``, at the same ``budget``, by ``signal``, or against the row of that title.
 
     Raises:
         UserError: there is nothing to compare with.
@@ -79,6 +81,10 @@ def compare(plan: Plan, results: Mapping[Place, Result], baseline: str | None) -
     if baseline == BUDGET:
         best = at_same_budget(results)
         return Comparison(_by_block(best, _budget_sheet), {place: budget_numbers(cell) for place, cell in best.items()})
+    if baseline == SIGNAL:
+        of_column = signals(results)
+        columns = {place: signal_numbers(of_column[place[0], place[2]]) for place in results}
+        return Comparison(signal_sheets(of_column), columns)
     compared = against_method(plan, results, baseline)
     note = _paired_note(compared)
     return Comparison(

@@ -71,7 +71,8 @@ def report(experiment: Experiment, format: str, baseline: str | None = None, int
     """The table in words and, if asked for, what it is compared with.
 
     Args:
-        baseline: ``paper``, ``budget`` (the expected best of equally many configurations), or the title of a row.
+        baseline: ``paper``, ``budget`` (the expected best of equally many configurations), ``signal`` (which tasks can
+            tell rows apart), or the title of a row.
         intervals: also Student's 95 % interval of every mean; CSV has it anyway.
 
     Raises:
