@@ -108,11 +108,11 @@ def _pearson(labels: Labels, predictions: Predictions, counts: Counts) -> Scores
 
 
 def _spearman(labels: Labels, predictions: Predictions, counts: Counts) -> Scores:
-    ranks = _ranks(labels, counts)
-    return np.stack([_correlation(ranks, _ranks(run, counts), counts) for run in predictions], axis=1)
+    ranks = mid_ranks(labels, counts)
+    return np.stack([_correlation(ranks, mid_ranks(run, counts), counts) for run in predictions], axis=1)
 
 
-def _ranks(values: Labels, counts: Counts) -> Counts:
+def mid_ranks(values: Labels, counts: Counts) -> Counts:
     """As many as lie below in a draw, and half of the equals: the mean rank of ties, less 1/2."""
     distinct, place = np.unique(values, return_inverse=True)
     first = np.searchsorted(np.sort(place), np.arange(len(distinct)))
