@@ -25,6 +25,7 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method
 from hype_bench.contract.objective import Batch, forward_of
 from hype_bench.options import UserError
+from hype_bench.training.device import use_tf32
 
 
 class MethodTrainer(Trainer):
@@ -68,6 +69,8 @@ class MethodTrainer(Trainer):
         if self.methods and resume_from_checkpoint:
             raise UserError(f"{' and '.join(self.methods)} cannot be resumed: a checkpoint lacks its state; train anew")
         self.optimizer = None
+        if self.args.tf32 is not None:  # transformers sets it once in a process, whatever came since
+            use_tf32(self.args.tf32)
         try:
             result = super().train(resume_from_checkpoint, *args, **kwargs)
         except BaseException:
@@ -181,7 +184,7 @@ class MethodTrainer(Trainer):
     def _precision(self) -> str:
         if self.args.bf16 or self.args.fp16:
             return "bf16" if self.args.bf16 else "fp16"
-        return "tf32" if torch.get_float32_matmul_precision() != "highest" else "fp32"
+        return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "fp32"
 
     def _checkpointed(self) -> Any:
         return self.context.checkpointed()

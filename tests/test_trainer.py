@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers.training_args
 from torch.utils.data import SequentialSampler
 from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
+from transformers.utils.import_utils import enable_tf32
 
 from hype_bench.config import RunConfig
 from hype_bench.contract.attach import attach
@@ -30,6 +33,7 @@ from hype_bench.testing.tiny import OPTIONS, anatomy, batch_of, tiny
 from hype_bench.trainer import MethodTrainer
 from hype_bench.training import loop
 from hype_bench.training.batches import training_order
+from hype_bench.training.device import set_up
 from hype_bench.training.optimizer import clip_gradients, make_optimizer, make_schedule, parameter_groups
 from hype_bench.training.seeds import derive
 from hype_bench.training.tokens import Tokens, tokenise
@@ -286,6 +290,37 @@ def test_what_the_trainer_refuses(tmp_path: Path) -> None:
     arguments = TrainingArguments(str(tmp_path), report_to=[], use_cpu=True)
     with pytest.raises(UserError, match="makes the optimizer itself"):
         MethodTrainer(model, arguments, train_dataset=rows_of(run, tokens), optimizers=(optimizer, None), methods=[])
+
+
+@pytest.fixture
+def with_tf32(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose matrix products can be TF32, as far as ``transformers`` asks."""
+    monkeypatch.setattr(transformers.training_args, "is_torch_tf32_available", lambda: True)
+    enable_tf32.cache_clear()
+    yield
+    backends: Any = torch.backends
+    backends.fp32_precision = backends.cuda.matmul.fp32_precision = "none"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+@pytest.mark.parametrize("is_tf32", [True, False])
+def test_tf32_in_the_trainer_is_what_it_says(is_tf32: bool, precision: str, tmp_path: Path, with_tf32: None) -> None:
+    """Also where a run in the same process chose otherwise in between."""
+    peer = trainer(config(), [HyPe()], tmp_path, tf32=is_tf32)
+    set_up(torch.device("cpu"), precision)
+    peer.train()
+    assert (torch.backends.cuda.matmul.fp32_precision == "tf32") == is_tf32
+    assert peer.context.precision == ("tf32" if is_tf32 else "fp32")
+
+
+@pytest.mark.slow
+def test_a_compiled_model_in_the_trainer(tmp_path: Path, with_tf32: None) -> None:
+    """For which ``transformers`` turns TF32 on."""
+    peer = trainer(config(), [RDrop()], tmp_path, torch_compile=True, torch_compile_backend="eager")
+    assert peer.context.precision == "tf32"
+    peer.args.max_steps = 1
+    peer.train()
+    assert peer.losses == pytest.approx(losses_of("r_drop", "demo_rte")[:1], abs=1e-6)
 
 
 def test_accumulation_and_checkpointing_in_the_trainer(tmp_path: Path) -> None:

@@ -37,14 +37,24 @@ def choose_device(name: str, precision: str) -> torch.device:
 
 def set_up(device: torch.device, precision: str) -> None:
     """Sets process-wide arithmetic for one run: TF32 only if chosen, deterministic kernels, steady memory."""
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    use_tf32(precision == "tf32")
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.cuda.reset_peak_memory_stats(device)
     else:
         keep_memory()
+
+
+def use_tf32(is_wanted: bool) -> None:
+    """Whether float32 matrix products on CUDA may round their operands to TF32, from now on in this process.
+
+    Of torch's two interfaces only the newer one is used: once they disagree, the older raises.
+    """
+    matmul = torch.backends.cuda.matmul
+    matmul.fp32_precision = "tf32" if is_wanted else "none"  # none: as all backends, for which a Trainer may choose
+    if not is_wanted and matmul.fp32_precision == "tf32":
+        matmul.fp32_precision = "ieee"
 
 
 def autocast_for(device: torch.device, precision: str) -> torch.autocast:
