@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
 from hype_bench.stats.draws import ROUNDING
-from hype_bench.stats.means import Floats, Interval, tails
+from hype_bench.stats.means import Floats, Interval, Vector, mean_and_std, tails
 
 _Differences = Float64[Floats, "seeds examples"]
 
@@ -38,6 +39,10 @@ class Crossed:
     def p(self) -> float:
         """Two-sided, that a new seed on a new example makes no difference on average."""
         return 2 * self.p_above(abs(self.mean))
+
+    def p_equivalent(self, margin: float) -> float:
+        """That the true difference lies beyond +- ``margin``: the greater p of two one-sided tests."""
+        return max(self.p_above(margin - self.mean), self.p_above(margin + self.mean))
 
     def p_above(self, gap: float) -> float:
         """The probability of a mean ``gap`` above the true one, or more; without any spread 1 or 0."""
@@ -85,6 +90,36 @@ def crossed_difference(differences: _Differences) -> Crossed:
         squares = of_seeds**2 + (of_examples**2 + of_rest**2 / (seeds - 1)) * (seeds - 1) / (examples - 1)
         freedom *= (of_seeds + beyond) ** 2 / squares
     from_seeds, from_examples = (math.sqrt(part / differences.size) for part in (of_seeds, beyond))
+    return Crossed(mean, from_seeds, from_examples, freedom, seeds, examples)
+
+
+def difference_over_seeds(differences: Vector) -> Crossed:
+    """The mean of paired differences of scores, one per seed, where nothing is known of the examples: a paired t test.
+
+    ValueError if one is not finite.
+    """
+    mean, std = mean_and_std(differences)
+    n = len(differences)
+    from_seeds = std / math.sqrt(n) if n else math.nan
+    return Crossed(mean, from_seeds, 0.0 * from_seeds, n - 1.0, n, 0)
+
+
+def mean_over_tasks(differences: Sequence[Crossed]) -> Crossed:
+    """The mean over tasks of their differences, each weighing the same; about these tasks, and not about others.
+
+    The errors of different tasks are independent, and their squares add up; NaN if one of them is. ``seeds`` and
+    ``examples`` are the least and the sum of the tasks'. ValueError without a task.
+    """
+    if not differences:
+        raise ValueError("a mean over tasks needs one")
+    n = len(differences)
+    squares = np.array([[of.from_seeds**2, of.from_examples**2] for of in differences])
+    errors = squares.sum(axis=1)
+    freedoms = np.array([of.freedom for of in differences])
+    freedom = float(errors.sum() ** 2 / (errors**2 / freedoms).sum()) if errors.any() else float(freedoms.sum())
+    from_seeds, from_examples = (float(part) for part in np.sqrt(squares.sum(axis=0)) / n)
+    mean = math.fsum(of.mean for of in differences) / n
+    seeds, examples = min(of.seeds for of in differences), sum(of.examples for of in differences)
     return Crossed(mean, from_seeds, from_examples, freedom, seeds, examples)
 
 

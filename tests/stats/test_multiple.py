@@ -1,12 +1,13 @@
-"""Holm's correction equals the textbook's loop."""
+"""Corrections for many comparisons equal the textbook's loop and scipy."""
 
 import math
 from functools import partial
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from hype_bench.stats.multiple import holm, stars
+from hype_bench.stats.multiple import CORRECTIONS, benjamini_hochberg, holm, stars
 
 tight = partial(pytest.approx, rel=1e-12, abs=1e-12)
 
@@ -37,15 +38,28 @@ def test_holm_of_p_values_of_low_precision_is_in_float64():
     assert holm(p_values).tolist() == tight(naive_holm(p_values.tolist()))
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 30])
+def test_benjamini_hochberg_is_that_of_scipy(n):
+    p_values = np.random.default_rng(n).random(n).round(1) ** 2
+    assert benjamini_hochberg(p_values) == tight(stats.false_discovery_control(p_values))
+
+
 def test_a_comparison_that_was_not_made_does_not_count():
     assert holm([0.02, math.nan, 0.01]) == pytest.approx([0.02, math.nan, 0.02], nan_ok=True)
-    assert np.isnan(holm([math.nan])).all()
+    assert benjamini_hochberg([0.03, math.nan, 0.01]) == pytest.approx([0.03, math.nan, 0.02], nan_ok=True)
+
+
+@pytest.mark.parametrize("correction", CORRECTIONS.values())
+def test_nothing_compared_is_nothing_adjusted(correction):
+    assert np.isnan(correction([math.nan])).all()
+    assert correction([]).tolist() == []
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.1])
-def test_holm_takes_probabilities(bad):
+@pytest.mark.parametrize("correction", CORRECTIONS.values())
+def test_only_probabilities_are_adjusted(correction, bad):
     with pytest.raises(ValueError, match=r"^a p-value lies outside"):
-        holm([0.5, bad])
+        correction([0.5, bad])
 
 
 @pytest.mark.parametrize(
