@@ -1,3 +1,15 @@
 """The verbs of ``hype-bench``, one file each."""
 
-IN_HELP = ("run", "plan", "status", "table", "retry", "clean", "submit", "publish", "methods", "plugins")  # in order
+IN_HELP = (  # in this order
+    "run",
+    "plan",
+    "status",
+    "table",
+    "plot",
+    "retry",
+    "clean",
+    "submit",
+    "publish",
+    "methods",
+    "plugins",
+)

@@ -12,32 +12,22 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hype_bench.output import inert
 from hype_bench.paper.published import Published
+from hype_bench.render.plots.style import BLUE, DASHED, METRICS, ORANGE, words
 from hype_bench.tables.beside_paper import BesidePaper
 from hype_bench.tables.cells import AVERAGE, Cell, Row
 from hype_bench.tables.experiment import Place
 from hype_bench.tables.table import Table
 
-_HERE, _PAPER, _FAINT = "#1f5fa8", "#c2571a", "#8a8a8a"
+_HERE, _PAPER, _FAINT = BLUE, ORANGE, "#8a8a8a"
 _BASELINE = "vanilla"  # the row whose mean is drawn through all of its panel
 _REASON: dict[str, Any] = {"va": "center", "color": _FAINT, "fontsize": 8, "zorder": 2}
 _BEHIND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}
-_BASELINE_LINE: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 3))}
+_BASELINE_LINE: dict[str, Any] = {"linewidth": 0.9, "linestyle": DASHED}
 _MARK: dict[str, Any] = {"marker": "o", "markersize": 5.5, "markeredgewidth": 1.3, "linewidth": 1.2}
 _ACROSS = 4  # panels beside one another
 _PANEL_WIDTH, _ROW_HEIGHT, _LETTER_WIDTH, _AROUND = 2.9, 0.34, 0.085, 0.95  # inches
 _NARROWEST = 6.5  # inches, for the legend
-_NAMES = {
-    "accuracy": "accuracy (%)",
-    "f1": "F1 (%)",
-    "accuracy_f1": "mean of accuracy and F1 (%)",
-    "macro_f1": "macro F1 (%)",
-    "matthews": "Matthews x 100",
-    "pearson": "Pearson x 100",
-    "spearman": "Spearman x 100",
-    "pearson_spearman": "mean of Pearson and Spearman x 100",
-}
 
 
 def figure(table: Table, paper: Mapping[Place, BesidePaper], title: str, source: str = "paper") -> Figure:
@@ -61,7 +51,7 @@ def figure(table: Table, paper: Mapping[Place, BesidePaper], title: str, source:
             axes.set_axis_off()
         else:
             _panel(axes, table, task, {row: cell for (row, column), cell in printed.items() if column == task})
-    drawn.suptitle(_words(title), fontsize=12)
+    drawn.suptitle(words(title), fontsize=12)
     has_baseline = any(row.title == _BASELINE for row in table.rows)
     drawn.legend(
         handles=_legend(source if printed else "", has_baseline), loc="outside lower center", ncols=3, frameon=False,
@@ -78,9 +68,9 @@ def _panel(axes: Axes, table: Table, task: str, printed: Mapping[Row, Published]
     for y, row in enumerate(table.rows):
         if row in printed:
             _mark(axes, printed[row].mean, printed[row].sample_std, y + offset, _PAPER, hollow=True)
-    axes.set_title(_words(task), fontsize=10)
-    axes.set_xlabel(_NAMES.get(table.metric(task), table.metric(task)), fontsize=9)
-    axes.set_yticks(range(len(table.rows)), [_words(row.title) for row in table.rows])
+    axes.set_title(words(task), fontsize=10)
+    axes.set_xlabel(METRICS.get(table.metric(task), table.metric(task)), fontsize=9)
+    axes.set_yticks(range(len(table.rows)), [words(row.title) for row in table.rows])
     axes.set_ylim(len(table.rows) - 0.5, -0.5)
     axes.margins(x=0.12)
     axes.tick_params(labelsize=9)
@@ -96,18 +86,13 @@ def _cell(axes: Axes, row: Row, cell: Cell | None, y: float) -> bool:
     if cell is None:
         return False
     if cell.missing or math.isnan(cell.mean):
-        reason = _words(", ".join(cell.lacks) or "no score")
+        reason = words(", ".join(cell.lacks) or "no score")
         axes.text(0.02, y, f"X  {reason}", transform=axes.get_yaxis_transform(), bbox=_BEHIND, **_REASON)
         return False
     if row.title == _BASELINE:
         axes.axvline(100 * cell.mean, color=_FAINT, zorder=1, **_BASELINE_LINE)
     _mark(axes, 100 * cell.mean, None if math.isnan(cell.std) else 100 * cell.std, y, _HERE, hollow=False)
     return True
-
-
-def _words(text: str) -> str:
-    """A dollar sign would begin mathematics, which a name is not."""
-    return inert(text).replace("$", r"\$")
 
 
 def _mark(axes: Axes, mean: float, std: float | None, y: float, color: str, hollow: bool) -> None:

@@ -38,7 +38,9 @@ def planned(method: str, task: str, seed: int, rate: str) -> PlannedRun:
     return PlannedRun(name, *about, configuration, rate == "2e-5", seed, [name])
 
 
-def write_record(results_dir: Path, run: PlannedRun, score: float, experiment: str = "table1") -> None:
+def write_record(
+    results_dir: Path, run: PlannedRun, score: float, experiment: str = "table1", curve: list[Any] | None = None
+) -> None:
     label = {"model": run.model, "task": run.task, "method": run.method, "seed": run.seed, "metric": run.metric}
     rate = float(run.configuration["learning_rate"])
     options = {"scale": 0.0001, "layers": "all"} if run.method == "hype_n" else {}
@@ -55,7 +57,7 @@ def write_record(results_dir: Path, run: PlannedRun, score: float, experiment: s
     }
     folder = RunFolder.of(results_dir, run.identity)
     folder.path.mkdir(parents=True)
-    curve = [{"update": 10, "loss": 0.7, "learning_rate": rate}, {"update": 20, "loss": 0.6, "learning_rate": rate}]
+    curve = curve or [{"update": at, "loss": loss, "learning_rate": rate} for at, loss in ((10, 0.7), (20, 0.6))]
     parts = {"format": 2, "methods": [[run.method, options]], "training": training, "seed": run.seed}
     record = {"status": "done", "label": {**label, "experiment": experiment}, "parts": parts, "config": config}
     folder.write_json("result.json", {**record, "scores": {run.metric: score}, "curve": curve, "warnings": []})

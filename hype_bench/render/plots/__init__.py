@@ -1,0 +1,30 @@
+"""Pictures of an experiment for a paper or a page: one file a kind, drawn from its cells, a column wide."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from hype_bench.render.report import Experiment
+
+KINDS = {
+    "seeds": "a dot per seed, beside the mean and its 95 % interval",
+    "curves": "training curves of every cell: all seeds, and their mean",
+    "paper": "the difference to the cells that the paper printed",
+}
+
+
+def draw(kind: str, experiment: Experiment) -> dict[str, Figure]:
+    """The pictures of one kind: what tells them apart -> figure. Empty where nothing can be drawn yet.
+
+    Args:
+        kind: a key of :data:`KINDS`.
+
+    Raises:
+        UserError: the experiment has nothing of this kind, or a record cannot be read.
+    """
+    drawn: dict[str, Figure] = import_module(f"{__name__}.{kind}").draw(experiment)
+    return drawn

@@ -1,0 +1,103 @@
+"""What all pictures share: a column's width, colours that the colour-blind tell apart, rows with a name, files."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from hype_bench.output import inert
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"  # blue and vermilion of Okabe and Ito (2008)
+STRIPE = "#f3f3f3"
+DASHED = (0, (4, 3))
+WIDTH = 3.4  # inches: a column of a paper of two
+METRICS = {
+    "accuracy": "accuracy (%)",
+    "f1": "F1 (%)",
+    "accuracy_f1": "mean of accuracy and F1 (%)",
+    "macro_f1": "macro F1 (%)",
+    "matthews": "Matthews x 100",
+    "pearson": "Pearson x 100",
+    "spearman": "Spearman x 100",
+    "pearson_spearman": "mean of Pearson and Spearman x 100",
+}
+SMALL, NORMAL = 6.5, 7.5  # points
+_LONGEST = 18  # characters of a row's name on one line
+_LINE, _AROUND = 0.13, 0.85  # inches: a line of a row's name, and what a panel has above and below its rows
+
+
+def words(text: str) -> str:
+    """A dollar sign would begin mathematics, which a name is not."""
+    return inert(text).replace("$", r"\$")
+
+
+def wrapped(title: str) -> str:
+    return words("\0".join(textwrap.wrap(title, _LONGEST) or [""])).replace(r"\x00", "\n")
+
+
+def rows(names: Sequence[str], heading: str, note: str) -> tuple[Figure, Axes]:
+    """A panel with a named row at 0, 1, ... from top to bottom; ``note``: what its marks are."""
+    names = [wrapped(name) for name in names]
+    lines = 1 + max((name.count("\n") for name in names), default=0)
+    figure = canvas(_AROUND + max(0.19, _LINE * lines) * len(names), heading, note)
+    panel = figure.subplots()
+    panel.set_yticks(range(len(names)), names)
+    panel.set_ylim(len(names) - 0.5, -0.5)
+    panel.tick_params(labelsize=SMALL)
+    panel.tick_params(axis="y", length=0)
+    for stripe in range(0, len(names), 2):
+        panel.axhspan(stripe - 0.5, stripe + 0.5, color=STRIPE, linewidth=0, zorder=0)
+    without_frame(panel, "top", "right", "left")
+    return figure, panel
+
+
+def canvas(height: float, heading: str, note: str) -> Figure:
+    """An empty figure of a column's width; ``height`` in inches."""
+    figure = Figure(figsize=(WIDTH, height), dpi=200, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(words(heading), fontsize=NORMAL, x=0.01, ha="left", fontweight="bold")
+    figure.supxlabel(note, fontsize=SMALL, x=0.01, ha="left", color=GREY)
+    return figure
+
+
+def baseline(panel: Axes, value: float) -> None:
+    """A dashed line through all rows."""
+    panel.axvline(value, color=GREY, linewidth=0.7, linestyle=DASHED, zorder=1)
+
+
+def interval(panel: Axes, y: float, middle: float, ends: tuple[float, float] | None) -> None:
+    """A diamond and, where there is one, its interval; a part without a number is not drawn."""
+    if ends:
+        panel.plot(ends, [y, y], color=BLUE, linewidth=1.1, zorder=2)
+    panel.plot([middle], [y], "D", color=BLUE, markersize=3.4, zorder=3)
+
+
+def without_frame(panel: Axes, *sides: str) -> None:
+    for side in sides:
+        panel.spines[side].set_visible(False)
+
+
+def beside(panel: Axes, y: float, text: str, color: str = "black") -> None:
+    """Words of a row, right of the panel."""
+    panel.text(1.02, y, words(text), transform=panel.get_yaxis_transform(), va="center", fontsize=SMALL, color=color)
+
+
+def reason(panel: Axes, y: float, text: str) -> None:
+    """Why a row has nothing to show, in its place."""
+    at_left = panel.get_yaxis_transform()
+    panel.text(0.02, y, words(f"X  {text}"), transform=at_left, va="center", fontsize=SMALL, color=GREY)
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Writes ``<stem>.pdf`` and ``<stem>.png``; the same picture is the same file."""
+    paths = [stem.with_name(f"{stem.name}.{form}") for form in ("pdf", "png")]
+    with mpl.rc_context({"pdf.fonttype": 42}):  # letters stay letters
+        figure.savefig(paths[0], metadata={"CreationDate": None})
+        figure.savefig(paths[1])
+    return paths

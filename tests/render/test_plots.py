@@ -1,0 +1,108 @@
+"""Pictures of an experiment, by the numbers on their axes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from typer.testing import CliRunner
+
+from hype_bench.cli import app
+from hype_bench.commands.plot import Kind, plot
+from hype_bench.options import UserError
+from hype_bench.render.plots import KINDS, draw
+from hype_bench.render.report import Experiment, read_experiment
+from hype_bench.sweeps.planned import Plan, write_plan
+from tests.render.test_upload import SCORES, planned, write_experiment, write_record
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Experiment:
+    """Two rows, two tasks; of hype_n on MRPC one run crashed and one did not begin."""
+    write_experiment(tmp_path)
+    return read_experiment(tmp_path, "table1", "paper")
+
+
+def marks(panel: Axes, marker: str) -> list[list[float]]:
+    """What is drawn with a marker, line by line."""
+    return [np.asarray(line.get_xdata()).tolist() for line in panel.lines if line.get_marker() == marker]
+
+
+def bars(panel: Axes) -> list[list[float]]:
+    """The intervals, which have no marker and the width of no axis."""
+    drawn = [line for line in panel.lines if line.get_marker() == "None" and line.get_transform() == panel.transData]
+    return [np.asarray(line.get_xdata()).tolist() for line in drawn]
+
+
+def words(panel: Axes) -> list[str]:
+    return [text.get_text() for text in panel.texts]
+
+
+def test_seeds_are_dots_beside_mean_and_interval(experiment: Experiment) -> None:
+    figures = draw("seeds", experiment)
+    assert list(figures) == ["bert_large rte", "bert_large mrpc"]
+    (rte,), (mrpc,) = (figure.axes for figure in figures.values())
+    assert [label.get_text() for label in rte.get_yticklabels()] == list(SCORES)
+    assert marks(rte, "o") == [pytest.approx([100 * score for score in scores]) for scores in SCORES.values()]
+    assert marks(rte, "D") == [[pytest.approx(72)], [pytest.approx(100 * sum(SCORES["hype_n"]) / 3)]]
+    assert bars(rte)[0] == pytest.approx([72 - 9.94, 72 + 9.94], abs=0.01)  # 4.303 standard errors of 4 / sqrt 3
+    assert words(rte) == ["72.0", "74.7"]
+    assert words(mrpc) == ["72.0", "X  1 of 3 runs, 1 failed"]
+    assert rte.get_xlabel() == "accuracy (%)"
+
+
+def test_curves_have_every_seed_and_their_mean(tmp_path: Path) -> None:
+    runs = [planned("vanilla", "rte", seed, "2e-5") for seed in (1, 2)]
+    write_plan(tmp_path, Plan("two", "", "paper", None, [], "", runs))
+    curves = [
+        [{"update": 10, "loss": 0.7}, {"update": 20, "loss": 0.6}, {"update": 20, "accuracy": 0.5}],
+        [{"update": 10, "loss": 0.5}, {"update": 20, "loss": "nan"}, {"update": 20, "accuracy": 0.7}],
+    ]
+    for run, curve in zip(runs, curves, strict=True):
+        write_record(tmp_path, run, 0.7, curve=curve)
+    figures = draw("curves", read_experiment(tmp_path, "two", "paper"))
+    assert list(figures) == ["bert_large rte loss"]  # one point of a score is no curve
+    panel = figures["bert_large rte loss"].axes[0]
+    drawn = [dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in panel.lines]  # type: ignore[arg-type]
+    assert drawn == [{10: 0.7, 20: 0.6}, {10: 0.5}, {10: pytest.approx(0.6)}, {}]
+
+
+def test_the_distance_from_the_paper(experiment: Experiment) -> None:
+    rte, mrpc = (figure.axes[0] for figure in draw("paper", experiment).values())
+    assert marks(rte, "D") == [[pytest.approx(72 - 72.24)], [pytest.approx(224 / 3 - 74.37)]]
+    assert bars(rte)[0] == pytest.approx([-8.42, 7.94], abs=0.01)  # Welch: 4 / sqrt 3 here, 2.18 / sqrt 2 there
+    assert words(rte) == ["72.0 / 72.2", "74.7 / 74.4"]
+    assert words(mrpc)[1:] == ["X  1 of 3 runs, 1 failed", "- / 92.0"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_is_a_column_wide_and_written_twice_alike(kind: str, experiment: Experiment, tmp_path: Path) -> None:
+    files: list[dict[str, bytes]] = []
+    for _ in range(2):
+        plot(Kind(kind), "table1", tmp_path)  # type: ignore[call-arg]
+        files.append({path.name: path.read_bytes() for path in (tmp_path / "plots" / "table1").iterdir()})
+    assert files[0] == files[1]
+    assert {Path(name).suffix for name in files[0]} == {".pdf", ".png"}
+    assert all(name.startswith(f"{kind}_bert_large") for name in files[0])
+    assert {figure.get_figwidth() for figure in draw(kind, experiment).values()} == {3.4}
+
+
+def test_what_cannot_be_drawn_is_one_line(experiment: Experiment, tmp_path: Path) -> None:
+    def complaint(*arguments: Any) -> str:
+        with pytest.raises(UserError) as raised:
+            plot(*arguments)
+        return str(raised.value)
+
+    unknown = CliRunner().invoke(app, ["plot", "pie", "table1"])
+    assert unknown.exit_code == 2
+    assert "'pie' is not one of" in unknown.output
+    assert "table7 has no plan" in complaint(Kind("seeds"), "table7", tmp_path)
+    empty = tmp_path / "empty"
+    write_plan(empty, Plan("none", "", "paper", None, [], "", [planned("vanilla", "rte", 1, "2e-5")]))
+    assert complaint(Kind("curves"), "none", empty) == "none has nothing to draw as curves: none of its runs has ended"
+    assert "regenerates no table of the paper" in complaint(Kind("paper"), "none", empty)
+    (tmp_path / "plots").write_text("a file in its place")
+    assert complaint(Kind("seeds"), "table1", tmp_path).startswith("the results folder cannot be written to: ")
