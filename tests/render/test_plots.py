@@ -57,7 +57,7 @@ def test_seeds_are_dots_beside_mean_and_interval(experiment: Experiment) -> None
 def test_curves_have_every_seed_and_their_mean(tmp_path: Path) -> None:
     runs = [planned("vanilla", "rte", seed, "2e-5") for seed in (1, 2)]
     write_plan(tmp_path, Plan("two", "", "paper", None, [], "", runs))
-    curves = [
+    curves: list[list[dict[str, Any]]] = [
         [{"update": 10, "loss": 0.7}, {"update": 20, "loss": 0.6}, {"update": 20, "accuracy": 0.5}],
         [{"update": 10, "loss": 0.5}, {"update": 20, "loss": "nan"}, {"update": 20, "accuracy": 0.7}],
     ]
@@ -82,7 +82,7 @@ def test_the_distance_from_the_paper(experiment: Experiment) -> None:
 def test_a_picture_is_a_column_wide_and_written_twice_alike(kind: str, experiment: Experiment, tmp_path: Path) -> None:
     files: list[dict[str, bytes]] = []
     for _ in range(2):
-        plot(Kind(kind), "table1", tmp_path)  # type: ignore[call-arg]
+        plot(Kind(kind), "table1", tmp_path)
         files.append({path.name: path.read_bytes() for path in (tmp_path / "plots" / "table1").iterdir()})
     assert files[0] == files[1]
     assert {Path(name).suffix for name in files[0]} == {".pdf", ".png"}
