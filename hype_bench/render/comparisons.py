@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hype_bench.output import counted
 from hype_bench.paper.published import Published
+from hype_bench.render.budget import budget_numbers, budget_sheets, equal_search_numbers, equal_search_sheet
 from hype_bench.render.sheet import EMPTY, Pieces, Sheet, difference, mean_and_std
 from hype_bench.render.signal import signal_numbers, signal_sheets
 from hype_bench.stats.multiple import stars
 from hype_bench.stats.permutation import least_p
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.beside_paper import OTHER_SETTING, PAPER, BesidePaper, against_paper
-from hype_bench.tables.budget import BUDGET, ExpectedBest, at_same_budget
+from hype_bench.tables.budget import BUDGET, at_equal_search, at_same_budget
 from hype_bench.tables.compare import Compared, against_method
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.signal import SIGNAL, signals
@@ -48,11 +49,6 @@ _PAIRED_NOTE = (
     "adjusted by Holm over all {tests} of this comparison; * below 0.05, ** 0.01, *** 0.001; bootstrap: paired, not "
     "adjusted; with few seeds its p over seeds is far too small"
 )
-_BUDGET_NOTE = (
-    "expected best mean dev score of {configurations} drawn without replacement from those tried, with its standard "
-    "deviation over such draws; in brackets the number tried"
-)
-_LOST = "lost: a seed diverged or has no finite score; such a configuration ranks below all others"
 
 
 @dataclass(frozen=True)
@@ -75,27 +71,32 @@ def compare(plan: Plan, results: Mapping[Place, Result], baseline: str | None) -
         return Comparison()
     if baseline == PAPER:
         beside = against_paper(plan, results)
-        blocks = dict.fromkeys(block for block, _, _ in results)
-        sheets = [_paper_sheet(plan, block, _in_block(beside, block)) for block in blocks]
+        sheets = [_paper_sheet(plan, block, _in_block(beside, block)) for block in _blocks(results)]
         return Comparison(sheets, {place: paper_numbers(cell) for place, cell in beside.items()})
     if baseline == BUDGET:
         best = at_same_budget(results)
-        return Comparison(_by_block(best, _budget_sheet), {place: budget_numbers(cell) for place, cell in best.items()})
+        sheets = [sheet for block in _blocks(best) for sheet in budget_sheets(block, _in_block(best, block))]
+        return Comparison(sheets, {place: budget_numbers(cell) for place, cell in best.items()})
     if baseline == SIGNAL:
         of_column = signals(results)
         columns = {place: signal_numbers(of_column[place[0], place[2]]) for place in results}
         return Comparison(signal_sheets(of_column), columns)
     compared = against_method(plan, results, baseline)
-    note = _paired_note(compared)
+    note, searches = _paired_note(compared), at_equal_search(results, baseline)
+    sheets = [_paired_sheet(block, _in_block(compared, block), baseline, note) for block in _blocks(compared)]
+    sheets += [equal_search_sheet(block, _in_block(searches, block), baseline) for block in _blocks(searches)]
     return Comparison(
-        _by_block(compared, lambda block, cells: _paired_sheet(block, cells, baseline, note)),
-        {place: {"baseline": baseline, **paired_numbers(cell)} for place, cell in compared.items()},
+        sheets,
+        {
+            place: {"baseline": baseline, **paired_numbers(cell), **equal_search_numbers(searches.get(place))}
+            for place, cell in compared.items()
+        },
         list(dict.fromkeys(text for cell in compared.values() for text in cell.complaints)),
     )
 
 
-def _by_block(cells: Mapping[Place, Any], sheet: Callable[[str, dict[Place, Any]], Sheet]) -> list[Sheet]:
-    return [sheet(block, _in_block(cells, block)) for block in dict.fromkeys(block for block, _, _ in cells)]
+def _blocks(cells: Mapping[Place, Any]) -> list[str]:
+    return list(dict.fromkeys(block for block, _, _ in cells))
 
 
 def _in_block(cells: Mapping[Place, Any], block: str) -> dict[Place, Any]:
@@ -156,35 +157,6 @@ def _grouped(remarks: Iterable[tuple[str, str]], lines: int) -> list[str]:
     for text, title in remarks:
         titles[text].append(title)
     return [text if len(which) == lines else f"{text} ({'; '.join(which)})" for text, which in titles.items()]
-
-
-def _budget_sheet(block: str, cells: Mapping[Place, ExpectedBest]) -> Sheet:
-    rows = dict.fromkeys(row for _, row, _ in cells)
-    tasks = dict.fromkeys(task for _, _, task in cells)
-    lines = [(row.title, [_budget_pieces(cells.get((block, row, task))) for task in tasks]) for row in rows]
-    k = next(iter(cells.values())).k
-    notes = [_BUDGET_NOTE.format(configurations=counted(k, "configuration"))]
-    notes += [_LOST] if any(cell.lost for cell in cells.values()) else []
-    return Sheet(block, [(task, "") for task in tasks], lines, notes, kind="at the same budget, model")
-
-
-def _budget_pieces(best: ExpectedBest | None) -> Pieces:
-    if best is None:
-        return "-", "", ""
-    tried = f"{best.tried}, {best.lost} lost" if best.lost else str(best.tried)
-    if math.isnan(best.mean):
-        return "X", "", f" ({best.missing or tried})"
-    return mean_and_std(best.mean, best.std, tried)
-
-
-def budget_numbers(best: ExpectedBest) -> dict[str, object]:
-    return {
-        "budget_configurations": best.k,
-        "budget_mean_fraction": _number(best.mean),
-        "budget_std_fraction": _number(best.std),
-        "configurations_tried": best.tried,
-        "configurations_lost": best.lost,
-    }
 
 
 def _paired_note(compared: Mapping[Place, Compared]) -> str:

@@ -89,14 +89,18 @@ def difference_of_means(
     mean, error_a, error_b = mean_a - mean_b, std_a**2 / n_a, std_b**2 / n_b
     error = error_a + error_b
     if error == 0:
-        return Difference(mean, mean, mean, float(mean == 0))
+        return Difference(mean, mean, mean, student_p(mean, 0, 1))
     freedom = 1 / ((error_a / error) ** 2 / (n_a - 1) + (error_b / error) ** 2 / (n_b - 1))
     half = _t_quantile(level, freedom) * math.sqrt(error)
 
+    return Difference(mean, mean - half, mean + half, student_p(mean, math.sqrt(error), freedom))
+
+
+def student_p(mean: float, error: float, freedom: float) -> float:
+    """Two-sided p of Student's t test of a mean with its standard error; 0 or 1 without any error."""
     from scipy.special import stdtr  # imported where used, here and below: a table that needs none of it stays quick
 
-    p = 2 * float(stdtr(freedom, -abs(mean) / math.sqrt(error)))
-    return Difference(mean, mean - half, mean + half, p)
+    return 2 * float(stdtr(freedom, -abs(mean) / error)) if error else float(mean == 0)
 
 
 def _check(mean: float, std: float) -> None:

@@ -31,7 +31,7 @@ class Result:
 
     ``planned``: the runs behind it; ``candidates``: one for each of its configurations, in the plan's order;
     ``runs``: a row for every run that has started; ``statuses``: identity -> what became of it;
-    ``split``: which one is scored, if it is not the first.
+    ``rule``: by which one of them is chosen; ``split``: which one is scored, if it is not the first.
     """
 
     planned: list[PlannedRun]
@@ -39,6 +39,7 @@ class Result:
     chosen: Chosen
     runs: pd.DataFrame
     statuses: Mapping[str, RunStatus]
+    rule: str
     split: str = ""
 
     @property
@@ -74,7 +75,7 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
     for number, ((block, row, task), planned) in enumerate(places.items()):
         candidates = [_candidate(alike, cells[number, n]) for n, alike in enumerate(searches[number])]
         chosen = RULES[rule][0](candidates)
-        result = Result(planned, candidates, chosen, runs_of.get(number, runs[:0]), statuses)
+        result = Result(planned, candidates, chosen, runs_of.get(number, runs[:0]), statuses, rule)
         for split, cell in {"": chosen.cell, **chosen.further}.items():
             of_split = replace(result, chosen=replace(chosen, cell=cell), split=split)
             results[block, row, column(task, split)] = of_split

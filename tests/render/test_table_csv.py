@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from pathlib import Path
 
 import pytest
 
 from hype_bench.paper.published import Published
-from hype_bench.render.comparisons import budget_numbers, paired_numbers, paper_numbers
+from hype_bench.render.budget import budget_numbers, equal_search_numbers
+from hype_bench.render.comparisons import paired_numbers, paper_numbers
+from hype_bench.render.signal import signal_numbers
 from hype_bench.render.table_csv import COLUMNS, cell_rows, to_csv
+from hype_bench.stats.means import Difference
 from hype_bench.stats.paired import paired_difference
+from hype_bench.stats.signal import NOT_COMPUTABLE
 from hype_bench.tables.beside_paper import BesidePaper
-from hype_bench.tables.budget import ExpectedBest
+from hype_bench.tables.budget import EqualSearch, ExpectedBest
 from hype_bench.tables.cells import AVERAGE, Cell, Row
 from hype_bench.tables.compare import Compared
 from hype_bench.tables.notes import Note
+from hype_bench.tables.signal import TaskSignal
 from hype_bench.tables.table import Table
 
 DOCUMENTED = (Path(__file__).resolve().parents[2] / "docs" / "table_csv.md").read_text()
@@ -24,7 +30,9 @@ CELL = Cell("accuracy", {1: 0.7, 2: 0.8})
 COMPARED = {
     "paper": paper_numbers(BesidePaper(CELL, Published(1, None, "vanilla", "rte", 72.24, 2.18, n=3), [])),
     "budget": budget_numbers(ExpectedBest(1, 2, 0)),
+    "signal": signal_numbers(TaskSignal("accuracy", 1, 2, NOT_COMPUTABLE, NOT_COMPUTABLE, math.nan, math.nan)),
     "row": {"baseline": "vanilla", **paired_numbers(Compared(paired_difference({1: 0.5}, {1: 0.25}), [], []))},
+    "equal search": equal_search_numbers(EqualSearch(1, (1, 2), Difference(0.1, 0.05, 0.15, 0.04))),
 }
 
 
@@ -36,7 +44,7 @@ def test_every_column_is_documented_and_no_other() -> None:
     names = [*COLUMNS, *(name for columns in COMPARED.values() for name in columns)]
     lines = [line for line in DOCUMENTED.splitlines() if line.startswith("|")]
     documented = [name for line in lines for name in re.findall(r"`(\w+)`", line.rsplit(" | ", 1)[0])]
-    assert set(documented) - {"paper", "budget"} == set(names)
+    assert set(documented) - {"paper", "budget", "signal"} == set(names)
 
 
 @pytest.mark.parametrize("columns", COMPARED.values(), ids=COMPARED)
