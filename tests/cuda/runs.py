@@ -1,0 +1,136 @@
+"""Runs of the real loop on the stand-in and on the CPU, counted and compared: a process of its own.
+
+    python tests/cuda/runs.py < cases.json      a list of {"technique", "family", "precision", "dropout"}
+
+For every case it prints a line of JSON: what one update (the second of three) asks of the GPU, how far the logits of
+the last weights are from those of the CPU, or the error with which the run ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.cuda.guard import library
+
+ctypes.CDLL(str(library()))  # before torch
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from hype_bench.contract.context import Context  # noqa: E402
+from hype_bench.contract.method import Backward, Hooks, Method  # noqa: E402
+from hype_bench.contract.noise import NoiseSource  # noqa: E402
+from hype_bench.contract.objective import Batch  # noqa: E402
+from hype_bench.contract.registry import build  # noqa: E402
+from hype_bench.models.checkpoint import locate  # noqa: E402
+from hype_bench.testing.composed import configured, loaded  # noqa: E402
+from hype_bench.testing.tiny import STILL_OPTIONS, options  # noqa: E402
+from hype_bench.training import loop  # noqa: E402
+from tests.cuda.counts import PACKAGE  # noqa: E402
+from tests.cuda.device import COUNTS, Cuda  # noqa: E402
+
+SHORT = ("task=demo_rte", "training.max_steps=3", "training.learning_rate=1e-3", "data.max_eval_examples=8")
+COUNTED = 2  # the first update of all allocates, the last one is logged
+
+
+class WithoutDropout(Method):
+    """Dropout masks of the two devices differ, so that only runs without dropout can be compared."""
+
+    def prepare(self, model: Any, context: Context) -> Hooks:
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        return Hooks()
+
+
+class Window(Method):
+    """Counts one update, from its forward pass to that of the next one, whose batch it prepares."""
+
+    def prepare(self, model: Any, context: Context) -> Hooks:
+        updates = 0
+
+        def backward(micro_batches: list[Batch], inner: Backward) -> torch.Tensor:
+            nonlocal updates
+            updates += 1
+            COUNTS.on = updates == COUNTED
+            return inner(micro_batches)
+
+        return Hooks(backward=backward)
+
+
+def run(case: dict[str, Any], device: str) -> loop.Outcome:
+    """Three updates, one of them counted if they are on the stand-in."""
+    overrides = (f"model=tiny_{case['family']}", f"training.precision={case['precision']}", f"device={device}")
+    config, outcome = configured(*SHORT, *overrides), loop.Outcome()
+    own = options(case["technique"], case["family"])
+    methods: dict[str, Method] = {"window": Window()} if device == "cuda" else {}
+    if not case["dropout"]:
+        methods["without_dropout"] = WithoutDropout()
+        own |= STILL_OPTIONS.get(case["technique"], {})
+    methods |= build({case["technique"]: own})
+    loop.fine_tune(config, loaded(config), locate(config.model), methods, outcome)
+    return outcome
+
+
+def keep_as_on_cuda(source: NoiseSource, like: Any, p: float, site: str) -> Any:
+    """What ``NoiseSource.keep`` draws on a GPU: a CPU has another way, and other masks."""
+    return (
+        None if p == 1 else torch.empty_like(like).bernoulli_(p, generator=source.generator(site, like.device)).div_(p)
+    )
+
+
+@contextlib.contextmanager
+def masks_of_cuda() -> Iterator[None]:
+    def keep_(source: NoiseSource, values: Any, p: float, site: str) -> Any:
+        keep = keep_as_on_cuda(source, values, p, site)
+        return values if keep is None else values.mul_(keep)
+
+    with mock.patch.multiple(NoiseSource, keep=keep_as_on_cuda, keep_=keep_):
+        yield
+
+
+def result(case: dict[str, Any]) -> dict[str, Any]:
+    COUNTS.reset()
+    try:
+        with Cuda():
+            on_cuda = run(case, "cuda")
+    except Exception as error:
+        COUNTS.on = False
+        frames = traceback.extract_tb(error.__traceback__)
+        places = [
+            f"{Path(f.filename).name} {f.name}:{f.lineno}" for f in frames if Path(f.filename).is_relative_to(PACKAGE)
+        ]
+        return {"error": f"{type(error).__name__}: {error} @ {' < '.join(places[:-4:-1])}"}
+    counted = {
+        "launches": COUNTS.launches,
+        "bytes": COUNTS.bytes,
+        "synchronisations": COUNTS.synchronisations,
+        "copies": COUNTS.copies,
+        "operations": COUNTS.operations,
+    }
+    if case["dropout"] or case["precision"] == "fp16":  # the CPU has no fp16
+        return counted
+    with masks_of_cuda():
+        on_cpu = run(case, "cpu")
+    logits, expected = (next(iter(outcome.evaluations.values())).logits for outcome in (on_cuda, on_cpu))
+    return counted | {"difference": float(np.abs(logits - expected).max())}
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    for case in json.load(sys.stdin):
+        print(json.dumps(case | result(case)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
