@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -278,12 +277,11 @@ def test_a_read_only_results_folder(small_disk: Path, warm: Any) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith("done before: tiny_bert demo_rte vanilla seed 1: accuracy ")
     for verb in ("status", "table"):
-        script = [sys.executable, "-m", "hype_bench.cli", verb, "--results-dir", str(small_disk)]
-        assert subprocess.run(script, capture_output=True).returncode == 0
+        assert warm(verb, "--results-dir", str(small_disk), program="hype_bench.cli").returncode == 0
     assert content(small_disk) == before
 
 
-def test_a_broken_result_is_named_and_kept(command: Any, warm: Any, tmp_path: Path) -> None:
+def test_a_broken_result_is_named_and_kept(warm: Any, tmp_path: Path) -> None:
     """Each is set aside under a name of its own; a record without scores is as broken as half a file."""
     assert warm(*DEMO).returncode == 0
     (result,) = tmp_path.glob("results/runs/*/result.json")
@@ -292,7 +290,7 @@ def test_a_broken_result_is_named_and_kept(command: Any, warm: Any, tmp_path: Pa
     for number, garbage in enumerate(pieces, 1):
         result.write_bytes(garbage)
         if number == 1:
-            status = command("status", program="hype_bench.cli").stdout
+            status = warm("status", program="hype_bench.cli").stdout
             assert "1 broken" in status
             assert "result.json is broken" in status
         ended = warm(*DEMO)

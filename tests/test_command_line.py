@@ -159,13 +159,13 @@ def test_the_same_command_gives_the_same_numbers_bit_for_bit(warm: Any, tmp_path
     assert hits / 32 == pytest.approx(alone["scores"]["accuracy"])
 
 
-def test_one_run_fails_and_the_others_go_on(warm: Any, command: Any, tmp_path: Path) -> None:
+def test_one_run_fails_and_the_others_go_on(warm: Any, tmp_path: Path) -> None:
     ended = warm(*DEMO, "training.packing=on", "-m", "model=tiny_xlnet,tiny_bert", "seed=1,2")
     assert ended.returncode == 1
     assert "4 runs: 2 done now, 0 done before, 2 failed" in ended.stdout
     assert ended.stdout.count("training.packing=on is not available for xlnet") == 3  # as each ends, and once below
     assert re.search(r"vanilla +\d+\.\d\d ± \d+\.\d\d \(2\)", ended.stdout)
-    status = command("status", program="hype_bench.cli").stdout
+    status = warm("status", program="hype_bench.cli").stdout
     assert "2 runs, 2 done" in status  # what was refused left nothing behind
     assert len(list(tmp_path.glob("results/runs/*/result.json"))) == 2
 

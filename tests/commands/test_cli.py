@@ -31,14 +31,9 @@ HEAVY = (
 )
 
 
-def hype_bench(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "hype_bench.cli", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+@pytest.fixture
+def hype_bench(warm):
+    return lambda *arguments: warm(*map(str, arguments), program="hype_bench.cli")
 
 
 def write_run(results: Path, method: str, seed: int, score=None, task="demo_rte", **files: str):
@@ -79,7 +74,7 @@ def test_it_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_status_says_what_ran_and_what_failed_and_why(results):
+def test_status_says_what_ran_and_what_failed_and_why(hype_bench, results):
     done = hype_bench("status", "--results-dir", results)
     broken = results / "runs" / "demo_rte-no_dropout-2" / "result.json"
     assert (done.returncode, done.stderr) == (0, "")
@@ -98,7 +93,7 @@ def test_status_says_what_ran_and_what_failed_and_why(results):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_table_in_every_format(results, name):
+def test_table_in_every_format(hype_bench, results, name):
     done = hype_bench("table", "--results-dir", results, "--format", name)
     assert done.returncode == 0
     (told,) = done.stderr.splitlines()  # the broken record, whose run is in its cell
@@ -115,28 +110,28 @@ def test_table_in_every_format(results, name):
         assert re.search(r"\bX\b.{0,40}\(1 broken, 1 failed\)", done.stdout)
 
 
-def test_text_is_the_default_and_so_is_the_folder_results(results, tmp_path):
+def test_text_is_the_default_and_so_is_the_folder_results(hype_bench, results, tmp_path):
     (tmp_path / "results").symlink_to(results)
-    plain = hype_bench("table", cwd=tmp_path)
+    plain = hype_bench("table")
     assert plain.stdout == hype_bench("table", "--results-dir", results, "--format", "text").stdout
     assert plain.stdout.startswith("model: minilm\n")
 
 
 @pytest.mark.parametrize("verb", ["status", "table"])
-def test_an_empty_folder_is_no_error(tmp_path, verb):
+def test_an_empty_folder_is_no_error(hype_bench, tmp_path, verb):
     done = hype_bench(verb, "--results-dir", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == {"status": f"{tmp_path}: 0 runs\n", "table": "no runs yet\n"}[verb]
 
 
 @pytest.mark.parametrize("verb", ["status", "table"])
-def test_an_unknown_folder_is_one_line(tmp_path, verb):
+def test_an_unknown_folder_is_one_line(hype_bench, tmp_path, verb):
     done = hype_bench(verb, "--results-dir", tmp_path / "nowhere")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {tmp_path / 'nowhere'}: no such folder; name another one with --results-dir\n"
 
 
-def test_an_unknown_format_names_the_known_ones(tmp_path):
+def test_an_unknown_format_names_the_known_ones(hype_bench, tmp_path):
     done = hype_bench("table", "--results-dir", tmp_path, "--format", "word")
     assert (done.returncode, done.stdout) == (2, "")
     last = done.stderr.splitlines()[-1]
@@ -144,7 +139,7 @@ def test_an_unknown_format_names_the_known_ones(tmp_path):
     assert all(name in last for name in FORMATS)
 
 
-def test_help_is_a_page_worth_reading():
+def test_help_is_a_page_worth_reading(hype_bench):
     done = hype_bench("--help")
     assert done.returncode == 0
     assert "status   What ran, what is running, what failed and why." in done.stdout
@@ -162,7 +157,7 @@ def processor_seconds():
     return used.ru_utime + used.ru_stime
 
 
-def test_both_verbs_answer_within_a_second(tmp_path):
+def test_both_verbs_answer_within_a_second(command, tmp_path):
     for method in ("vanilla", "no_dropout", "hype_n", "hype_u"):
         for task in ("demo_rte", "demo_cola", "demo_mrpc", "demo_stsb", "demo_other"):
             for seed in range(10):
@@ -171,7 +166,7 @@ def test_both_verbs_answer_within_a_second(tmp_path):
         seconds = []
         for _ in range(3):
             before = processor_seconds()
-            done = hype_bench(verb, "--results-dir", tmp_path)
+            done = command(verb, "--results-dir", str(tmp_path), program="hype_bench.cli")
             seconds.append(processor_seconds() - before)
             assert words in done.stdout
         assert statistics.median(seconds) < 1.0, seconds

@@ -157,7 +157,7 @@ def test_processes_of_joblib(command: Any, warm: Any, tmp_path: Path) -> None:
     ended = command(*sweep, *chosen("joblib"))
     assert ended.stderr == ""
     check(ended, warm, tmp_path, sweep, each=2)
-    status = command("status", program="hype_bench.cli").stdout
+    status = warm("status", program="hype_bench.cli").stdout
     assert "4 runs, 2 done, 2 failed" in status
     assert len(list(tmp_path.glob("results/runs/*/failure.txt"))) == status.count("failure.txt") == 2
 

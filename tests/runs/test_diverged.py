@@ -17,7 +17,7 @@ SWEEP: tuple[str, ...] = (
 SWEEP = (*SWEEP, "data.max_eval_examples=16", "method=hype_n", "-m", "seed=1,2,3", "noise_scale=1e38,1e-5")
 
 
-def test_diverged(warm: Any, command: Any, tmp_path: Path) -> None:
+def test_diverged(warm: Any, tmp_path: Path) -> None:
     """Noise of 1e38 overflows in the first layer that squares it."""
     ended = warm(*SWEEP)
     assert ended.returncode == 0, ended.stderr
@@ -41,6 +41,6 @@ def test_diverged(warm: Any, command: Any, tmp_path: Path) -> None:
     again = warm(*SWEEP)
     assert "6 runs: 0 done now, 6 done before, 0 failed (3 diverged)" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in files} == files
-    status = command("status", program="hype_bench.cli").stdout
+    status = warm("status", program="hype_bench.cli").stdout
     assert "6 runs, 3 done, 3 diverged" in status
     assert "no longer finite" in status
