@@ -17,6 +17,8 @@ from hype_bench.render.text import FORMATS, write
 from hype_bench.runs.status import read_runs
 from hype_bench.tables.table import build_tables
 
+Family = StrEnum("Family", ["task", "table"])
+Correction = StrEnum("Correction", ["holm", "bh"])
 Format = StrEnum("Format", list(FORMATS))  # type: ignore[misc]
 
 
@@ -30,6 +32,9 @@ def table(
     compare: Annotated[
         str | None, typer.Option(help="paper, budget, signal, or a row such as vanilla.", metavar="WITH")
     ] = None,
+    margin: Annotated[float, typer.Option(help="Points below which a difference does not matter.")] = 0.5,
+    family: Annotated[Family, typer.Option(help="Which comparisons share their errors.")] = Family.task,
+    correction: Annotated[Correction, typer.Option(help="Holm, or Benjamini-Hochberg.")] = Correction.holm,
     intervals: Annotated[bool, typer.Option("--intervals", help="Also 95 % intervals of the means.")] = False,
 ) -> None:
     """Mean and std over seeds, of an experiment or of all runs."""
@@ -43,9 +48,11 @@ def table(
         show(write(build_tables(runs), format.value))
     else:
         from hype_bench.render.report import read_experiment, report
+        from hype_bench.tables.compare import Criteria
 
+        criteria = Criteria(margin / 100, family.value, correction.value)
         read = read_experiment(results_dir, experiment, rule.value)
-        runs, written = list(read.statuses.values()), report(read, format.value, compare, intervals)
+        runs, written = list(read.statuses.values()), report(read, format.value, compare, intervals, criteria)
         complaints = written.complaints
         show(written.text)
     report_problems(runs, complaints, every_run_has_a_cell=experiment is not None)

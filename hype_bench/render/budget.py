@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Mapping
 
 from hype_bench.output import counted
-from hype_bench.render.sheet import EMPTY, Pieces, Sheet, difference, mean_and_std
+from hype_bench.render.sheet import EMPTY, Pieces, Sheet, difference, mean_and_std, p_value
+from hype_bench.render.table_csv import number
 from hype_bench.tables.budget import EqualSearch, ExpectedBest
 from hype_bench.tables.experiment import Place
 
@@ -68,8 +69,8 @@ def _budget_pieces(best: ExpectedBest | None) -> Pieces:
 def budget_numbers(best: ExpectedBest) -> dict[str, object]:
     return {
         "budget_configurations": best.k,
-        "budget_mean_fraction": _number(best.mean),
-        "budget_std_fraction": _number(best.std),
+        "budget_mean_fraction": number(best.mean),
+        "budget_std_fraction": number(best.std),
         "configurations_tried": best.tried,
         "configurations_lost": best.lost,
         "budget_curve_fraction": " ".join(map(repr, best.curve)),
@@ -92,8 +93,7 @@ def _equal_pieces(search: EqualSearch) -> list[Pieces]:
     gap, searched = search.difference, (f"{search.tried[0]}, {search.tried[1]}, {search.k}", "", "")
     if math.isnan(gap.mean):
         return [searched, ("X", "", ""), EMPTY]
-    p = ("-" if math.isnan(gap.p) else "< 0.001" if gap.p < 0.001 else f"{gap.p:.3f}", "", "")
-    return [searched, difference(gap.mean, gap.low, gap.high), p]
+    return [searched, difference(gap.mean, gap.low, gap.high), (p_value(gap.p), "", "")]
 
 
 def equal_search_numbers(search: EqualSearch | None) -> dict[str, object]:
@@ -103,13 +103,8 @@ def equal_search_numbers(search: EqualSearch | None) -> dict[str, object]:
     gap = search.difference
     return {
         "equal_search_configurations": search.k,
-        "equal_search_difference_fraction": _number(gap.mean),
-        "equal_search_low_fraction": _number(gap.low),
-        "equal_search_high_fraction": _number(gap.high),
-        "p_equal_search": _number(gap.p),
+        "equal_search_difference_fraction": number(gap.mean),
+        "equal_search_low_fraction": number(gap.low),
+        "equal_search_high_fraction": number(gap.high),
+        "p_equal_search": number(gap.p),
     }
-
-
-def _number(value: float) -> float | None:
-    """No number is an empty field."""
-    return None if math.isnan(value) else value

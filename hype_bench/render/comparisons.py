@@ -8,17 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hype_bench.output import counted
 from hype_bench.paper.published import Published
 from hype_bench.render.budget import budget_numbers, budget_sheets, equal_search_numbers, equal_search_sheet
+from hype_bench.render.paired import paired_numbers, paired_sheet
 from hype_bench.render.sheet import EMPTY, Pieces, Sheet, difference, mean_and_std
 from hype_bench.render.signal import signal_numbers, signal_sheets
-from hype_bench.stats.multiple import stars
-from hype_bench.stats.permutation import least_p
+from hype_bench.render.table_csv import difference_numbers
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.beside_paper import OTHER_SETTING, PAPER, BesidePaper, against_paper
 from hype_bench.tables.budget import BUDGET, at_equal_search, at_same_budget
-from hype_bench.tables.compare import Compared, against_method
+from hype_bench.tables.compare import DEFAULT, Criteria, against_method
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.signal import SIGNAL, signals
 
@@ -30,24 +29,10 @@ _PAPER_COLUMNS = [
     ("verdict", ""),
 ]
 _PAPER_NOTE = (
-    "difference: here minus the paper, with Welch's 95 % interval from mean, std and n of both; the two agree if the "
-    "interval contains 0; without a printed std there is no verdict; the paper prints the population std (n in the "
+    "difference: here minus the paper, with Welch's 95 % interval from mean, std and n of both; agrees: shown to lie "
+    "within ± {margin} points (--margin; two one-sided tests at 5 %); differs: the interval leaves 0 out; undecided: "
+    "neither; without a printed std there is no verdict; the paper prints the population std (n in the "
     "denominator, shown after its n), which is compared as a sample std (n - 1), as here"
-)
-_PAIRED_COLUMNS = [
-    ("difference", "95 % interval"),
-    ("P(improvement)", "seeds won"),
-    ("p (seeds)", "Holm"),
-    ("p (examples)", "Holm"),
-    ("bootstrap p", "seeds, examples"),
-]
-_PAIRED_NOTE = (
-    "paired by seed: mean difference with Student's 95 % interval; P(improvement): the probability that a run of the "
-    "row is better than one of the baseline, over all pairs of runs, ties counted half, and the seeds it wins; "
-    "p (seeds): sign-flip permutation test, which cannot fall below {least}; p (examples): permutation test that swaps "
-    "the predictions of these runs example by example (1,000 draws): about other examples, not other seeds; both "
-    "adjusted by Holm over all {tests} of this comparison; * below 0.05, ** 0.01, *** 0.001; bootstrap: paired, not "
-    "adjusted; with few seeds its p over seeds is far too small"
 )
 
 
@@ -61,7 +46,9 @@ class Comparison:
     complaints: list[str] = field(default_factory=list)
 
 
-def compare(plan: Plan, results: Mapping[Place, Result], baseline: str | None) -> Comparison:
+def compare(
+    plan: Plan, results: Mapping[Place, Result], baseline: str | None, criteria: Criteria = DEFAULT
+) -> Comparison:
     """An experiment's cells against ``paper``, at the same ``budget``, by ``signal``, or against the row of that title.
 
     Raises:
@@ -70,8 +57,8 @@ def compare(plan: Plan, results: Mapping[Place, Result], baseline: str | None) -
     if baseline is None:
         return Comparison()
     if baseline == PAPER:
-        beside = against_paper(plan, results)
-        sheets = [_paper_sheet(plan, block, _in_block(beside, block)) for block in _blocks(results)]
+        beside = against_paper(plan, results, criteria.margin)
+        sheets = [_paper_sheet(plan, block, _in_block(beside, block), criteria.margin) for block in _blocks(results)]
         return Comparison(sheets, {place: paper_numbers(cell) for place, cell in beside.items()})
     if baseline == BUDGET:
         best = at_same_budget(results)
@@ -81,9 +68,8 @@ def compare(plan: Plan, results: Mapping[Place, Result], baseline: str | None) -
         of_column = signals(results)
         columns = {place: signal_numbers(of_column[place[0], place[2]]) for place in results}
         return Comparison(signal_sheets(of_column), columns)
-    compared = against_method(plan, results, baseline)
-    note, searches = _paired_note(compared), at_equal_search(results, baseline)
-    sheets = [_paired_sheet(block, _in_block(compared, block), baseline, note) for block in _blocks(compared)]
+    compared, searches = against_method(plan, results, baseline, criteria), at_equal_search(results, baseline)
+    sheets = [paired_sheet(block, _in_block(compared, block), baseline, criteria) for block in _blocks(compared)]
     sheets += [equal_search_sheet(block, _in_block(searches, block), baseline) for block in _blocks(searches)]
     return Comparison(
         sheets,
@@ -91,7 +77,7 @@ def compare(plan: Plan, results: Mapping[Place, Result], baseline: str | None) -
             place: {"baseline": baseline, **paired_numbers(cell), **equal_search_numbers(searches.get(place))}
             for place, cell in compared.items()
         },
-        list(dict.fromkeys(text for cell in compared.values() for text in cell.complaints)),
+        list(dict.fromkeys(text for cell in compared.values() for text in cell.measured.complaints)),
     )
 
 
@@ -103,14 +89,14 @@ def _in_block(cells: Mapping[Place, Any], block: str) -> dict[Place, Any]:
     return {place: cell for place, cell in cells.items() if place[0] == block}
 
 
-def _paper_sheet(plan: Plan, block: str, cells: Mapping[Place, BesidePaper]) -> Sheet:
+def _paper_sheet(plan: Plan, block: str, cells: Mapping[Place, BesidePaper], margin: float) -> Sheet:
     lines, remarks = [], []
     for (_, row, task), cell in cells.items():
         title = f"{row.title}, {task}{' (quoted there)' * cell.printed.quoted}"
         lines.append((title, _paper_pieces(cell)))
         remarks += [(f"{OTHER_SETTING}: {reason}", title) for reason in cell.other]
         remarks += [(f"the printed number: {cell.printed.note}", title)] * bool(cell.printed.note)
-    notes = [_PAPER_NOTE, *_grouped(remarks, len(lines))]
+    notes = [_PAPER_NOTE.format(margin=f"{100 * margin:g}"), *_grouped(remarks, len(lines))]
     if not lines:
         notes = [f"Table {plan.table} of the paper has no cell for {block}"]
     kind = f"against Table {plan.table} of the paper, model"
@@ -140,7 +126,7 @@ def paper_numbers(beside: BesidePaper) -> dict[str, object]:
         "paper_std_fraction": None if paper.sample_std is None else paper.sample_std / 100,
         "paper_std_printed_fraction": None if paper.std is None else _as_printed(paper.std),
         "paper_n": paper.n,
-        **_difference_numbers(gap.mean, gap.low, gap.high),
+        **difference_numbers(gap.mean, gap.low, gap.high),
         "verdict": beside.verdict,
         "other_setting": "; ".join(beside.other),
     }
@@ -157,53 +143,3 @@ def _grouped(remarks: Iterable[tuple[str, str]], lines: int) -> list[str]:
     for text, title in remarks:
         titles[text].append(title)
     return [text if len(which) == lines else f"{text} ({'; '.join(which)})" for text, which in titles.items()]
-
-
-def _paired_note(compared: Mapping[Place, Compared]) -> str:
-    sizes = sorted({cell.paired.n for cell in compared.values() if cell.paired.n})
-    least = ", ".join(f"{least_p(n):.2g} with {counted(n, 'seed')}" for n in sizes) or "1 without a pair"
-    return _PAIRED_NOTE.format(least=least, tests=counted(len(compared), "line"))
-
-
-def _paired_sheet(block: str, cells: Mapping[Place, Compared], baseline: str, note: str) -> Sheet:
-    rows = [(f"{row.title}, {task}", _paired_pieces(cell)) for (_, row, task), cell in cells.items()]
-    notes = [f"{row.title}, {task}: {text}" for (_, row, task), cell in cells.items() for text in cell.notes]
-    return Sheet(block, _PAIRED_COLUMNS, rows, [note, *notes], kind=f"against {baseline}, model", corner=_CORNER)
-
-
-def _paired_pieces(cell: Compared) -> list[Pieces]:
-    paired = cell.paired
-    if not paired.n:
-        return [("X", "", " (no pairs)"), *[EMPTY] * 4]
-    improvement: Pieces = f"{cell.improvement:.2f}", "", f" ({cell.won:g} of {paired.n})"
-    bootstrap: Pieces = ", ".join(_p(p)[0] for p in cell.bootstrap), "", ""
-    gap = difference(paired.mean, paired.low, paired.high)
-    return [gap, improvement, _p(cell.p_seeds), _p(cell.p_examples), bootstrap]
-
-
-def _p(p: float) -> Pieces:
-    return ("-", "", "") if math.isnan(p) else (f"{p:.3f}", "", f" {stars(p)}" if stars(p) else "")
-
-
-def paired_numbers(cell: Compared) -> dict[str, object]:
-    paired = cell.paired
-    return {
-        "pairs": paired.n,
-        **_difference_numbers(paired.mean, paired.low, paired.high),
-        "p_improvement": _number(cell.improvement),
-        "seeds_won": cell.won,
-        "p_seeds_holm": _number(cell.p_seeds),
-        "p_examples_holm": _number(cell.p_examples),
-        "p_seeds_bootstrap": _number(cell.bootstrap[0]),
-        "p_examples_bootstrap": _number(cell.bootstrap[1]),
-    }
-
-
-def _difference_numbers(mean: float, low: float, high: float) -> dict[str, object]:
-    names = ("difference_fraction", "difference_low_fraction", "difference_high_fraction")
-    return dict(zip(names, map(_number, (mean, low, high)), strict=True))
-
-
-def _number(value: float) -> float | None:
-    """No number is an empty field."""
-    return None if math.isnan(value) else value

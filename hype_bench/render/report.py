@@ -14,6 +14,7 @@ from hype_bench.render.text import CAPTION, sheets
 from hype_bench.render.writers import WRITERS
 from hype_bench.runs.status import RunStatus, read_named
 from hype_bench.sweeps.planned import Plan, read_plan
+from hype_bench.tables.compare import DEFAULT, Criteria
 from hype_bench.tables.experiment import Place, Result, collapsed, experiment_tables, results
 from hype_bench.tables.selection import RULES
 from hype_bench.tables.table import Table
@@ -67,18 +68,25 @@ class Report:
     complaints: list[str]
 
 
-def report(experiment: Experiment, format: str, baseline: str | None = None, intervals: bool = False) -> Report:
+def report(
+    experiment: Experiment,
+    format: str,
+    baseline: str | None = None,
+    intervals: bool = False,
+    criteria: Criteria = DEFAULT,
+) -> Report:
     """The table in words and, if asked for, what it is compared with.
 
     Args:
         baseline: ``paper``, ``budget`` (the expected best of equally many configurations), ``signal`` (which tasks can
             tell rows apart), or the title of a row.
+        criteria: how differences are judged.
         intervals: also Student's 95 % interval of every mean; CSV has it anyway.
 
     Raises:
         UserError: there is nothing to compare with.
     """
-    comparison = compare(experiment.plan, experiment.results, baseline)
+    comparison = compare(experiment.plan, experiment.results, baseline, criteria)
     if format == "csv":
         rows = table_csv.cell_rows(experiment.tables, experiment.results, comparison.columns)
         return Report(table_csv.to_csv(rows).rstrip("\n"), comparison.complaints)

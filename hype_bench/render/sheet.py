@@ -57,6 +57,13 @@ def difference(mean: float, low: float, high: float) -> Pieces:
     return f"{100 * mean:+.2f}", "", interval
 
 
+def p_value(p: float) -> str:
+    """Three digits, and never 0; ``-`` for NaN."""
+    if math.isnan(p):
+        return "-"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _widen(spread: str, width: int) -> str:
     """Pads behind the ±: `` ± 1.20`` -> `` ±  1.20``."""
     return f" ± {spread[3:].rjust(width - 3)}" if spread.startswith(" ± ") else spread.ljust(width)

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 
-from hype_bench.render.sheet import Pieces, Sheet
+from hype_bench.render.sheet import Pieces, Sheet, p_value
 from hype_bench.stats.multiple import stars
 from hype_bench.stats.signal import Separation
 from hype_bench.tables.signal import LEVEL, TaskSignal
@@ -47,12 +47,11 @@ def _pieces(signal: TaskSignal) -> list[Pieces]:
     paired, unpaired = signal.paired, signal.unpaired
     words = {None: "not computable", True: "yes", False: "no"}[signal.separates]
     shown = unpaired if math.isnan(paired.signal) else paired
-    p: Pieces = _number(shown.p, ".3f") if math.isnan(shown.p) or shown.p >= 0.001 else ("< 0.001", "", "")
     return [
         _number(100 * shown.signal, ".2f"),
         _number(100 * paired.noise, ".2f"),
         _ratio(paired),
-        (p[0], "", f" {stars(shown.p)}".rstrip()),
+        (p_value(shown.p), "", f" {stars(shown.p)}".rstrip()),
         (words, "", ""),
         _ratio(unpaired),
         _number(signal.released, ".2f"),

@@ -94,3 +94,14 @@ def interval(cell: Cell) -> tuple[float, float] | None:
     if cell.n < 2 or cell.nans or cell.missing:
         return None
     return interval_of_mean(cell.mean, cell.std, cell.n)
+
+
+def difference_numbers(mean: float, low: float, high: float) -> dict[str, object]:
+    """Columns of a difference and the ends of its interval."""
+    names = ("difference_fraction", "difference_low_fraction", "difference_high_fraction")
+    return dict(zip(names, map(number, (mean, low, high)), strict=True))
+
+
+def number(value: float) -> float | None:
+    """No number is an empty field."""
+    return None if math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""Bootstrap tests of a difference between two methods: resampling its seeds, or the examples it was measured on."""
+"""Bootstrap tests of a difference between two methods: resampling its seeds, or seeds and examples at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from hype_bench.stats.draws import DRAWS, ROUNDING, batches, with_observed
 from hype_bench.stats.means import Difference, Floats, Vector, finite, tails
-from hype_bench.stats.resampled import checked_predictions, score_gap, weighted_scores
+from hype_bench.stats.resampled import checked_predictions, seed_gaps, weighted_scores
 
+BOOTSTRAP_FROM = 10  # seeds: a resample of fewer has too little spread
 _Counts = Float64[Floats, "{draws} {n}"]
 
 
@@ -29,7 +30,7 @@ def bootstrap_p(differences: ArrayLike, draws: int = DRAWS, seed: int = 0) -> fl
     return _two_sided(_resample(len(values), draws, np.random.default_rng(seed)) @ values)  # sums have the means' signs
 
 
-def bootstrap_examples(
+def multi_bootstrap(
     metric: str,
     labels: ArrayLike,
     predictions_a: ArrayLike,
@@ -38,22 +39,26 @@ def bootstrap_examples(
     seed: int = 0,
     level: float = 0.95,
 ) -> Difference:
-    """The mean over seeds of metric(a) - metric(b), and how far it depends on the examples it was measured on.
+    """The mean over seeds of metric(a) - metric(b), and how far it depends on the seeds and the examples.
 
-    ``metric``: one that ``hype_bench.tasks.metrics.score`` knows; labels [examples]; predictions [seeds, examples] or
-    [examples]. In every draw all runs are scored on the same examples, drawn with replacement; percentile interval
-    and the p that belongs to it. The seeds are held fixed: nothing is said about new ones. NaN if a draw has no score
-    (a correlation with a constant). ValueError if the shapes do not match or a value is not finite.
+    ``metric``: one that ``hype_bench.tasks.metrics.score`` knows; labels [examples]; predictions [seeds, examples], one
+    seed after another the same for a and b. In every draw seeds and examples are drawn with replacement, and all runs
+    are scored on the same examples; percentile interval and the p that belongs to it. For few seeds both are too
+    narrow, as ``bootstrap_p`` is; where neither seeds nor examples matter, too wide by sqrt(3) (Owen 2007). NaN if a
+    draw has no score (a correlation with a constant). ValueError if the shapes do not match or a value is not finite.
 
-    Koehn 2004 (EMNLP, W04-3250); Berg-Kirkpatrick et al. 2012 (EMNLP, D12-1091).
+    Sellam et al. 2022, "The MultiBERTs", arXiv:2106.16163, section 4 (paired by seed); Owen 2007, "The pigeonhole
+    bootstrap", Annals of Applied Statistics 1.
     """
     labels, both = checked_predictions(metric, labels, predictions_a, predictions_b)
     rng = np.random.default_rng(seed)
+    seeds = _resample(len(both) // 2, draws, rng) / (len(both) // 2)
     samples = (_resample(len(labels), rows, rng) for rows in batches(draws, len(labels)))
-    gaps = np.concatenate([score_gap(weighted_scores(metric, labels, both, counts)) for counts in samples])
-    observed = score_gap(weighted_scores(metric, labels, both, np.ones((1, len(labels)))))
+    by_seed = np.concatenate([seed_gaps(weighted_scores(metric, labels, both, counts)) for counts in samples])
+    gaps = (seeds * by_seed).sum(axis=1)
+    observed = seed_gaps(weighted_scores(metric, labels, both, np.ones((1, len(labels)))))
     low, high = np.quantile(gaps, tails(level))
-    return Difference(float(observed[0]), float(low), float(high), _two_sided(gaps))
+    return Difference(float(observed.mean()), float(low), float(high), _two_sided(gaps))
 
 
 def _resample(n: int, draws: int, rng: np.random.Generator) -> _Counts:

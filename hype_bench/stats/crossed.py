@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
+from numpy.typing import ArrayLike
 
 from hype_bench.stats.draws import ROUNDING
-from hype_bench.stats.means import Floats, Interval, Vector, mean_and_std, tails
+from hype_bench.stats.means import Floats, Interval, finite, mean_and_std, tails
 
 _Differences = Float64[Floats, "seeds examples"]
 
@@ -93,13 +94,14 @@ def crossed_difference(differences: _Differences) -> Crossed:
     return Crossed(mean, from_seeds, from_examples, freedom, seeds, examples)
 
 
-def difference_over_seeds(differences: Vector) -> Crossed:
+def difference_over_seeds(differences: ArrayLike) -> Crossed:
     """The mean of paired differences of scores, one per seed, where nothing is known of the examples: a paired t test.
 
     ValueError if one is not finite.
     """
-    mean, std = mean_and_std(differences)
-    n = len(differences)
+    values = finite(differences)
+    mean, std = mean_and_std(values)
+    n = len(values)
     from_seeds = std / math.sqrt(n) if n else math.nan
     return Crossed(mean, from_seeds, 0.0 * from_seeds, n - 1.0, n, 0)
 

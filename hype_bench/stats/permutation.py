@@ -1,7 +1,6 @@
-"""Permutation tests of a difference between two methods: over seeds by flipping signs, over examples by swapping
-predictions.
+"""A permutation test of a difference between two methods over seeds, by flipping signs.
 
-``scipy.stats.permutation_test`` tests the same over seeds, but counts a tie that float64 has split as none.
+``scipy.stats.permutation_test`` tests the same, but counts a tie that float64 has split as none.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hype_bench.stats.draws import DRAWS, ROUNDING, batches, with_observed
+from hype_bench.stats.draws import DRAWS, ROUNDING, with_observed
 from hype_bench.stats.means import finite
-from hype_bench.stats.resampled import checked_predictions, score_gap, weighted_scores
 
-EXACT_UP_TO = 16  # seeds: 2^16 sign patterns take about a millisecond
+SIGN_FLIP_FROM = 6  # seeds: with fewer no p is below 0.05
+EXACT_UP_TO = 20  # seeds: 2^20 sign patterns take some ten milliseconds
 
 
 def permutation_p(differences: ArrayLike, seed: int = 0, draws: int = DRAWS) -> float:
@@ -48,35 +47,3 @@ def least_p(n: int, draws: int = DRAWS) -> float:
     if n < 1:
         return math.nan
     return 2.0 ** (1 - n) if n <= EXACT_UP_TO else with_observed(0, draws)
-
-
-def permutation_examples(
-    metric: str,
-    labels: ArrayLike,
-    predictions_a: ArrayLike,
-    predictions_b: ArrayLike,
-    draws: int = 1000,
-    seed: int = 0,
-) -> float:
-    """Two-sided p of the difference in mean score if it made no difference which of a and b answered an example.
-
-    Approximate randomisation: in every draw each example's predictions, of all seeds together, go to the other side
-    with probability 1/2; (1 + hits) / (1 + draws). Arguments, NaN and errors as in ``bootstrap_examples``.
-
-    Noreen 1989, "Computer-Intensive Methods for Testing Hypotheses"; Yeh 2000, arXiv:cs/0008005.
-    """
-    labels, both = checked_predictions(metric, labels, predictions_a, predictions_b)
-    observed = score_gap(weighted_scores(metric, labels, both, np.ones((1, len(labels)))))
-    examples, labels_twice = len(labels), np.tile(labels, 2)
-    pool = np.concatenate(np.split(both, 2), axis=1)  # [seeds, a's examples and then b's]
-    rng = np.random.default_rng(seed)
-    gaps = []
-    for rows in batches(draws, 2 * examples):
-        kept = rng.integers(2, size=(rows, examples)).astype(np.float64)
-        sides = (np.concatenate(halves, axis=1) for halves in ((kept, 1 - kept), (1 - kept, kept)))
-        scores = [weighted_scores(metric, labels_twice, pool, counts) for counts in sides]
-        gaps.append(score_gap(np.concatenate(scores, axis=1)))
-    sizes = np.abs(np.concatenate([observed, *gaps]))
-    if np.isnan(sizes).any():
-        return math.nan
-    return float((sizes >= sizes[0] - ROUNDING * sizes.max()).mean())

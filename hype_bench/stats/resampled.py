@@ -49,11 +49,10 @@ def checked_predictions(metric: str, labels: ArrayLike, a: ArrayLike, b: ArrayLi
     return truth, both
 
 
-def score_gap(scores: BothScores) -> OfDraws:
-    """The mean over the seeds of a minus that of b."""
+def seed_gaps(scores: BothScores) -> Scores:
+    """The scores of a minus those of b, seed by seed."""
     a, b = np.split(scores, 2, axis=1)
-    gap: OfDraws = (a - b).mean(axis=1)
-    return gap
+    return np.asarray(a - b)
 
 
 def _sizes(counts: Counts) -> _Sizes:

@@ -12,12 +12,13 @@ from hype_bench.paper.published import Published
 from hype_bench.paper.published import table as published_table
 from hype_bench.paper.setting import contradictions
 from hype_bench.stats.means import Difference, difference_of_means
+from hype_bench.stats.verdict import MARGIN
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.experiment import Place, Result
 
 PAPER = "paper"
-AGREES, DIFFERS, UNKNOWN, OTHER_SETTING = "agrees", "differs", "-", "other setting"
+AGREES, DIFFERS, UNDECIDED, UNKNOWN, OTHER_SETTING = "agrees", "differs", "undecided", "-", "other setting"
 
 _TASKS = {"mnli/mismatched": "mnli_mm"}  # a column here, a task of its own there
 _NO_DIFFERENCE = Difference(math.nan, math.nan, math.nan, math.nan)
@@ -29,7 +30,7 @@ class BesidePaper:
 
     ``other``: in which settings the runs here differ from the paper's, so that the two are not compared;
     ``difference``: here minus the paper, as fractions, with Welch's 95 % interval; NaN where it cannot be given;
-    ``verdict``: whether that interval contains 0.
+    ``verdict``: agrees, if the difference is shown to lie within the margin; differs, if the interval leaves 0 out.
     """
 
     cell: Cell
@@ -39,8 +40,11 @@ class BesidePaper:
     verdict: str = UNKNOWN
 
 
-def against_paper(plan: Plan, results: Mapping[Place, Result]) -> dict[Place, BesidePaper]:
+def against_paper(plan: Plan, results: Mapping[Place, Result], margin: float = MARGIN) -> dict[Place, BesidePaper]:
     """Every cell that the paper printed too; one whose runs are of another setting is not compared.
+
+    Args:
+        margin: a difference below it does not matter, as a fraction.
 
     Raises:
         UserError: the experiment regenerates no table of the paper.
@@ -52,7 +56,7 @@ def against_paper(plan: Plan, results: Mapping[Place, Result]) -> dict[Place, Be
         (block, row, task): printed_cell(published, replace(result.planned[0], task=task), row)
         for (block, row, task), result in results.items()
     }
-    return {place: _beside(results[place], cell) for place, cell in printed.items() if cell is not None}
+    return {place: _beside(results[place], cell, margin) for place, cell in printed.items() if cell is not None}
 
 
 def printed_cell(printed: list[Published], run: PlannedRun, row: Row) -> Published | None:
@@ -72,7 +76,7 @@ def printed_cell(printed: list[Published], run: PlannedRun, row: Row) -> Publish
     return best[0] if len(best) == 1 else None
 
 
-def _beside(result: Result, printed: Published) -> BesidePaper:
+def _beside(result: Result, printed: Published, margin: float) -> BesidePaper:
     cell = result.cell
     if other := _other_settings(result, printed):
         return BesidePaper(cell, printed, other, verdict=OTHER_SETTING)
@@ -81,8 +85,11 @@ def _beside(result: Result, printed: Published) -> BesidePaper:
     mean, std = printed.mean / 100, printed.sample_std
     if std is None or printed.n is None or cell.n < 2:
         return BesidePaper(cell, printed, difference=_NO_DIFFERENCE._replace(mean=cell.mean - mean))
-    difference = difference_of_means(cell.mean, cell.std, cell.n, mean, std / 100, printed.n)
-    verdict = AGREES if difference.low <= 0 <= difference.high else DIFFERS
+    sides = (cell.mean, cell.std, cell.n, mean, std / 100, printed.n)
+    difference, one_sided = difference_of_means(*sides), difference_of_means(*sides, level=0.9)
+    verdict = UNDECIDED if difference.low <= 0 <= difference.high else DIFFERS
+    if -margin < one_sided.low and one_sided.high < margin:  # two one-sided tests at 5 %
+        verdict = AGREES
     return BesidePaper(cell, printed, difference=difference, verdict=verdict)
 
 

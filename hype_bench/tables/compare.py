@@ -1,49 +1,91 @@
-"""A table's rows against one of its own methods, seed by seed and example by example."""
+"""The rows of an experiment against one of its own, over seeds and examples."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from hype_bench.options import UserError
-from hype_bench.stats.bootstrap import bootstrap_examples, bootstrap_p
-from hype_bench.stats.means import Floats
-from hype_bench.stats.multiple import holm
+from hype_bench.stats.bootstrap import BOOTSTRAP_FROM, bootstrap_p, multi_bootstrap
+from hype_bench.stats.crossed import Crossed, crossed_difference, difference_over_seeds
+from hype_bench.stats.draws import DRAWS
+from hype_bench.stats.influence import example_values
+from hype_bench.stats.means import Floats, Vector
+from hype_bench.stats.multiple import CORRECTIONS
 from hype_bench.stats.paired import Paired, paired_difference, probability_of_improvement, seed_differences
-from hype_bench.stats.permutation import permutation_examples, permutation_p
+from hype_bench.stats.permutation import SIGN_FLIP_FROM, permutation_p
+from hype_bench.stats.verdict import MARGIN, Verdict, verdicts
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.predictions import read_predictions
 
+TASK, TABLE = FAMILIES = ("task", "table")
+_Read = Callable[[Path, str, str, float], tuple[Floats, Floats]]
 _BySeed = dict[int, tuple[Floats, Floats]]  # seed -> labels, predictions
 
 
 @dataclass(frozen=True)
-class Compared:
+class Criteria:
+    """How comparisons are judged. ``margin``: a difference below it does not matter, as a fraction; ``family``: which
+    comparisons share their errors, those on one task or all of the table; ``correction``: a key of ``CORRECTIONS``.
+
+    Raises:
+        UserError: a negative margin.
+    """
+
+    margin: float = MARGIN
+    family: str = TASK
+    correction: str = "holm"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin < math.inf:
+            raise UserError(f"--margin={100 * self.margin:g}: a margin is a number of points from 0 on, such as 0.5")
+
+
+DEFAULT = Criteria()
+
+
+@dataclass(frozen=True)
+class Measured:
     """A cell against the baseline's on the same task; NaN where there is no such number.
 
-    ``paired``: the difference by seed, of fractions; ``improvement``: the probability that a run here is better than
-    one there; ``won``: with how many seeds it is, ties half; ``p_seeds``, ``p_examples``: adjusted by Holm over all
-    cells; ``bootstrap``: p over seeds and over examples, not adjusted; ``notes``: which seeds are not paired and why;
-    ``complaints``: damaged files.
+    ``difference``: over seeds and examples, of fractions; ``paired``: over the seeds alone; ``improvement``: the
+    probability that a run here is better than one there; ``won``: with how many seeds it is, ties half; ``p_seeds``: of
+    the sign-flip test, from ``SIGN_FLIP_FROM`` seeds on; ``bootstrap``: p over seeds, and over seeds and examples, from
+    ``BOOTSTRAP_FROM`` seeds on; ``notes``: which seeds are not paired and why; ``complaints``: damaged files.
     """
 
     paired: Paired
+    difference: Crossed
     notes: list[str]
     complaints: list[str]
     improvement: float = math.nan
     won: float = 0
     p_seeds: float = math.nan
-    p_examples: float = math.nan
     bootstrap: tuple[float, float] = (math.nan, math.nan)
 
 
-def against_method(plan: Plan, results: Mapping[Place, Result], baseline: str) -> dict[Place, Compared]:
+@dataclass(frozen=True)
+class Compared:
+    """What was measured, and the verdict on it; ``p_seeds``: as measured, but adjusted like the verdict's p-values for
+    the ``family``, so many comparisons."""
+
+    measured: Measured
+    verdict: Verdict
+    p_seeds: float
+    family: int
+
+
+def against_method(
+    plan: Plan, results: Mapping[Place, Result], baseline: str, criteria: Criteria = DEFAULT
+) -> dict[Place, Compared]:
     """Every other row against the row of one method, paired by seed and by example.
 
     Raises:
@@ -53,11 +95,24 @@ def against_method(plan: Plan, results: Mapping[Place, Result], baseline: str) -
     if not pairs:
         rows = list(dict.fromkeys(row.title for _, row, _ in results))
         raise UserError(f"{plan.name} has no row {baseline!r} to compare with; there are {', '.join(rows)}")
-    compared = [_compared(result, base) for _, result, base in pairs]
-    p_seeds, p_examples = holm([cell.p_seeds for cell in compared]), holm([cell.p_examples for cell in compared])
+    draws = max(DRAWS, 1000 * len(pairs))  # so that even the least p of all, once adjusted, is below 0.001
+    read = lru_cache(maxsize=256)(read_predictions)  # the baseline's are needed for every row
+    families: dict[tuple[str, ...], dict[Place, Measured]] = defaultdict(dict)
+    for place, result, base in pairs:
+        block, _, task = place
+        families[(block, task) if criteria.family == TASK else ()][place] = _measured(result, base, draws, read)
+    compared = {place: cell for family in families.values() for place, cell in _judged(family, criteria).items()}
+    return {place: compared[place] for place, _, _ in pairs}
+
+
+def _judged(family: Mapping[Place, Measured], criteria: Criteria) -> dict[Place, Compared]:
+    """With p-values adjusted for one another, and the verdicts that follow."""
+    correction = CORRECTIONS[criteria.correction]
+    words = verdicts([cell.difference for cell in family.values()], criteria.margin, correction)
+    p_seeds = correction([cell.p_seeds for cell in family.values()]).tolist()
     return {
-        place: replace(cell, p_seeds=float(seeds), p_examples=float(examples))
-        for (place, _, _), cell, seeds, examples in zip(pairs, compared, p_seeds, p_examples, strict=True)
+        place: Compared(cell, verdict, p, len(family))
+        for (place, cell), verdict, p in zip(family.items(), words, p_seeds, strict=True)
     }
 
 
@@ -69,28 +124,27 @@ def _pairs(results: Mapping[Place, Result], baseline: str) -> Iterator[tuple[Pla
             yield place, result, bases[block, task]
 
 
-def _compared(result: Result, base: Result) -> Compared:
+def _measured(result: Result, base: Result, draws: int, read: _Read) -> Measured:
     seeds, notes = _comparable(result.shown, base.shown)
-    predictions, complaints = _predictions((result, base), seeds)
+    predictions, complaints = _predictions((result, base), seeds, read)
     seeds = [seed for seed in seeds if all(seed in by_seed for by_seed in predictions)]
     a, b = ({seed: side.cell.scores[seed] for seed in seeds} for side in (result, base))
-    paired = paired_difference(a, b)
+    paired, differences = paired_difference(a, b), seed_differences(a, b)
     if not seeds:
-        return Compared(paired, notes, complaints)
-    differences = seed_differences(a, b)
-    of_runs = ([by_seed[seed] for seed in seeds] for by_seed in predictions)
-    p_examples, p_bootstrap = _over_examples(result.cell.metric, *of_runs)
-    if math.isnan(p_examples):
-        notes.append("no p (examples): the runs were not scored on the same examples, or a draw has no score")
-    return Compared(
+        return Measured(paired, difference_over_seeds(differences), notes, complaints)
+    of_runs = [[by_seed[seed] for seed in seeds] for by_seed in predictions]
+    difference, p_both = _over_examples(result.cell.metric, of_runs, differences)
+    if not difference.examples:
+        notes.append("tested over seeds alone: the runs were not scored on the same examples, or on a single one")
+    return Measured(
         paired,
+        difference,
         notes,
         complaints,
         improvement=probability_of_improvement(list(a.values()), list(b.values())),
         won=float((np.sign(differences) + 1).sum() / 2),
-        p_seeds=permutation_p(differences),
-        p_examples=p_examples,
-        bootstrap=(bootstrap_p(differences), p_bootstrap),
+        p_seeds=permutation_p(differences, draws=draws) if len(seeds) >= SIGN_FLIP_FROM else math.nan,
+        bootstrap=(bootstrap_p(differences) if len(seeds) >= BOOTSTRAP_FROM else math.nan, p_both),
     )
 
 
@@ -106,7 +160,7 @@ def _comparable(runs: pd.DataFrame, base: pd.DataFrame) -> tuple[list[int], list
     return pairs.index[reasons == ""].tolist(), notes
 
 
-def _predictions(results: tuple[Result, Result], seeds: list[int]) -> tuple[list[_BySeed], list[str]]:
+def _predictions(results: tuple[Result, Result], seeds: list[int], read: _Read) -> tuple[list[_BySeed], list[str]]:
     """Labels and predictions of both sides by seed, without runs whose file is at fault; what is wrong with those."""
     predictions: list[_BySeed] = [{}, {}]
     complaints = []
@@ -114,18 +168,22 @@ def _predictions(results: tuple[Result, Result], seeds: list[int]) -> tuple[list
         runs = result.shown.loc[seeds]
         for seed, path, score in zip(seeds, runs.path, runs.score, strict=True):
             try:
-                by_seed[seed] = read_predictions(Path(path), result.split, result.cell.metric, score)
+                by_seed[seed] = read(Path(path), result.split, result.cell.metric, score)
             except UserError as error:
                 complaints.append(str(error))
     return predictions, complaints
 
 
 def _over_examples(
-    metric: str, runs: list[tuple[Floats, Floats]], base: list[tuple[Floats, Floats]]
-) -> tuple[float, float]:
-    """p by permutation and by bootstrap; NaN if the two were not scored on the same examples."""
-    labels = runs[0][0]
-    if any(not np.array_equal(labels, other) for other, _ in (*runs, *base)):
-        return math.nan, math.nan
-    a, b = (np.stack([predictions for _, predictions in side]) for side in (runs, base))
-    return permutation_examples(metric, labels, a, b), bootstrap_examples(metric, labels, a, b).p
+    metric: str, of_runs: Sequence[Sequence[tuple[Floats, Floats]]], differences: Vector
+) -> tuple[Crossed, float]:
+    """The difference over seeds and examples, and its p by the Multi-Bootstrap; over the seeds alone if the runs were
+    not scored on the same examples."""
+    labels = of_runs[0][0][0]
+    same = all(np.array_equal(labels, other) for side in of_runs for other, _ in side)
+    if not same or len(labels) < 2:
+        return difference_over_seeds(differences), math.nan
+    a, b = (np.stack([predictions for _, predictions in side]) for side in of_runs)
+    difference = crossed_difference(example_values(metric, labels, a) - example_values(metric, labels, b))
+    p = multi_bootstrap(metric, labels, a, b).p if len(differences) >= BOOTSTRAP_FROM else math.nan
+    return difference, p

@@ -11,27 +11,32 @@ import pytest
 
 from hype_bench.paper.published import Published
 from hype_bench.render.budget import budget_numbers, equal_search_numbers
-from hype_bench.render.comparisons import paired_numbers, paper_numbers
+from hype_bench.render.comparisons import paper_numbers
+from hype_bench.render.paired import paired_numbers
 from hype_bench.render.signal import signal_numbers
 from hype_bench.render.table_csv import COLUMNS, cell_rows, to_csv
+from hype_bench.stats.crossed import difference_over_seeds
 from hype_bench.stats.means import Difference
 from hype_bench.stats.paired import paired_difference
 from hype_bench.stats.signal import NOT_COMPUTABLE
+from hype_bench.stats.verdict import verdicts
 from hype_bench.tables.beside_paper import BesidePaper
 from hype_bench.tables.budget import EqualSearch, ExpectedBest
 from hype_bench.tables.cells import AVERAGE, Cell, Row
-from hype_bench.tables.compare import Compared
+from hype_bench.tables.compare import Compared, Measured
 from hype_bench.tables.notes import Note
 from hype_bench.tables.signal import TaskSignal
 from hype_bench.tables.table import Table
 
 DOCUMENTED = (Path(__file__).resolve().parents[2] / "docs" / "table_csv.md").read_text()
 CELL = Cell("accuracy", {1: 0.7, 2: 0.8})
+ONE = difference_over_seeds([0.25])
+PAIRED = Compared(Measured(paired_difference({1: 0.5}, {1: 0.25}), ONE, [], []), verdicts([ONE])[0], 1.0, 1)
 COMPARED = {
     "paper": paper_numbers(BesidePaper(CELL, Published(1, None, "vanilla", "rte", 72.24, 2.18, n=3), [])),
     "budget": budget_numbers(ExpectedBest(1, 2, 0)),
     "signal": signal_numbers(TaskSignal("accuracy", 1, 2, NOT_COMPUTABLE, NOT_COMPUTABLE, math.nan, math.nan)),
-    "row": {"baseline": "vanilla", **paired_numbers(Compared(paired_difference({1: 0.5}, {1: 0.25}), [], []))},
+    "row": {"baseline": "vanilla", **paired_numbers(PAIRED)},
     "equal search": equal_search_numbers(EqualSearch(1, (1, 2), Difference(0.1, 0.05, 0.15, 0.04))),
 }
 

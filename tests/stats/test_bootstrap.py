@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hype_bench.stats.bootstrap import bootstrap_examples, bootstrap_p
+from hype_bench.stats.bootstrap import bootstrap_p, multi_bootstrap
+from hype_bench.stats.crossed import crossed_difference
+from hype_bench.stats.influence import example_values
 from hype_bench.stats.resampled import WEIGHTED
 from tests.stats.runs import EXAMPLES, run, score_gap
 
@@ -43,12 +45,27 @@ def test_no_bootstrap_below_two_seeds(differences):
 
 
 @pytest.mark.parametrize("metric", WEIGHTED)
-def test_bootstrap_examples_is_the_loop(metric):
-    labels, a, b = run(metric, skill=0.2)
-    result = bootstrap_examples(metric, labels, a, b, draws=25, seed=7)
-    samples = np.random.default_rng(7).integers(EXAMPLES, size=(25, EXAMPLES))
-    drawn = np.array([score_gap(metric, labels[sample], a[:, sample], b[:, sample]) for sample in samples])
+def test_multi_bootstrap_is_the_loop(metric):
+    labels, a, b = run(metric, seeds=3, skill=0.2)
+    result = multi_bootstrap(metric, labels, a, b, draws=25, seed=7)
+    rng = np.random.default_rng(7)
+    seeds, examples = (rng.integers(n, size=(25, n)) for n in (3, EXAMPLES))
+    drawn = np.array(
+        [
+            score_gap(metric, labels[sample], a[np.ix_(runs, sample)], b[np.ix_(runs, sample)])
+            for runs, sample in zip(seeds, examples, strict=True)
+        ]
+    )
     rarer = min((drawn <= 1e-12).sum(), (drawn >= -1e-12).sum())
     assert result.mean == tight(score_gap(metric, labels, a, b))
     assert (result.low, result.high) == tight(np.quantile(drawn, [0.025, 0.975]))
     assert result.p == min(1, 2 * (1 + rarer) / 26)
+
+
+def test_multi_bootstrap_counts_the_rest_three_times():
+    """Every answer here is drawn by itself: neither a seed nor an example has an effect of its own."""
+    labels, a, b = run("accuracy", seeds=40, examples=300, skill=0.05, seed=3)
+    result = multi_bootstrap("accuracy", labels, a, b)
+    values = [example_values("accuracy", labels.astype(float), side.astype(float)) for side in (a, b)]
+    low, high = crossed_difference(values[0] - values[1]).interval()
+    assert (result.high - result.low) / (high - low) == pytest.approx(math.sqrt(3), rel=0.2)

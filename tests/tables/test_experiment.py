@@ -18,7 +18,7 @@ from hype_bench.render.text import sheets, write
 from hype_bench.runs.record import Record, Scores
 from hype_bench.runs.status import DIVERGED, DONE, RUNNING, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
-from hype_bench.tables.beside_paper import AGREES, UNKNOWN, against_paper
+from hype_bench.tables.beside_paper import AGREES, DIFFERS, UNDECIDED, UNKNOWN, against_paper
 from hype_bench.tables.compare import against_method
 from hype_bench.tables.experiment import collapsed, experiment_tables, results
 from hype_bench.tables.notes import Note
@@ -223,7 +223,7 @@ def test_against_the_paper_by_hand(plan: Plan, statuses: dict[str, RunStatus]) -
         "72.00 ± 4.00 (3)",
         "72.24 ± 2.67 (3; printed 2.18)",
         "-0.24 [-8.42, +7.94]",
-        "agrees",
+        "undecided",
     ]
     assert lines["vanilla, mrpc"][-1] == "differs"
     assert lines["hype_n, mrpc"][1:3] == ["X (1 of 3 runs)", "91.98 ± 1.36 (3; printed 1.11)"]
@@ -261,7 +261,7 @@ def test_a_cell_of_another_setting_is_not_compared(other: dict[str, Any], reason
     for name, settings in (("as printed", {}), ("other", other)):
         statuses = {run.identity: told(run, 0.7 + run.seed / 100, **settings) for run in runs}
         (shown[name],) = compare(plan, results(plan, statuses, "paper"), "paper").sheets
-    assert shown["as printed"].plain()[0][-1] == "agrees"
+    assert shown["as printed"].plain()[0][-1] == "undecided"
     assert shown["other"].plain()[0][-2:] == ["", "other setting"]
     assert f"other setting: {reason}" in shown["other"].notes
 
@@ -291,15 +291,18 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
     found = results(plan, statuses, "paper")
     (one,) = compare(plan, found, "vanilla").sheets
     lines = dict(zip([title for title, _ in one.rows], one.plain(), strict=True))
-    assert lines["hype_n, rte"][1:4] == [
-        "+20.00 [+20.00, +20.00]",
+    assert lines["hype_n, rte"][1:] == [
+        "+20.00 [+16.09, +23.91]",  # 2 standard errors of about sqrt(0.2 * 0.8 / 400)
+        "< 0.001 ***",
+        "0.17, 1.98",
+        "[+20.00, +20.00]",
         "1.00 (3 of 3)",
-        "0.500",
-    ]  # least p 0.25, twice by Holm
-    assert lines["hype_n, rte"][4].endswith("**")  # 1/1001, twice
-    assert lines["hype_n, rte"][5] == "0.000, 0.002"
-    assert lines["hype_u, rte"][1:] == ["+0.00 [+0.00, +0.00]", "0.50 (1.5 of 3)", "1.000", "1.000", "1.000, 1.000"]
-    assert "cannot fall below 0.25 with 3 seeds" in writers.to_text([one], "").replace("\n  ", " ")
+        "helps",
+        "5.58",  # 2.8 of them
+    ]
+    same = ["+0.00 [+0.00, +0.00]", "1.000", "0.00, 0.00", "[+0.00, +0.00]", "0.50 (1.5 of 3)", "no difference", "0.00"]
+    assert lines["hype_u, rte"][1:] == same
+    assert "p adjusted by Holm over the 2 comparisons on a task" in writers.to_text([one], "").replace("\n  ", " ")
     with pytest.raises(UserError, match="no row 'nothing' to compare with; there are vanilla, hype_n, hype_u"):
         compare(plan, found, "nothing")
 
@@ -323,8 +326,8 @@ def test_a_further_split_is_compared_over_its_own_examples_and_scores(tmp_path: 
     plan = Plan("mine", "", "paper", None, ["training.learning_rate"], "", runs)
     found = results(plan, statuses, "paper")
     one, _ = compare(plan, found, "vanilla").sheets
-    p_examples = {title: cells[3][0] for title, cells in one.rows}
-    assert p_examples == {"hype_n, rte": "1.000", "hype_n, rte/mismatched": "0.002"}  # 1/1001, twice by Holm
+    p_values = {title: "".join(cells[1]) for title, cells in one.rows}
+    assert p_values == {"hype_n, rte": "1.000", "hype_n, rte/mismatched": "< 0.001 ***"}
     same, _ = compare(plan, found, "budget").sheets
     assert [line[2] for line in same.plain()] == ["40.00 ± 10.00 (2)", "100.00 ± 0.00 (1)"]
 
@@ -360,9 +363,19 @@ def test_two_seeds_are_enough_for_a_verdict(plan: Plan, statuses: dict[str, RunS
     plan = replace(plan, runs=[run for run in plan.runs if run.method == "vanilla" and run.seed < 3])
     beside = against_paper(plan, results(plan, statuses, "paper"))
     (rte,) = [beside for (_, _, task), beside in beside.items() if task == "rte"]
-    assert (rte.cell.n, rte.verdict) == (2, AGREES)
+    assert (rte.cell.n, rte.verdict) == (2, UNDECIDED)
     assert rte.difference.mean == pytest.approx(-0.0224)
     assert (rte.difference.high - rte.difference.low) / 2 == pytest.approx(0.1013, abs=1e-4)
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.0, AGREES), (0.002, AGREES), (0.006, UNDECIDED), (0.07, DIFFERS)])
+def test_only_what_lies_within_the_margin_agrees(plan: Plan, shift: float, verdict: str) -> None:
+    """The half-widths are those of the printed cell, 2.67 / sqrt(3) times 2.92 and 4.30: 4.5 points and 6.6."""
+    runs = [replace(plan.runs[0], identity=str(seed), seed=seed) for seed in range(20)]
+    plan = replace(plan, runs=runs)
+    statuses = {run.identity: done(run, 0.7224 + shift + 0.001 * (run.seed % 2 - 0.5)) for run in runs}
+    (beside,) = against_paper(plan, results(plan, statuses, "paper"), margin=0.05).values()
+    assert beside.verdict == verdict
 
 
 def test_a_further_split_stands_beside_its_own_printed_cell() -> None:
@@ -378,9 +391,10 @@ def test_rows_without_a_common_seed_have_no_difference(scored: tuple[Plan, dict[
     plan, statuses = scored
     plan = replace(plan, runs=[run for run in plan.runs if run.seed == (1 if run.method == "vanilla" else 2)])
     (compared,) = against_method(plan, results(plan, statuses, "paper"), "vanilla").values()
-    assert compared.notes == [f"seed {seed} is not paired: one of its runs has no score" for seed in (1, 2)]
-    assert (compared.paired.n, compared.won, compared.complaints) == (0, 0, [])
-    assert math.isnan(compared.improvement + compared.p_seeds + compared.p_examples + sum(compared.bootstrap))
+    measured = compared.measured
+    assert measured.notes == [f"seed {seed} is not paired: one of its runs has no score" for seed in (1, 2)]
+    assert (measured.paired.n, measured.won, measured.complaints) == (0, 0, [])
+    assert np.isnan([measured.improvement, compared.p_seeds, compared.verdict.p, *measured.bootstrap]).all()
 
 
 def test_runs_on_other_examples_are_paired_by_seed_alone(
@@ -390,11 +404,11 @@ def test_runs_on_other_examples_are_paired_by_seed_alone(
     path = tmp_path / "hype_n-rte-2-None-1e-05" / "predictions.csv"
     path.write_text(path.read_text().replace("validation,0,0,0", "validation,0,1,1"))  # just as right
     (compared,) = against_method(plan, results(plan, statuses, "paper"), "vanilla").values()
-    assert compared.notes == ["no p (examples): the runs were not scored on the same examples, or a draw has no score"]
-    assert (compared.paired.n, compared.won, compared.improvement, compared.p_seeds) == (2, 2, 1, 0.5)
-    assert math.isnan(compared.p_examples)
-    assert math.isnan(compared.bootstrap[1])
-    assert not math.isnan(compared.bootstrap[0])
+    measured = compared.measured
+    assert measured.notes == [
+        "tested over seeds alone: the runs were not scored on the same examples, or on a single one"
+    ]
+    assert (measured.paired.n, measured.won, measured.improvement, measured.difference.examples) == (2, 2, 1, 0)
 
 
 def test_runs_of_two_kinds_of_device_are_no_pair(scored: tuple[Plan, dict[str, RunStatus]]) -> None:
@@ -403,13 +417,13 @@ def test_runs_of_two_kinds_of_device_are_no_pair(scored: tuple[Plan, dict[str, R
     statuses[name] = changed(statuses[name], machine={"device": "cuda", "threads": 16})
     found = results(plan, statuses, "paper")
     (one,) = compare(plan, found, "vanilla").sheets
-    assert one.plain()[0][1:3] == ["+20.00", "1.00 (1 of 1)"]
+    assert (one.plain()[0][1], one.plain()[0][5]) == ("+20.00", "1.00 (1 of 1)")
     assert "hype_n, rte: seed 2 is not paired: cuda and cpu draw different dropout and noise" in one.notes
     assert "hype_n rte: its runs differ in device cpu, cuda" in rendered(plan, statuses)
     assert compare(plan, found, "vanilla").complaints == []
     statuses[name] = changed(statuses[name], machine={})
     (compared,) = against_method(plan, results(plan, statuses, "paper"), "vanilla").values()
-    assert compared.notes == ["seed 2 is not paired: unknown and cpu draw different dropout and noise"]
+    assert compared.measured.notes == ["seed 2 is not paired: unknown and cpu draw different dropout and noise"]
 
 
 def test_a_seed_without_a_finite_score_on_both_sides_is_no_pair(scored: tuple[Plan, dict[str, RunStatus]]) -> None:
@@ -417,11 +431,11 @@ def test_a_seed_without_a_finite_score_on_both_sides_is_no_pair(scored: tuple[Pl
     name = "vanilla-rte-2-None-1e-05"
     statuses[name] = changed(statuses[name], scores=Scores({"accuracy": float("nan")}))
     (sheet,) = compare(plan, results(plan, statuses, "paper"), "vanilla").sheets
-    assert sheet.plain()[0][1:3] == ["+20.00", "1.00 (1 of 1)"]
-    assert sheet.notes[1:] == ["hype_n, rte: seed 2 is not paired: one of its runs has no score"]
+    assert (sheet.plain()[0][1], sheet.plain()[0][5]) == ("+20.00", "1.00 (1 of 1)")
+    assert sheet.notes[3:] == ["hype_n, rte: seed 2 is not paired: one of its runs has no score"]
     (sheet,) = compare(plan, results(plan, {}, "paper"), "vanilla").sheets
     assert sheet.plain()[0][1] == "X (no pairs)"
-    assert len(sheet.notes) == 1
+    assert len(sheet.notes) == 3
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "wrong", "not text", "nothing", "doubled", "shuffled"])
@@ -446,7 +460,7 @@ def test_predictions_that_do_not_give_the_score_leave_their_run_out(
         path.write_bytes(damaged.encode("latin-1"))
     comparison = compare(plan, results(plan, statuses, "paper"), "vanilla")
     (one,) = comparison.sheets
-    assert one.plain()[0][2] == "1.00 (1 of 1)"
+    assert one.plain()[0][5] == "1.00 (1 of 1)"
     (complaint,) = comparison.complaints
     assert complaint.startswith(f"{path} ")
     assert complaint.endswith("the run is left out")
