@@ -137,6 +137,7 @@ class MethodTrainer(Trainer):
         self.context = Context(
             seed=self.args.seed,
             precision=self._precision(),
+            scaler=self.accelerator.scaler,
             updates=steps,
             warmup=self.args.get_warmup_steps(steps),
             examples=len(self.train_dataset),
@@ -195,12 +196,16 @@ class _AroundTheStep(TrainerCallback):
 
     def __init__(self, trainer: MethodTrainer) -> None:
         self.trainer = trainer
+        self.is_step = True
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.hooks.before_step(self._optimizer)
+        self.is_step = self.trainer.context.will_step(self.trainer.model)
+        if self.is_step:
+            self.trainer.hooks.before_step(self._optimizer)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.hooks.after_step(self._optimizer)
+        if self.is_step:
+            self.trainer.hooks.after_step(self._optimizer)
 
     @property
     def _optimizer(self) -> Any:

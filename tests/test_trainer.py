@@ -323,6 +323,22 @@ def test_a_compiled_model_in_the_trainer(tmp_path: Path, with_tf32: None) -> Non
     assert peer.losses == pytest.approx(losses_of("r_drop", "demo_rte")[:1], abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["sage", "recadam", "dps", "sam"])
+def test_an_update_that_fp16_skips_in_the_trainer_leaves_the_weights(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its optimizer steps are only asked for; accelerate refuses fp16 on a CPU, so it is told afterwards."""
+    peer = trainer(config(), list(methods_of(name).values()), tmp_path)
+    peer.accelerator.scaler, peer.accelerator.native_amp = torch.amp.GradScaler("cpu", init_scale=2.0**60), True
+    monkeypatch.setitem(peer.accelerator.state._shared_state, "_mixed_precision", "fp16")
+    before = {key: weight.clone() for key, weight in peer.model.state_dict().items()}
+    peer.args.max_steps, peer.args.warmup_steps = 2, 0
+    peer.train()
+    assert peer.accelerator.scaler.get_scale() == 2.0**58
+    assert all(torch.equal(weight, before[key]) for key, weight in peer.model.state_dict().items())
+    assert np.isfinite(peer.losses).all()
+
+
 def test_accumulation_and_checkpointing_in_the_trainer(tmp_path: Path) -> None:
     run = config()
     peer = trainer(run, [HyPe(scale=0.1), RDrop()], tmp_path)

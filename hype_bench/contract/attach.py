@@ -20,6 +20,9 @@ class Attached:
 
     ``loss`` gives what to differentiate in place of the task's loss; ``backward`` differentiates it and, with a
     technique that makes several passes over an update (SAM, FreeLB), is the only way to do so.
+
+    In fp16, give ``scaler=`` where they are attached: ``backward`` leaves gradients for its ``unscale_``, and an update
+    whose gradients are not finite then goes without ``before_step`` and ``after_step``.
     """
 
     def __init__(self, model: PreTrainedModel, hooks: Composed, context: Context) -> None:
@@ -36,7 +39,7 @@ class Attached:
 
         def once(micro_batches: list[Batch]) -> Tensor:
             loss = self.loss(micro_batches[0])
-            loss.backward()
+            self.context.scaled(loss).backward()
             return loss.detach()
 
         return self.hooks.backward([batch], once)

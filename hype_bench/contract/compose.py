@@ -30,8 +30,13 @@ class Composed:
         has_backward: whether a technique makes several backward passes an update, and needs the update as a whole.
     """
 
-    def __init__(self, hooks: Sequence[Hooks] = (), cleanup: contextlib.ExitStack | None = None) -> None:
-        self._hooks, self._cleanup = hooks, cleanup or contextlib.ExitStack()
+    def __init__(
+        self,
+        hooks: Sequence[Hooks] = (),
+        cleanup: contextlib.ExitStack | None = None,
+        unscaled: Callable[[Backward], contextlib.AbstractContextManager[Backward]] = contextlib.nullcontext,
+    ) -> None:
+        self._hooks, self._cleanup, self._unscaled = hooks, cleanup or contextlib.ExitStack(), unscaled
         self.has_backward = any(technique.backward for technique in hooks)
 
     def parameter_groups(self, groups: Groups) -> Groups:
@@ -44,8 +49,14 @@ class Composed:
         return _nest(_present(technique.loss for technique in self._hooks), innermost)(batch, forward)
 
     def backward(self, micro_batches: list[Batch], innermost: Backward) -> Tensor:
-        """Leaves the gradients of one update in ``.grad``; returns its loss."""
-        return _nest(_present(technique.backward for technique in self._hooks), innermost)(micro_batches)
+        """Leaves the gradients of one update in ``.grad``; returns its loss.
+
+        Whatever the precision, techniques meet them without a loss scale, see :class:`LossScale`.
+        """
+        if not self.has_backward:
+            return innermost(micro_batches)
+        with self._unscaled(innermost) as inner:
+            return _nest(_present(technique.backward for technique in self._hooks), inner)(micro_batches)
 
     def before_step(self, optimizer: Optimizer) -> None:
         for act in _present(technique.before_step for technique in self._hooks):
@@ -79,7 +90,7 @@ def compose(methods: Mapping[str, Method], model: PreTrainedModel, context: Cont
     except BaseException:
         context.cleanup.close()  # what the first ones put on the model
         raise
-    return Composed(prepared, context.cleanup)
+    return Composed(prepared, context.cleanup, functools.partial(context.unscaled_passes, model))
 
 
 def check_together(methods: Mapping[str, Method]) -> None:

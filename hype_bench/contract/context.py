@@ -8,16 +8,17 @@ from typing import Any, Literal
 
 from hype_bench.contract.findings import Findings
 from hype_bench.contract.forward_pass import ForwardPass
+from hype_bench.contract.loss_scale import LossScale
 from hype_bench.contract.objective import Batch
 from hype_bench.options import UserError
 
 
 @dataclass
-class Context(ForwardPass, Findings):
+class Context(ForwardPass, LossScale, Findings):
     """What a technique may know of the run it acts on, and where it leaves what the record should have.
 
     What it inherits: :class:`Lifetime` for what has to be undone, :class:`Randomness`, :class:`ForwardPass` for what
-    holds for one pass alone, and :class:`Findings` for the record.
+    holds for one pass alone, :class:`LossScale` for gradients in fp16, and :class:`Findings` for the record.
 
     Attributes:
         precision: fp32, tf32, bf16 or fp16.

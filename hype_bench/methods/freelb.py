@@ -168,6 +168,7 @@ class _Climb:
         method = self.method
         for place, (delta, segments) in self.deltas.items():
             assert delta.grad is not None
-            moved = ascend(delta.detach(), delta.grad, segments, method.learning_rate, method.max_norm, method.norm)
+            gradient = self.context.unscaled(delta.grad)
+            moved = ascend(delta.detach(), gradient, segments, method.learning_rate, method.max_norm, method.norm)
             self.deltas[place] = moved.requires_grad_(), segments
         self.losses = 0

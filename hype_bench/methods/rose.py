@@ -116,11 +116,11 @@ class _Masked:
         self.first: Tensor | None = None
         self.masks: dict[Tensor, Tensor] = {}
         self.own_step = OwnStep()
-        self.update = 0
+        self.steps = 0  # that were taken: fp16 skips some, and the warm-up waits for them
 
     @property
     def _acts(self) -> bool:
-        return self.update > self.warmup
+        return self.steps >= self.warmup
 
     def parameter_groups(self, groups: Groups) -> Groups:
         weights = [p for layer in encoder_layers(self.model) for n, p in layer.named_parameters() if "weight" in n]
@@ -137,7 +137,6 @@ class _Masked:
         return self.compared.watch(apart), first
 
     def backward(self, micro_batches: list[Batch], inner: Backward) -> Tensor:
-        self.update += 1
         if self.method.variant != "second" and self._acts:
             restore = set_dropout(self.dropouts, self.method.kl_dropout)
             with self.diverging.set(True):
@@ -172,6 +171,7 @@ class _Masked:
         return self.first if method.variant == "first" else (1 - method.gamma) * second + method.gamma * self.first
 
     def after_step(self, optimizer: Optimizer) -> None:
+        self.steps += 1
         self.own_step.replace(
             optimizer,
             step=lambda p, before, group: torch.lerp(before, p, self.masks[p]),

@@ -174,7 +174,7 @@ class _Adversary:
             delta.requires_grad_()
             with masks(), self.delta.set(delta):
                 climbed = ascent_loss(forward(batch).logits, clean, method.variant, of_numbers)
-            (gradient,) = torch.autograd.grad(climbed, delta)
+            gradient = self.context.gradient(climbed, delta)
             delta = climb(delta.detach(), gradient, method.step_size, method.radius, method.variant)
         with masks(), self.delta.set(delta):
             perturbed = forward(batch).logits

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from hype_bench.config import RunConfig
@@ -107,9 +108,11 @@ def fine_tune(
     model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
     total = total_steps(len(train), settings)
     warmup = warmup_steps(total, settings)
+    scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
     context = Context(
         seed=run.seed,
         precision=settings.precision,
+        scaler=scaler,
         updates=total,
         warmup=warmup,
         examples=len(train),
@@ -127,40 +130,36 @@ def fine_tune(
     optimizer = make_optimizer(groups, settings)
     schedule = make_schedule(optimizer, total, warmup)
     trainable = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
     autocast = autocast_for(device, settings.precision)
     backward = _backward(model, hooks, autocast, scaler)
     clock.end("model")
 
     torch.manual_seed(derive(run.seed, "dropout"))
     model.train()
-    loss_sum = torch.zeros((), device=device)
+    losses = _Losses(device)
     for indices in training_order(len(train), settings.batch_size, total, derive(run.seed, "order")):
         micro_batches = [collate(train, part) for part in split_evenly(indices, settings.gradient_accumulation_steps)]
-        loss_sum += hooks.backward(micro_batches, backward)
+        loss = hooks.backward(micro_batches, backward)
         scaler.unscale_(optimizer)
         norm = clip_gradients(trainable, settings.max_grad_norm)
-        if not scaler.is_enabled() or math.isfinite(norm):  # fp16 skips an update whose gradients overflowed
-            hooks.before_step(optimizer)
-            scaler.step(optimizer)
-            hooks.after_step(optimizer)
-        scaler.update()
+        rate = float(max(schedule.get_last_lr()))  # of the head, where layers have rates of their own
+        if _step(optimizer, hooks, scaler, norm):
+            losses.add(loss)
+            schedule.step()
         optimizer.zero_grad()
         outcome.updates += 1
         outcome.tokens += int(train.lengths[indices].sum())
-        if outcome.updates % LOG_EVERY == 0 or outcome.updates == total:
-            rate = float(max(schedule.get_last_lr()))  # of the head, where layers have rates of their own
-            row = {"update": outcome.updates, "loss": _mean(loss_sum, outcome.updates), "learning_rate": rate}
+        if losses.count and (outcome.updates % LOG_EVERY == 0 or outcome.updates == total):
+            row = {"update": outcome.updates, "loss": losses.mean(outcome.updates), "learning_rate": rate}
             outcome.curve.append(row)
             on_log(row, total)
-            loss_sum.zero_()
-        schedule.step()
         if settings.evaluate_every and outcome.updates % settings.evaluate_every == 0:
             first = next(iter(evaluation.values()))
             scores = evaluate(model, first, collate, run.task.metric, autocast).scores
             outcome.curve.append({"update": outcome.updates, **scores})
             on_log(outcome.curve[-1], total)
     hooks.finish()
+    outcome.warnings += _skipped(total - schedule.last_epoch, total)
     clock.end("train")
 
     for name, tokens in evaluation.items():
@@ -226,12 +225,49 @@ def _backward(
     return backward
 
 
-def _mean(loss_sum: Tensor, updates: int) -> float:
-    """The mean loss since the last point of the curve; this is where a run that diverged is noticed."""
-    mean = float(loss_sum) / ((updates - 1) % LOG_EVERY + 1)
-    if not torch.isfinite(loss_sum):
-        raise DivergedError(f"the training loss was no longer finite within the {LOG_EVERY} updates up to {updates}")
-    return mean
+def _step(optimizer: Optimizer, hooks: Composed, scaler: torch.amp.GradScaler, norm: float | Tensor) -> bool:
+    """The optimizer's step and the hooks around it; False where fp16 skips it, as gradients overflowed.
+
+    Raises:
+        DivergedError: they do so whatever the loss scale.
+    """
+    is_step = not scaler.is_enabled() or math.isfinite(norm)
+    if is_step:
+        hooks.before_step(optimizer)
+        scaler.step(optimizer)
+        hooks.after_step(optimizer)
+    scaler.update()
+    if not is_step and scaler.get_scale() < 1:
+        raise DivergedError("the gradients are not finite at any loss scale")
+    return is_step
+
+
+def _skipped(skipped: int, total: int) -> list[str]:
+    """A warning of more skipped updates than it takes to find the loss scale."""
+    sentence = f"fp16 skipped {skipped} of {total} updates, whose gradients overflowed"
+    return [sentence] if skipped > total / 10 else []
+
+
+class _Losses:
+    """Of the updates since the last point of the curve."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sum, self.count = torch.zeros((), device=device), 0
+
+    def add(self, loss: Tensor) -> None:
+        self.sum += loss
+        self.count += 1
+
+    def mean(self, updates: int) -> float:
+        """Their mean, and a new start; this is where a run that diverged is noticed."""
+        mean = float(self.sum) / self.count
+        if not math.isfinite(mean):
+            raise DivergedError(
+                f"the training loss was no longer finite within the {LOG_EVERY} updates up to {updates}"
+            )
+        self.sum.zero_()
+        self.count = 0
+        return mean
 
 
 class _Clock:

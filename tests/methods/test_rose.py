@@ -152,7 +152,8 @@ def test_passes_of_an_update(variant: str, passes: list[int]) -> None:
     """Two more passes for the divergence, only where it is asked for and only after warm-up; they differ."""
     model = tiny("bert").train()
     hooks = compose({"rose": ROSE(variant=variant)}, model, Context(warmup=2))
-    hooks.parameter_groups([{"params": list(model.parameters()), "lr": 1e-3, "weight_decay": 0.0}])
+    groups = hooks.parameter_groups([{"params": list(model.parameters()), "lr": 1e-3, "weight_decay": 0.0}])
+    optimizer = torch.optim.AdamW(groups)
     logits: list[Tensor] = []
 
     def forward(batch: Batch) -> Any:
@@ -170,6 +171,9 @@ def test_passes_of_an_update(variant: str, passes: list[int]) -> None:
         hooks.backward([batch_of(3)], inner)
         assert len(logits) == count
         assert count == 1 or not torch.equal(logits[0], logits[1])
+        hooks.before_step(optimizer)
+        optimizer.step()
+        hooks.after_step(optimizer)
 
 
 def test_the_divergence_leaves_no_gradient_and_no_dropout_behind() -> None:

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from hype_bench.contract.attach import attach as attached_to
 from hype_bench.contract.objective import Batch, task_loss
+from hype_bench.methods import smart
 from hype_bench.methods.smart import SMART, ascent_loss, climb, divergence
-from hype_bench.testing.tiny import logits_of, still, tiny
+from hype_bench.testing.tiny import batch_of, logits_of, still, tiny
 from tests.methods.noise_by_hand import (
     Stack,
     assert_as_by_hand,
@@ -266,3 +268,19 @@ def test_nothing_in_evaluation() -> None:
     attached.model.train()
     attached.backward(batch)
     assert torch.equal(logits_of(model.eval(), batch), plain)
+
+
+def test_in_fp16_the_ascent_has_a_direction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient of the divergence, about 1e-8, passes the layers in half precision: 0 without a loss scale."""
+    directions: dict[bool, list[Tensor]] = {False: [], True: []}
+    batch = batch_of(3)
+    for is_scaled, gradients in directions.items():
+        monkeypatch.setattr(smart, "climb", lambda d, g, *_, kept=gradients: (kept.append(g), d)[1])
+        scaler = torch.amp.GradScaler("cpu", enabled=is_scaled)
+        torch.manual_seed(5)
+        chosen = {"smart": SMART(init_std=1e-3, dropout_masks="shared")}
+        model, in_fp16 = tiny("bert").train(), torch.autocast("cpu", torch.float16)
+        with attached_to(chosen, model, seed=3, scaler=scaler) as attached, in_fp16:
+            attached.loss(batch)
+    assert not directions[False][0].any()
+    assert directions[True][0].any(-1).float().mean() > 0.7

@@ -17,7 +17,9 @@ from hype_bench.contract.objective import Loss, objective
 from hype_bench.contract.registry import build
 from hype_bench.models.checkpoint import locate
 from hype_bench.testing.composed import configured, loaded
+from hype_bench.training import loop
 from hype_bench.training.loop import DivergedError, Outcome, fine_tune
+from hype_bench.training.optimizer import learning_rate_factor
 
 SHORT = ("task=demo_rte", "training.max_steps=6", "training.learning_rate=1e-3")
 
@@ -127,6 +129,36 @@ def test_bf16_runs_on_a_cpu_and_warns_of_swallowed_noise() -> None:
     assert math.isfinite(losses(outcome)[-1])
     assert any("bf16" in warning for warning in outcome.warnings)
     assert max(outcome.facts["noise_changed_fraction"].values()) < 0.5
+
+
+class Overflowing(torch.amp.GradScaler):
+    """Starts too high, as torch's own does with larger models."""
+
+    def __init__(self, device: str, enabled: bool) -> None:
+        super().__init__(device, init_scale=2.0**32, enabled=enabled)
+
+
+@pytest.mark.parametrize("method", ["vanilla", "freelb", "smart", "rose"])
+def test_an_update_that_fp16_skips_takes_nothing_from_the_schedule(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor from the curve, where a technique's later pass has no finite loss after an overflow in the first."""
+    monkeypatch.setattr(loop, "choose_device", lambda name, precision: torch.device("cpu"))
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    monkeypatch.setattr(torch.amp, "GradScaler", Overflowing)
+    settings = ("training.max_steps=20", "training.warmup_steps=0", "training.precision=fp16")
+    outcome = run("model=tiny_bert", f"method={method}", *settings)
+    curve = outcome.curve
+    assert 5 < len(curve) < 20
+    assert f"fp16 skipped {20 - len(curve)} of 20 updates, whose gradients overflowed" in outcome.warnings
+    rates = [1e-3 * learning_rate_factor(made, 20, 0) for made in range(len(curve))]
+    assert [row["learning_rate"] for row in curve] == pytest.approx(rates)
+
+
+def test_gradients_that_no_scale_makes_finite_stop_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "choose_device", lambda name, precision: torch.device("cpu"))
+    with pytest.raises(DivergedError, match="not finite at any loss scale"):
+        run("model=tiny_bert", "training.max_steps=30", "training.precision=fp16", methods=[Poison()])
 
 
 class Poison(Method):
