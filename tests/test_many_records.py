@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from hype_bench.runs.check import checksum_of
 from hype_bench.runs.identity import digest
 from hype_bench.sweeps.planned import Plan, PlannedRun, write_plan
 from tests.tables.test_table import make_run
@@ -80,9 +81,9 @@ def write_all(results: Path) -> None:
             name = digest({"of": [model, task, method, rate, seed]})
             path = results / "runs" / name / "result.json"
             path.parent.mkdir(parents=True)
-            path.write_text(
-                text.replace("-1.0", f"{draw.gauss(0.7, 0.02):.4f}").replace('"seed": -1', f'"seed": {seed}')
-            )
+            content = text.replace("-1.0", f"{draw.gauss(0.7, 0.02):.4f}").replace('"seed": -1', f'"seed": {seed}')
+            checksum = checksum_of(json.loads(content))
+            path.write_text(content.replace('"checksum": null', f'"checksum": "{checksum}"'))
             os.utime(path, (then, then))
             axes = {"model": model, "task": task, "method": f"[{method}]", "training.learning_rate": rate, "seed": seed}
             overrides = ["experiment=many", *(f"{axis}={value}" for axis, value in axes.items())]

@@ -29,7 +29,7 @@ from hype_bench.runs.writing import write_atomically
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Record = dict[str, Any]  # the content of a result.json
+Content = dict[str, Any]  # the content of a result.json
 Stamp = tuple[int, int]  # of result.json: time of the last change in ns, size in bytes
 
 FILE = "records.cache"
@@ -71,7 +71,7 @@ class RecordCache:
     def __init__(self, results_dir: str | Path, reads: int) -> None:
         self._path = Path(results_dir) / FILE
         self._stored = load_table(self._path, _key(), _SHARED) if reads >= WORTHWHILE else None
-        self._rows: dict[str, tuple[Stamp, Record, Record, Record]] = {}
+        self._rows: dict[str, tuple[Stamp, Content, Content, Content]] = {}
         if self._stored is not None:
             self._rows = _rows_of(self._stored)
         self._new: list[tuple[Any, ...]] = []
@@ -84,12 +84,12 @@ class RecordCache:
         if len(self._new) >= WORTHWHILE:
             store_table(self._path, _key(), _with(self._stored, self._new))
 
-    def find(self, name: str, stamp: Stamp | None) -> Record | None:
+    def find(self, name: str, stamp: Stamp | None) -> Content | None:
         """The record of a run, if it is stored as it is now."""
         row = self._rows.get(name)
         return _joined(*row[1:]) if row is not None and row[0] == stamp else None
 
-    def keep(self, name: str, stamp: Stamp | None, record: Record) -> Record:
+    def keep(self, name: str, stamp: Stamp | None, record: Content) -> Content:
         """Stores a record for the next time, and returns it in the form that ``find`` has.
 
         Args:
@@ -102,7 +102,7 @@ class RecordCache:
             self._new.append((name, *stamp, cell, setup, json.dumps(own)))
         return _joined(shared_cell, shared_setup, own)
 
-    def _shared(self, part: Record) -> tuple[str, Record]:
+    def _shared(self, part: Content) -> tuple[str, Content]:
         """A part as text, and the first part of that text: records that agree in it share it."""
         text = json.dumps(part)
         return self._texts.setdefault(text, (text, part))
@@ -113,12 +113,12 @@ def _key() -> str:
     return ",".join(KEPT)
 
 
-def _common(record: Record) -> tuple[Record, Record]:
+def _common(record: Content) -> tuple[Content, Content]:
     cell = {key: without_seed(record[key]) for key in _CELL}
     return cell, {key: record[key] for key in _SETUP if key in record}
 
 
-def _joined(cell: Record, setup: Record, own: Record) -> Record:
+def _joined(cell: Content, setup: Content, own: Content) -> Content:
     record = cell | setup | own
     record["label"] = cell["label"] | {"seed": record.pop("seed")}
     return record
@@ -160,7 +160,7 @@ def _digest(key: str, body: bytes) -> bytes:
     return hashlib.blake2b(key.encode() + body, digest_size=_DIGEST).digest()
 
 
-def _rows_of(table: pa.Table) -> dict[str, tuple[Stamp, Record, Record, Record]]:
+def _rows_of(table: pa.Table) -> dict[str, tuple[Stamp, Content, Content, Content]]:
     names, *stamp = (table.column(name).to_pylist() for name in ("name", "mtime", "size"))
     parts = []
     for name in _SHARED:

@@ -45,7 +45,7 @@ def check_request(content: Any) -> Content:
     _need(place is None or is_absolute, "working_directory is not an absolute path")
     _need(_is_list_of(str, about.get("overrides") or []), "overrides is not a list of texts")
     _check_config(config)
-    _need(_is_shallow(parts, _DEEPEST) and _is_shallow(config, _DEEPEST), "it is nested too deeply")
+    _need(_is_shallow(parts) and _is_shallow(config), "it is nested too deeply")
     return about
 
 
@@ -127,10 +127,11 @@ def _is_score(name: str, value: Any) -> bool:
     return _is_number(value) and -signed - _ROUNDING <= value <= 1 + _ROUNDING
 
 
-def _is_shallow(value: Any, levels: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value
-    nested = [item for item in inner if isinstance(item, (dict, list))]
-    return not nested or (levels > 0 and all(_is_shallow(item, levels - 1) for item in nested))
+def _is_shallow(value: Any, levels: int = _DEEPEST) -> bool:
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, (dict, list)) and not (levels and _is_shallow(item, levels - 1)):
+            return False
+    return True
 
 
 def _is_mapping(value: Any) -> bool:

@@ -74,14 +74,14 @@ class RunFolder:
         check_file_name("a run", identity)
         return cls(Path(results_dir) / "runs" / identity)
 
-    def result(self) -> Record | None:
+    def result(self, parse: Callable[[Any], Record] = Record.from_json) -> Record | None:
         """The record, or None if the run is not done.
 
         Raises:
             BrokenError: ``result.json`` is no record.
             UnreadableError: the system does not give it now.
         """
-        return self._read("result.json", Record.from_json)
+        return self._read("result.json", parse)
 
     def request(self) -> Request | None:
         """What was asked for, or None if nobody wrote it down. Raises as :meth:`result`."""

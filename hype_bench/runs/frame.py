@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hype_bench.config import ROWS
 from hype_bench.options import UserError
 from hype_bench.runs.cache import WORTHWHILE, has_settled, load_table, stamp_of, store_table
 from hype_bench.runs.identity import digest
-from hype_bench.runs.record import HELDOUT, Scores
+from hype_bench.runs.record import HELDOUT, Record, Request, Scores
 from hype_bench.runs.settings import options, without_seed
 from hype_bench.runs.status import DIVERGED, DONE, NOT_SCORED, RunStatus, folder_names, read_runs
 from hype_bench.tasks.sizes import part_of_rows
@@ -55,6 +56,7 @@ FILE = "frame.cache"  # of a results folder; it may be deleted at any time, as R
 
 _LABEL = ("model", "task", "method", "seed", "experiment", "generated")
 _COSTS = ("updates", "tokens", "peak_memory_bytes")
+_label, _costs = attrgetter(*_LABEL), attrgetter(*_COSTS)
 _OF_RUN = ("status", "reason", "identity", "path", *_LABEL, *_COSTS, "seconds", "train_seconds")
 _OF_SCORE = ("run", "split", "metric", "score", "n", "headline")
 _RENAMED = {"model": "checkpoint", "data": "fingerprint"}
@@ -116,8 +118,10 @@ def tidy(runs: Sequence[RunStatus]) -> pd.DataFrame:
     rows: list[tuple[Any, ...]] = []
     scores: list[tuple[Any, ...]] = []
     for number, run in enumerate(runs):
-        rows.append((*_run_row(run), cells.number(*_of_cell(run)), setups.number(*_of_setup(run))))
-        scores += _score_rows(number, run)
+        about, record = run.about, run.record
+        shared = cells.number(*_of_cell(about, record)), setups.number(*_of_setup(record))
+        rows.append((*_run_row(run, about, record), *shared))
+        scores += _score_rows(number, about, record)
     frame = pd.DataFrame(scores, None, _OF_SCORE).join(pd.DataFrame(rows, None, (*_OF_RUN, "cell", "setup")), on="run")
     of_cells, of_setups = _cells(cells.parts), _setups(setups.parts)
     further = sorted({*of_cells, *of_setups} - COLUMNS.keys(), key=lambda name: (not name.startswith("version."), name))
@@ -139,33 +143,31 @@ class _Distinct:
         return number
 
 
-def _of_cell(run: RunStatus) -> tuple[Any, ...]:
-    about, record = run.about, run.record
+def _of_cell(about: Request | None, record: Record | None) -> tuple[Any, ...]:
     return about and about.parts, about and about.config, record and record.subset, record and record.absent
 
 
-def _of_setup(run: RunStatus) -> tuple[Any, ...]:
-    return (run.record.machine, run.record.versions, run.record.git) if run.record else ()
+def _of_setup(record: Record | None) -> tuple[Any, ...]:
+    return (record.machine, record.versions, record.git) if record else ()
 
 
-def _run_row(run: RunStatus) -> tuple[Any, ...]:
-    label, record = run.about and run.about.label, run.record
+def _run_row(run: RunStatus, about: Request | None, record: Record | None) -> tuple[Any, ...]:
     state = run.state if record is None or run.state != DONE or record.headline is not None else NOT_SCORED
     seconds = record.seconds if record else {}
     return (
         *(state, run.reason, run.identity, f"{run.runs}/{run.identity}"),
-        *(getattr(label, name, None) for name in _LABEL),
-        *(getattr(record, name, None) for name in _COSTS),
+        *(_label(about.label) if about else [None] * len(_LABEL)),
+        *(_costs(record) if record else [None] * len(_COSTS)),
         *(sum(seconds.values()) if seconds else None, seconds.get("train")),
     )
 
 
-def _score_rows(number: int, run: RunStatus) -> list[tuple[Any, ...]]:
-    if run.about is None:
+def _score_rows(number: int, about: Request | None, record: Record | None) -> list[tuple[Any, ...]]:
+    if about is None:
         return [(number, None, None, None, None, True)]
-    scores, n = (run.record.scores, run.record.scored_rows) if run.record else (Scores(), {})
-    metric = run.about.label.metric
-    first = (run.about.task.get("evaluation_splits") or ["validation"])[0]
+    scores, n = (record.scores, record.scored_rows) if record else (Scores(), {})
+    metric = about.label.metric
+    first = (about.task.get("evaluation_splits") or ["validation"])[0]
     on_first = scores.first if metric in scores.first else {**scores.first, metric: None}
     rows = [(number, first, name, score, n.get(first), name == metric) for name, score in on_first.items()]
     for split, on_split in (*scores.further.items(), (HELDOUT, scores.heldout)):

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import stat
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,12 @@ def broken(path: Path, why: str) -> BrokenError:
 def _bytes(path: Path, most: int) -> bytes:
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO is opened at once, and seen
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise broken(path, "it is not a regular file")
-        with os.fdopen(handle, "rb", closefd=False) as stream:
-            content = stream.read(most + 1)
+        if status.st_size > most:
+            raise broken(path, f"it has more than {most:,} bytes")
+        with FileIO(handle, closefd=False) as stream:
+            return stream.readall()
     finally:
         os.close(handle)
-    if len(content) > most:
-        raise broken(path, f"it has more than {most:,} bytes")
-    return content

@@ -118,7 +118,8 @@ class Request:
     @classmethod
     def trusted(cls, content: Mapping[str, Any]) -> Self:
         """From content that was checked before; unknown keys are ignored."""
-        values = {name: value for name, value in content.items() if value is not None and name in _NAMES[cls]}
+        names = _NAMES[cls]
+        values = {name: value for name, value in content.items() if value is not None and name in names}
         label = values["label"]
         values["label"] = Label(**{name: label[name] for name in _NAMES[Label] if name in label})
         if "scores" in values:
@@ -214,7 +215,7 @@ class Record(Request):
 
     @classmethod
     def from_json(cls, content: Any) -> Self:
-        return cls.trusted(_with_facts(check_record(content)))
+        return cls.trusted(checked(content))
 
     @property
     def headline(self) -> float | None:
@@ -237,11 +238,15 @@ class Record(Request):
 _NAMES = {kind: dict.fromkeys(f.name for f in fields(kind)) for kind in (Label, Request, Record)}
 
 
-def _with_facts(content: dict[str, Any]) -> dict[str, Any]:
-    """Records before version 0.2 state subsets and absent splits in warnings alone."""
-    if "subset" in content or not content.get("warnings"):
-        return content
-    parts = filter(None, map(_PART.fullmatch, content["warnings"]))
+def checked(content: Any) -> dict[str, Any]:
+    """The content of a ``result.json``, for :meth:`Record.trusted`; ValueError if it is not valid.
+
+    Records before version 0.2 state subsets and absent splits in warnings alone.
+    """
+    record = check_record(content)
+    if "subset" in record or not record.get("warnings"):
+        return record
+    parts = filter(None, map(_PART.fullmatch, record["warnings"]))
     subset = {part[3]: [int(part[1]), int(part[2])] for part in parts}
-    absent = [split[1] for split in map(_ABSENT.fullmatch, content["warnings"]) if split]
-    return {**content, "subset": subset, "absent": absent}
+    absent = [split[1] for split in map(_ABSENT.fullmatch, record["warnings"]) if split]
+    return {**record, "subset": subset, "absent": absent}

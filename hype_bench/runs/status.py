@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hype_bench.options import UserError
-from hype_bench.runs.cache import RecordCache, stamp_of
+from hype_bench.runs.cache import RecordCache, Stamp, stamp_of
 from hype_bench.runs.check import DIVERGED as DIVERGED
 from hype_bench.runs.check import DONE as DONE
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.reading import BrokenError, UnreadableError
-from hype_bench.runs.record import Record, Request
+from hype_bench.runs.record import Record, Request, checked
 
 RUNNING, FAILED, INTERRUPTED, BROKEN, UNREADABLE = "running", "failed", "interrupted", "broken", "unreadable"
 NOT_SCORED = "not scored"  # in frames and tables: done, and without a score of the task's metric
@@ -83,19 +85,20 @@ def read_named(results_dir: str | Path, names: Iterable[str]) -> Iterator[RunSta
             if stored := cache.find(name, stamp):
                 yield _with_record(name, runs, Record.trusted(stored))
             elif stamp or RunFolder(runs / name).has_started():
-                status = read_run(RunFolder(runs / name))
-                if status.record is not None:
-                    stored = cache.keep(name, stamp, status.record.to_json())
-                    status = replace(status, record=Record.trusted(stored))
-                yield status
+                yield read_run(RunFolder(runs / name), partial(_kept, cache, name, stamp))
 
 
-def read_run(folder: RunFolder) -> RunStatus:
+def _kept(cache: RecordCache, name: str, stamp: Stamp | None, content: Any) -> Record:
+    return Record.trusted(cache.keep(name, stamp, checked(content)))
+
+
+def read_run(folder: RunFolder, parse: Callable[[Any], Record] = Record.from_json) -> RunStatus:
+    """The state of a run; ``parse`` makes a record of what its file holds, as :meth:`Record.from_json` does."""
     name, runs = folder.path.name, folder.path.parent
     try:
-        record = folder.result()
+        record = folder.result(parse)
         busy = record is None and folder.is_busy()
-        record = record or folder.result()  # it may have ended between the two questions
+        record = record or folder.result(parse)  # it may have ended between the two questions
     except UnreadableError as error:
         return _without_record(folder, UNREADABLE, str(error), str(error))
     except BrokenError as error:

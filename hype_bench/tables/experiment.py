@@ -7,7 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hype_bench.runs.frame import tidy
 from hype_bench.runs.record import HELDOUT
@@ -30,14 +32,16 @@ class Result:
     """A cell of an experiment, before it becomes words.
 
     ``planned``: the runs behind it; ``candidates``: one for each of its configurations, in the plan's order;
-    ``runs``: a row for every run that has started; ``statuses``: identity -> what became of it;
+    ``frame``: a row for every run of the plan that has started, as :func:`hype_bench.runs.frame.tidy` has them;
+    ``rows``: the numbers of its own rows; ``statuses``: identity -> what became of the run;
     ``rule``: by which one of them is chosen; ``split``: which one is scored, if it is not the first.
     """
 
     planned: list[PlannedRun]
     candidates: list[Candidate]
     chosen: Chosen
-    runs: pd.DataFrame
+    frame: pd.DataFrame
+    rows: NDArray[np.intp]
     statuses: Mapping[str, RunStatus]
     rule: str
     split: str = ""
@@ -49,9 +53,10 @@ class Result:
 
     @property
     def shown(self) -> pd.DataFrame:
-        """The runs of which the cell shows the score, by seed: the columns of :func:`hype_bench.runs.frame.tidy`."""
+        """The runs of which the cell shows the score, by seed."""
         chosen = [run.identity for run in self.planned if run.configuration == self.chosen.configuration]
-        done = self.runs[(self.runs.status == DONE) & self.runs.identity.isin(chosen)]
+        runs = self.frame.take(self.rows)
+        done = runs[(runs.status == DONE) & runs.identity.isin(chosen)]
         runs = done[done.seed.isin(list(self.cell.scores))].set_index("seed")
         return runs.assign(score=[self.cell.scores[seed] for seed in runs.index])
 
@@ -70,12 +75,13 @@ def results(plan: Plan, statuses: Mapping[str, RunStatus], rule: str) -> dict[Pl
     ]
     candidate_of = pd.DataFrame(members, columns=[*_CANDIDATE, "identity"])
     runs = candidate_of.merge(frame[frame.headline].reset_index(), on="identity").set_index("run")
-    cells, runs_of = _cells(runs, frame), dict(iter(runs.groupby("place")))
+    cells, rows_of = _cells(runs, frame), runs.groupby("place").indices
     results = {}
     for number, ((block, row, task), planned) in enumerate(places.items()):
         candidates = [_candidate(alike, cells[number, n]) for n, alike in enumerate(searches[number])]
         chosen = RULES[rule][0](candidates)
-        result = Result(planned, candidates, chosen, runs_of.get(number, runs[:0]), statuses, rule)
+        own = np.asarray(rows_of.get(number, ()), np.intp)
+        result = Result(planned, candidates, chosen, runs, own, statuses, rule)
         for split, cell in {"": chosen.cell, **chosen.further}.items():
             of_split = replace(result, chosen=replace(chosen, cell=cell), split=split)
             results[block, row, column(task, split)] = of_split
@@ -134,7 +140,8 @@ def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan) -> Tab
     if len(tasks) > 1:
         for cells in rows.values():
             cells[AVERAGE] = _average([cells.get(task) for task in tasks])
-    runs = pd.concat([result.runs for of_row in results.values() for result in of_row.values()])
+    of_block = [result for of_row in results.values() for result in of_row.values()]
+    runs = of_block[0].frame.take(np.unique(np.concatenate([result.rows for result in of_block])))
     notes = notes_of(runs.drop_duplicates("identity"), rows)
     notes += [*_unreachable(plan, block), *_configurations(results)]
     return Table(block, [*tasks, AVERAGE] if len(tasks) > 1 else tasks, rows, notes)

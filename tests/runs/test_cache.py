@@ -94,9 +94,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     whole = RunFolder.result
 
-    def result(self: RunFolder) -> Record | None:
+    def result(self: RunFolder, *parse: Callable[[object], Record]) -> Record | None:
         names.append(self.path.name)
-        return whole(self)
+        return whole(self, *parse)
 
     monkeypatch.setattr(RunFolder, "result", result)
     return names
