@@ -52,10 +52,15 @@ class Result:
         return self.chosen.cell
 
     @property
+    def runs(self) -> pd.DataFrame:
+        """The planned runs of the cell that have started."""
+        return self.frame.take(self.rows)
+
+    @property
     def shown(self) -> pd.DataFrame:
         """The runs of which the cell shows the score, by seed."""
         chosen = [run.identity for run in self.planned if run.configuration == self.chosen.configuration]
-        runs = self.frame.take(self.rows)
+        runs = self.runs
         done = runs[(runs.status == DONE) & runs.identity.isin(chosen)]
         runs = done[done.seed.isin(list(self.cell.scores))].set_index("seed")
         return runs.assign(score=[self.cell.scores[seed] for seed in runs.index])
