@@ -27,7 +27,7 @@ WAITS = {
     "aten.nonzero.default @ models/attention.py attend_padded": "attention pads every layer's row",
     "copy from pageable memory of the host @ models/attention.py to": "mask and cu_seqlens, each by itself",
     "copy from pageable memory of the host @ training/batches.py <dictcomp>": "ids, labels, ... by themselves",
-    "aten._local_scalar_dense.default @ training/loop.py fine_tune": "fp16: whether gradients overflowed",
+    "aten._local_scalar_dense.default @ training/loop.py _step": "fp16: whether gradients overflowed",
     "aten._unique2.default @ methods/child_tuning_f.py before_step": "one mask a tensor",
     "copy from pageable memory of the host @ methods/rose.py within_quantiles": "the two quantiles",
     "aten.index.Tensor with a mask @ methods/noisefit.py _base_std": "real tokens alone",
