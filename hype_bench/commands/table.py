@@ -30,7 +30,7 @@ def table(
     format: Annotated[Format, typer.Option(help="The output format.")] = Format.text,  # type: ignore[attr-defined]
     rule: Annotated[Rule, typer.Option(help="Which configuration of a search counts.")] = Rule.paper,  # type: ignore[attr-defined]
     compare: Annotated[
-        str | None, typer.Option(help="paper, budget, signal, or a row such as vanilla.", metavar="WITH")
+        str | None, typer.Option(help="paper, budget, ranks, signal, or a row such as vanilla.", metavar="WITH")
     ] = None,
     margin: Annotated[float, typer.Option(help="Points below which a difference does not matter.")] = 0.5,
     family: Annotated[Family, typer.Option(help="Which comparisons share their errors.")] = Family.task,

@@ -10,6 +10,7 @@ from typing import Any
 
 from hype_bench.paper.published import Published
 from hype_bench.render.budget import budget_numbers, budget_sheets, equal_search_numbers, equal_search_sheet
+from hype_bench.render.over_tasks import over_tasks_numbers, over_tasks_sheets, ranks_numbers, ranks_sheet
 from hype_bench.render.paired import paired_numbers, paired_sheet
 from hype_bench.render.sheet import EMPTY, Pieces, Sheet, difference, mean_and_std
 from hype_bench.render.signal import signal_numbers, signal_sheets
@@ -17,8 +18,10 @@ from hype_bench.render.table_csv import difference_numbers
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.beside_paper import OTHER_SETTING, PAPER, BesidePaper, against_paper
 from hype_bench.tables.budget import BUDGET, at_equal_search, at_same_budget
+from hype_bench.tables.cells import AVERAGE
 from hype_bench.tables.compare import DEFAULT, Criteria, against_method
 from hype_bench.tables.experiment import Place, Result
+from hype_bench.tables.over_tasks import RANKS, over_tasks, rankings
 from hype_bench.tables.signal import SIGNAL, signals
 
 _CORNER = "method, task"
@@ -49,7 +52,8 @@ class Comparison:
 def compare(
     plan: Plan, results: Mapping[Place, Result], baseline: str | None, criteria: Criteria = DEFAULT
 ) -> Comparison:
-    """An experiment's cells against ``paper``, at the same ``budget``, by ``signal``, or against the row of that title.
+    """An experiment's cells against ``paper``, at the same ``budget``, by ``signal``, by ``ranks``, or against the row
+    of that title.
 
     Raises:
         UserError: there is nothing to compare with.
@@ -68,17 +72,25 @@ def compare(
         of_column = signals(results)
         columns = {place: signal_numbers(of_column[place[0], place[2]]) for place in results}
         return Comparison(signal_sheets(of_column), columns)
+    if baseline == RANKS:
+        ranked = rankings(results)
+        return Comparison([ranks_sheet(*item) for item in ranked.items()], ranks_numbers(ranked))
+    return _against_method(plan, results, baseline, criteria)
+
+
+def _against_method(plan: Plan, results: Mapping[Place, Result], baseline: str, criteria: Criteria) -> Comparison:
     compared, searches = against_method(plan, results, baseline, criteria), at_equal_search(results, baseline)
+    averages = over_tasks(results, baseline, compared)
     sheets = [paired_sheet(block, _in_block(compared, block), baseline, criteria) for block in _blocks(compared)]
+    sheets += over_tasks_sheets(averages, baseline)
     sheets += [equal_search_sheet(block, _in_block(searches, block), baseline) for block in _blocks(searches)]
-    return Comparison(
-        sheets,
-        {
-            place: {"baseline": baseline, **paired_numbers(cell), **equal_search_numbers(searches.get(place))}
-            for place, cell in compared.items()
-        },
-        list(dict.fromkeys(text for cell in compared.values() for text in cell.measured.complaints)),
-    )
+    columns = {
+        place: {"baseline": baseline, **paired_numbers(cell), **equal_search_numbers(searches.get(place))}
+        for place, cell in compared.items()
+    }
+    of_averages = {(*place, AVERAGE): over_tasks_numbers(baseline, cell) for place, cell in averages.items()}
+    complaints = list(dict.fromkeys(text for cell in compared.values() for text in cell.measured.complaints))
+    return Comparison(sheets, {**columns, **of_averages}, complaints)
 
 
 def _blocks(cells: Mapping[Place, Any]) -> list[str]:

@@ -78,8 +78,8 @@ def report(
     """The table in words and, if asked for, what it is compared with.
 
     Args:
-        baseline: ``paper``, ``budget`` (the expected best of equally many configurations), ``signal`` (which tasks can
-            tell rows apart), or the title of a row.
+        baseline: ``paper``, ``budget`` (the expected best of equally many configurations), ``ranks`` (over all tasks),
+            ``signal`` (which tasks can tell rows apart), or the title of a row.
         criteria: how differences are judged.
         intervals: also Student's 95 % interval of every mean; CSV has it anyway.
 

@@ -88,12 +88,25 @@ def _settings(items: Iterable[tuple[str, str]]) -> str:
 
 
 def interval(cell: Cell) -> tuple[float, float] | None:
-    """Student's 95 % interval of the mean over seeds; None where there is none."""
+    """Student's 95 % interval of the mean over seeds, within the range of the metric; None where there is none."""
+    cells = cell.tasks or [cell]
+    if cell.missing or not all(of_task.n > 1 and not of_task.nans for of_task in cells):
+        return None
+    low, high = _over_tasks(cells) if cell.tasks else _of_mean(cell)
+    return max(low, sum(of_task.lowest for of_task in cells) / len(cells)), min(high, 1.0)
+
+
+def _of_mean(cell: Cell) -> tuple[float, float]:
     from hype_bench.stats.means import interval_of_mean  # numpy and scipy: only who asks for it waits for them
 
-    if cell.n < 2 or cell.nans or cell.missing:
-        return None
     return interval_of_mean(cell.mean, cell.std, cell.n)
+
+
+def _over_tasks(cells: Sequence[Cell]) -> tuple[float, float]:
+    from hype_bench.stats.over_tasks import mean_over_tasks
+
+    mean = mean_over_tasks([list(cell.scores.values()) for cell in cells])
+    return mean.low, mean.high
 
 
 def difference_numbers(mean: float, low: float, high: float) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -33,14 +35,17 @@ def write(tables: Sequence[Table], format: str = "text", caption: str = CAPTION)
 
 
 def sheets(tables: Sequence[Table], intervals: bool = False) -> list[Sheet]:
-    """What the renderers write: every cell as words; behind them, if asked for, the 95 % intervals of the means."""
+    """What the renderers write: every cell as words; behind them, if asked for, the 95 % intervals of the means and the
+    extremes of the scores."""
     shown = []
     for table in tables:
         sheet = _sheet(table, table.columns, pieces)
         shown.append(replace(sheet, notes=[note.text for note in table.notes], best=_best(table)))
     for table in tables if intervals else ():
-        sheet = _sheet(table, [column for column in table.columns if column != AVERAGE], interval_pieces)
+        sheet = _sheet(table, table.columns, interval_pieces)
         shown.append(replace(sheet, kind="95 % intervals of the means (Student's t), model"))
+        sheet = _sheet(table, [column for column in table.columns if column != AVERAGE], extremes)
+        shown.append(replace(sheet, kind="median, least and most over seeds, model"))
     return shown
 
 
@@ -81,3 +86,11 @@ def interval_pieces(cell: Cell | None) -> Pieces:
     """The 95 % interval of a cell's mean over seeds, ``[62.06, 81.94]``."""
     ends = table_csv.interval(cell) if cell is not None else None
     return "", "", "-" if ends is None else f"[{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]"
+
+
+def extremes(cell: Cell | None) -> Pieces:
+    """What a mean hides: ``72.00 (68.00 to 76.00)``, the median of the finite scores and their range."""
+    scores = [100 * score for score in cell.scores.values() if math.isfinite(score)] if cell else []
+    if cell is None or cell.missing or not scores:
+        return "-", "", ""
+    return f"{statistics.median(scores):.2f}", "", f" ({min(scores):.2f} to {max(scores):.2f})"

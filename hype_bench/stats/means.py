@@ -66,8 +66,7 @@ def interval_of_mean(mean: float, std: float, n: int, level: float = 0.95) -> In
     if n < 2:
         return _NO_INTERVAL
     _check(mean, std)
-    half = _t_quantile(level, n - 1) * std / math.sqrt(n)
-    return mean - half, mean + half
+    return student_interval(mean, std / math.sqrt(n), n - 1, level)
 
 
 def difference_of_means(
@@ -91,14 +90,19 @@ def difference_of_means(
     if error == 0:
         return Difference(mean, mean, mean, student_p(mean, 0, 1))
     freedom = 1 / ((error_a / error) ** 2 / (n_a - 1) + (error_b / error) ** 2 / (n_b - 1))
-    half = _t_quantile(level, freedom) * math.sqrt(error)
+    low, high = student_interval(mean, math.sqrt(error), freedom, level)
+    return Difference(mean, low, high, student_p(mean, math.sqrt(error), freedom))
 
-    return Difference(mean, mean - half, mean + half, student_p(mean, math.sqrt(error), freedom))
+
+def student_interval(mean: float, error: float, freedom: float, level: float = 0.95) -> Interval:
+    """Around a mean with its standard error."""
+    half = _t_quantile(level, freedom) * error
+    return mean - half, mean + half
 
 
 def student_p(mean: float, error: float, freedom: float) -> float:
     """Two-sided p of Student's t test of a mean with its standard error; 0 or 1 without any error."""
-    from scipy.special import stdtr  # imported where used, here and below: a table that needs none of it stays quick
+    from scipy.special import stdtr  # imported where used: a table that needs none of it stays quick
 
     return 2 * float(stdtr(freedom, -abs(mean) / error)) if error else float(mean == 0)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AVERAGE = "average"  # over the tasks of a row
+_CORRELATIONS = ("matthews", "pearson", "spearman", "pearson_spearman")
 _FIRST = ("vanilla", "no_dropout")  # the controls stand above what is compared with them
 
 
@@ -44,7 +45,7 @@ class Cell:
     """All runs that differ in the seed alone. ``scores``: seed -> score, as a fraction; NaN stays NaN.
 
     ``unfinished``: state -> number of runs without a score; ``missing``: why no number may be shown yet, if none may;
-    ``remarks``: for the notes below the table.
+    ``remarks``: for the notes below the table; ``tasks``: of an average, the cells that it is the mean of.
     """
 
     metric: str
@@ -52,10 +53,16 @@ class Cell:
     unfinished: dict[str, int] = field(default_factory=dict)
     missing: str = ""
     remarks: list[str] = field(default_factory=list)
+    tasks: list[Cell] = field(default_factory=list)
 
     @property
     def n(self) -> int:
         return len(self.scores)
+
+    @property
+    def lowest(self) -> float:
+        """The least score that the metric can give; the most is 1."""
+        return -1.0 if self.metric in _CORRELATIONS else 0.0
 
     @property
     def nans(self) -> int:

@@ -91,7 +91,7 @@ def against_method(
     Raises:
         UserError: no row of the table has that title.
     """
-    pairs = list(_pairs(results, baseline))
+    pairs = list(pairs_with(results, baseline))
     if not pairs:
         rows = list(dict.fromkeys(row.title for _, row, _ in results))
         raise UserError(f"{plan.name} has no row {baseline!r} to compare with; there are {', '.join(rows)}")
@@ -116,7 +116,8 @@ def _judged(family: Mapping[Place, Measured], criteria: Criteria) -> dict[Place,
     }
 
 
-def _pairs(results: Mapping[Place, Result], baseline: str) -> Iterator[tuple[Place, Result, Result]]:
+def pairs_with(results: Mapping[Place, Result], baseline: str) -> Iterator[tuple[Place, Result, Result]]:
+    """Every other row with the row of that title on the same task."""
     bases = {(block, task): result for (block, row, task), result in results.items() if row.title == baseline}
     for place, result in results.items():
         block, row, task = place
@@ -125,7 +126,7 @@ def _pairs(results: Mapping[Place, Result], baseline: str) -> Iterator[tuple[Pla
 
 
 def _measured(result: Result, base: Result, draws: int, read: _Read) -> Measured:
-    seeds, notes = _comparable(result.shown, base.shown)
+    seeds, notes = comparable(result.shown, base.shown)
     predictions, complaints = _predictions((result, base), seeds, read)
     seeds = [seed for seed in seeds if all(seed in by_seed for by_seed in predictions)]
     a, b = ({seed: side.cell.scores[seed] for seed in seeds} for side in (result, base))
@@ -148,7 +149,7 @@ def _measured(result: Result, base: Result, draws: int, read: _Read) -> Measured
     )
 
 
-def _comparable(runs: pd.DataFrame, base: pd.DataFrame) -> tuple[list[int], list[str]]:
+def comparable(runs: pd.DataFrame, base: pd.DataFrame) -> tuple[list[int], list[str]]:
     """The seeds that make a pair, and why others make none."""
     sides = [side[["score"]].assign(device=side.device.astype(object).fillna("unknown")) for side in (runs, base)]
     pairs = sides[0].merge(sides[1], how="outer", on="seed", suffixes=("", "_base"))

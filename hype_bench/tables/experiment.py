@@ -153,14 +153,16 @@ def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan) -> Tab
 
 
 def _average(cells: list[Cell | None]) -> Cell:
-    """The mean over tasks of their means; it has no spread of its own and is not shown while one is missing."""
-    average = Cell(AVERAGE)
-    means = [math.nan if cell is None else cell.mean for cell in cells]
-    if any(map(math.isnan, means)):
-        average.missing = f"{sum(not math.isnan(mean) for mean in means)} of {len(means)} tasks"
-    else:
-        average.scores[0] = math.fsum(means) / len(means)
-    return average
+    """It is not shown while the mean of a task is missing."""
+    whole = [cell for cell in cells if cell is not None and not math.isnan(cell.mean)]
+    return (
+        average_of(whole) if len(whole) == len(cells) else Cell(AVERAGE, missing=f"{len(whole)} of {len(cells)} tasks")
+    )
+
+
+def average_of(cells: list[Cell]) -> Cell:
+    """The mean over tasks of their means."""
+    return Cell(AVERAGE, {0: math.fsum(cell.mean for cell in cells) / len(cells)}, tasks=cells)
 
 
 def _unreachable(plan: Plan, block: str) -> list[Note]:

@@ -77,3 +77,8 @@ def _about(run: RunStatus) -> Request:
 
 def column(task: str, split: str) -> str:
     return f"{task}/{split.removeprefix('validation_')}" if split else task
+
+
+def is_further(column: str) -> bool:
+    """Whether it shows a split that is scored beside the first one of its task, by the same runs."""
+    return "/" in column

@@ -12,6 +12,7 @@ import pytest
 from hype_bench.paper.published import Published
 from hype_bench.render.budget import budget_numbers, equal_search_numbers
 from hype_bench.render.comparisons import paper_numbers
+from hype_bench.render.over_tasks import over_tasks_numbers, ranks_numbers
 from hype_bench.render.paired import paired_numbers
 from hype_bench.render.signal import signal_numbers
 from hype_bench.render.table_csv import COLUMNS, cell_rows, to_csv
@@ -25,19 +26,23 @@ from hype_bench.tables.budget import EqualSearch, ExpectedBest
 from hype_bench.tables.cells import AVERAGE, Cell, Row
 from hype_bench.tables.compare import Compared, Measured
 from hype_bench.tables.notes import Note
+from hype_bench.tables.over_tasks import OverTasks, Ranking
 from hype_bench.tables.signal import TaskSignal
 from hype_bench.tables.table import Table
 
 DOCUMENTED = (Path(__file__).resolve().parents[2] / "docs" / "table_csv.md").read_text()
+DIFFERENCE = Difference(0.1, 0.05, 0.15, 0.04)
 CELL = Cell("accuracy", {1: 0.7, 2: 0.8})
 ONE = difference_over_seeds([0.25])
 PAIRED = Compared(Measured(paired_difference({1: 0.5}, {1: 0.25}), ONE, [], []), verdicts([ONE])[0], 1.0, 1)
 COMPARED = {
     "paper": paper_numbers(BesidePaper(CELL, Published(1, None, "vanilla", "rte", 72.24, 2.18, n=3), [])),
     "budget": budget_numbers(ExpectedBest(1, 2, 0)),
+    "over tasks": over_tasks_numbers("vanilla", OverTasks(["rte"], DIFFERENCE, DIFFERENCE, 1, 0)),
+    "ranks": next(iter(ranks_numbers({"m": Ranking(["rte"], {Row("a"): (1.0, [CELL])}, [], 1.0, 0.5)}).values())),
     "signal": signal_numbers(TaskSignal("accuracy", 1, 2, NOT_COMPUTABLE, NOT_COMPUTABLE, math.nan, math.nan)),
     "row": {"baseline": "vanilla", **paired_numbers(PAIRED)},
-    "equal search": equal_search_numbers(EqualSearch(1, (1, 2), Difference(0.1, 0.05, 0.15, 0.04))),
+    "equal search": equal_search_numbers(EqualSearch(1, (1, 2), DIFFERENCE)),
 }
 
 
@@ -49,7 +54,7 @@ def test_every_column_is_documented_and_no_other() -> None:
     names = [*COLUMNS, *(name for columns in COMPARED.values() for name in columns)]
     lines = [line for line in DOCUMENTED.splitlines() if line.startswith("|")]
     documented = [name for line in lines for name in re.findall(r"`(\w+)`", line.rsplit(" | ", 1)[0])]
-    assert set(documented) - {"paper", "budget", "signal"} == set(names)
+    assert set(documented) - {"paper", "budget", "ranks", "signal"} == set(names)
 
 
 @pytest.mark.parametrize("columns", COMPARED.values(), ids=COMPARED)

@@ -10,8 +10,8 @@ from statistics import mean, stdev
 
 import pytest
 
-from hype_bench.render.table_csv import COLUMNS
-from hype_bench.render.text import CAPTION, FORMATS, sheets, write
+from hype_bench.render.table_csv import COLUMNS, interval
+from hype_bench.render.text import CAPTION, FORMATS, extremes, sheets, write
 from hype_bench.stats.means import interval_of_mean
 from hype_bench.tables.cells import AVERAGE, Cell, Row
 from hype_bench.tables.notes import Note
@@ -98,7 +98,7 @@ CSV = f"""\
 {",".join(COLUMNS)}
 minilm,demo_cola,vanilla,,,matthews,3,0.01,{stdev([0.0, -0.02, 0.05])!r},{ends(0.0, -0.02, 0.05)},1 2 3,0.0 -0.02 0.05,,{GENERATED}
 minilm,rte,vanilla,,,accuracy,3,0.66,{stdev([0.65, 0.66, 0.67])!r},{ends(0.65, 0.66, 0.67)},1 2 3,0.65 0.66 0.67,,X: no score
-minilm,demo_cola,hype_n,scale=1e-4,,matthews,2,0.55,{stdev([0.4125, 0.6875])!r},{ends(0.4125, 0.6875)},1 2,0.4125 0.6875,1 failed,{GENERATED}
+minilm,demo_cola,hype_n,scale=1e-4,,matthews,2,0.55,{stdev([0.4125, 0.6875])!r},-1.0,1.0,1 2,0.4125 0.6875,1 failed,{GENERATED}
 minilm,rte,hype_n,scale=1e-4,,accuracy,0,,,,,,,2 running,X: no score
 minilm,rte,hype_u,,,accuracy,1,1.0,,,,1,1.0,,X: no score"""  # noqa: E501
 
@@ -224,11 +224,30 @@ def test_the_highest_whole_mean_of_several_is_bold():
     assert marked(a=diverged, b=high) == []
 
 
-def test_intervals_are_not_bold_and_have_no_average():
+def test_intervals_are_not_bold_and_one_of_the_average_needs_seeds_on_every_task():
     cells = {"rte": Cell("accuracy", {1: 0.5, 2: 0.6}), AVERAGE: Cell(AVERAGE, {0: 0.55})}
-    first, second = sheets([Table("m", list(cells), {Row("a"): cells, Row("b"): cells}, [])], intervals=True)
+    first, second, third = sheets([Table("m", list(cells), {Row("a"): cells, Row("b"): cells}, [])], intervals=True)
     assert len(first.best) == 4
-    assert (second.best, second.columns) == (frozenset(), [("rte", "accuracy")])
+    assert (second.best, second.columns, second.plain()[0][2]) == (
+        frozenset(),
+        [("rte", "accuracy"), (AVERAGE, "")],
+        "-",
+    )
+    assert (third.best, third.columns) == (frozenset(), [("rte", "accuracy")])
+
+
+def test_an_interval_never_leaves_the_range_of_its_metric():
+    high, low = Cell("accuracy", {1: 0.9, 2: 0.999}), Cell("matthews", {1: -0.9, 2: -0.99})
+    zero, average = Cell("accuracy", {1: 0.001, 2: 0.1}), Cell(AVERAGE, {0: 0.0}, tasks=[high, high])
+    ends = [interval(cell) or (math.nan, math.nan) for cell in (high, low, zero, average)]
+    assert ends[0] == pytest.approx((0.9495 - 12.706 * 0.0495, 1), abs=1e-4)
+    assert (ends[1][0], ends[2][0], ends[3][1]) == (-1, 0, 1)
+
+
+def test_extremes_leave_out_what_is_not_finite():
+    assert "".join(extremes(Cell("accuracy", {1: 0.5, 2: 0.8, 3: 0.6, 4: math.nan}))) == "60.00 (50.00 to 80.00)"
+    assert "".join(extremes(Cell("accuracy", {1: math.nan}))) == "-"
+    assert "".join(extremes(None)) == "-"
 
 
 def test_latex_is_balanced(table):

@@ -35,11 +35,19 @@ X: no score
 configurations: vanilla 2; hype_n 1"""
 INTERVALS = """\
 95 % intervals of the means (Student's t), model: bert_large
-          rte             mrpc
+          rte             mrpc            average
 method    accuracy        F1
---------  --------------  --------------
-vanilla   [62.06, 81.94]  [62.06, 81.94]
-hype_n    [65.94, 83.39]  -"""  # 4.303 standard errors: 4 / sqrt 3 and 3.512 / sqrt 3
+--------  --------------  --------------  --------------
+vanilla   [62.06, 81.94]  [62.06, 81.94]  [67.47, 76.53]
+hype_n    [65.94, 83.39]  -               -
+
+median, least and most over seeds, model: bert_large
+          rte                     mrpc
+method    accuracy                F1
+--------  ----------------------  ----------------------
+vanilla   72.00 (68.00 to 76.00)  72.00 (68.00 to 76.00)
+hype_n    75.00 (71.00 to 78.00)      -"""
+# 4.303 standard errors, 4 / sqrt 3 and 3.512 / sqrt 3; of two tasks 2.776 (4 degrees of freedom) of 4 / sqrt 6
 METRIC = {"rte": "accuracy", "mrpc": "f1"}
 VANILLA, HYPE = (0.68, 0.72, 0.76), (0.71, 0.75, 0.78)
 
@@ -325,7 +333,7 @@ def test_a_further_split_is_compared_over_its_own_examples_and_scores(tmp_path: 
             statuses[run.identity] = replace(done(run, first, **scores), runs=tmp_path)
     plan = Plan("mine", "", "paper", None, ["training.learning_rate"], "", runs)
     found = results(plan, statuses, "paper")
-    one, _ = compare(plan, found, "vanilla").sheets
+    one, *_ = compare(plan, found, "vanilla").sheets
     p_values = {title: "".join(cells[1]) for title, cells in one.rows}
     assert p_values == {"hype_n, rte": "1.000", "hype_n, rte/mismatched": "< 0.001 ***"}
     same, _ = compare(plan, found, "budget").sheets
