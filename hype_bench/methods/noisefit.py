@@ -29,7 +29,7 @@ def adaptive_noise(
     hidden: Float[Tensor, "*positions width"],
     draw: Float[Tensor, "*positions width"],
     base_std: Float[Tensor, ""],
-    real: Bool[Tensor, "*positions"],
+    real: Bool[Tensor, "*positions"] | None,
 ) -> Float[Tensor, "*positions width"]:
     """``h + z s``: more where an entry is near its token's median, more for tokens of large variance.
 
@@ -38,7 +38,7 @@ def adaptive_noise(
 
     Args:
         draw: N(0, 1).
-        real: where there is no padding. The mean variance is over these tokens.
+        real: where there is no padding, None if there is none at all. The mean variance is over these tokens.
 
     Reference: Khadangi et al. 2025, "Noise Augmented Fine Tuning", arXiv:2504.03302, as in its released code.
     """
@@ -47,8 +47,13 @@ def adaptive_noise(
     least = _STABILISER * hidden.norm(dim=-1, keepdim=True)
     spread = torch.maximum(distance.median(-1, keepdim=True).values, least)
     variance = hidden.var(-1, keepdim=True)
-    factor = (variance / (variance[real].mean() + _STABILISER)).exp().clamp(max=_MOST)
+    factor = (variance / (_at(real, variance).mean() + _STABILISER)).exp().clamp(max=_MOST)
     return hidden + draw * base_std * spread * (-0.1 * distance / (spread + _STABILISER)).exp() * factor
+
+
+def _at(real: Bool[Tensor, "*positions"] | None, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*kept"]:
+    """``x`` at real tokens, all of it if there is no padding."""
+    return x if real is None else x[real]
 
 
 def signal_to_noise(hidden: Float[Tensor, "*shape"], noised: list[Float[Tensor, "*shape"]]) -> float:
@@ -152,10 +157,10 @@ class NoiseFiT(Method):
             return (1 - self.weight) * towards / 2 + self.between * F.mse_loss(first, second)
         return consistency(clean, first, second, self.weight, self.between, self.temperature)
 
-    def _base_std(self, hidden: Tensor, tokens: Tensor, hooked: bool) -> Tensor:
+    def _base_std(self, hidden: Tensor, real: Tensor | None, hooked: bool) -> Tensor:
         """The released code multiplies by ``noise_std`` again in the hook, but not where it chooses the layers."""
         twice = self.noise_std if hooked and self.base == "official" else 1.0
-        spread: Tensor = hidden.detach()[tokens].std()
+        spread: Tensor = _at(real, hidden.detach()).std()
         return spread * (twice * self.noise_std)
 
 
@@ -174,9 +179,9 @@ class _ThreePasses:
     def _noised(self, index: int, hidden: Tensor) -> Tensor | None:
         if not self.noised_pass.value or index not in self.chosen:
             return None
-        tokens = self.segments(hidden).mask
+        real = self.segments(hidden).real
         draw = self.source.normal(hidden, f"layer/{index}/{self.noised_pass.value}")
-        return adaptive_noise(hidden, draw, self.method._base_std(hidden, tokens, hooked=True), tokens)
+        return adaptive_noise(hidden, draw, self.method._base_std(hidden, real, hooked=True), real)
 
     def loss(self, batch: Batch, forward: Forward, inner: Loss) -> tuple[Tensor, Any]:
         if not self.chosen:
@@ -199,14 +204,13 @@ class _ThreePasses:
             forward(batch)
         self.model.train(was_training)
         draws = NoiseSource(self.context.seed, "noisefit/choice")
-        tokens = self.segments(states[0]).mask
+        real = self.segments(states[0]).real
         ratios: dict[int, float] = {}
         for index, hidden in states.items():
-            std = self.method._base_std(hidden, tokens, hooked=False)
-            noised = (
-                adaptive_noise(hidden, draws.normal(hidden, f"{index}/{k}"), std, tokens)[tokens] for k in range(_DRAWS)
-            )
-            ratios[index] = signal_to_noise(hidden[tokens], list(noised))
+            std = self.method._base_std(hidden, real, hooked=False)
+            drawn = (draws.normal(hidden, f"{index}/{k}") for k in range(_DRAWS))
+            noised = [_at(real, adaptive_noise(hidden, draw, std, real)) for draw in drawn]
+            ratios[index] = signal_to_noise(_at(real, hidden), noised)
         by_ratio = sorted(ratios, key=ratios.__getitem__, reverse=self.method.selection == "largest")
         self.context.facts["noised_layers"] = sorted(by_ratio[: self.method.layers])
         return by_ratio[: self.method.layers]

@@ -22,19 +22,22 @@ class Segments:
     mask: True at tokens, False at padding.
     examples: how many there are.
     padded_length: tokens of the longest example, or of the padded batch.
+    packed: whether there is no padding.
     """
 
     ids: Int[Tensor, "*positions"]
     mask: Bool[Tensor, "*positions"]
     examples: int
     padded_length: int
+    packed: bool = False
 
     @classmethod
     def from_inputs(cls, inputs: Mapping[str, Any], length_first: bool = False) -> Segments:
         """From the keyword arguments of a forward call; ``length_first`` for hidden states as XLNet has them."""
         ids = inputs["input_ids"]
         if (packing := inputs.get("packing")) is not None:
-            return cls(packing.segment_ids[None], torch.ones_like(ids, dtype=torch.bool), *packing.mask.shape)
+            batch, longest = packing.mask.shape
+            return cls(packing.segment_ids[None], torch.ones_like(ids, dtype=torch.bool), batch, longest, packed=True)
         mask = inputs.get("attention_mask")
         mask = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
         segment_ids = torch.arange(len(ids), device=ids.device)[:, None].expand_as(ids)
@@ -49,6 +52,11 @@ class Segments:
             return self
         ids = torch.cat([self.ids, self.ids[:, -1:].expand(-1, extra)], 1)
         return replace(self, ids=ids, mask=F.pad(self.mask, (0, extra)))
+
+    @property
+    def real(self) -> Bool[Tensor, "*positions"] | None:
+        """The mask if there is padding: for what an index by a mask picks, the host would wait for a GPU."""
+        return None if self.packed else self.mask
 
     @property
     def lengths(self) -> Int[Tensor, " examples"]:
