@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 from unittest import mock
 
 import torch
 import torch.utils._foreach_utils as foreach_utils
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.nn import functional as F
+from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.cuda.counts import Counts, reason_to_wait
@@ -26,6 +28,7 @@ COUNTS = Counts()
 aten = torch.ops.aten
 _TAKE_INDICES_OF_THE_HOST = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
 _DATA: Any = Tensor.data
+_SDPA: Any = F.scaled_dot_product_attention
 _pinned: set[int] = set()  # addresses of page-locked memory
 
 
@@ -56,6 +59,9 @@ class CudaTensor(Tensor):
         copy.requires_grad_(self.requires_grad)
         return copy
 
+    def new_tensor(self, data: Any, **kwargs: Any) -> Tensor:  # type: ignore[override]
+        return torch.tensor(data, **{"dtype": self.dtype, "device": DEVICE, **kwargs})
+
     @property
     def data(self) -> Any:
         return _DATA.__get__(self)
@@ -76,7 +82,6 @@ class Cuda(TorchDispatchMode):
     def __enter__(self) -> Any:
         self.within = contextlib.ExitStack()
         self.within.enter_context(_one_gpu())
-        self.within.enter_context(_Functions())
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
@@ -87,23 +92,14 @@ class Cuda(TorchDispatchMode):
         return dispatch(func, args, kwargs or {})
 
 
-class _Functions(TorchFunctionMode):
-    """What torch's C++ decides before it dispatches anything: where values lie, and which attention computes."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:
-            device = kwargs.pop("device")
-            return func(*args, **kwargs).to(device)
-        if func is Tensor.new_tensor and isinstance(args[0], CudaTensor):
-            return torch.tensor(*args[1:], **{"dtype": args[0].dtype, **kwargs}).to(DEVICE)
-        if func is torch.nn.functional.scaled_dot_product_attention and isinstance(args[0], CudaTensor):
-            return _sdpa(*args, **kwargs)
-        return func(*args, **kwargs)
+def _from_numbers(function: Any, *args: Any, device: Any = None, **kwargs: Any) -> Tensor:
+    """torch.tensor and the like: their C++ allocates on the device without asking a mode."""
+    tensor: Tensor = function(*args, **kwargs)
+    return tensor if device is None else tensor.to(device)
 
 
 def _sdpa(
-    query: Tensor,
+    query: Any,
     key: Tensor,
     value: Tensor,
     attn_mask: Tensor | None = None,
@@ -112,7 +108,9 @@ def _sdpa(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """The memory-efficient kernel, which serves every mask and precision."""
+    """On the stand-in the memory-efficient kernel, which serves every mask and precision."""
+    if not isinstance(query, CudaTensor):
+        return _SDPA(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
     bias = attn_mask
     if attn_mask is not None:
         if attn_mask.dtype == torch.bool:
@@ -130,6 +128,7 @@ def _one_gpu() -> Iterator[None]:
         "_lazy_init": lambda: None,
         "_initialized": True,
         "current_device": lambda: 0,
+        "device": lambda device=None: contextlib.nullcontext(),
         "device_count": lambda: 1,
         "get_device_capability": lambda device=None: (8, 0),
         "get_device_name": lambda device=None: "stand-in",
@@ -145,10 +144,14 @@ def _one_gpu() -> Iterator[None]:
         "set_rng_state": lambda state, device=None: torch.set_rng_state(state),
         "synchronize": lambda device=None: COUNTS.wait("torch.cuda.synchronize"),
     }
+    _device_constructors()  # which ``with torch.device(...)`` reads once: the functions before they are replaced
     overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
     with contextlib.ExitStack() as stack:
         for name, answer in answers.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, answer))
+        for function in (torch.tensor, torch.as_tensor):
+            stack.enter_context(mock.patch.object(torch, function.__name__, partial(_from_numbers, function)))
+        stack.enter_context(mock.patch.object(F, "scaled_dot_product_attention", _sdpa))
         stack.enter_context(mock.patch.object(torch, "inference_mode", torch.no_grad))  # which wrappers do not survive
         stack.enter_context(mock.patch.object(foreach_utils, "_foreach_supported_types", [Tensor, CudaTensor]))
         torch.__future__.set_overwrite_module_params_on_conversion(True)  # Module.to cannot swap a CPU tensor's content

@@ -1,6 +1,6 @@
 """Runs of the real loop on the stand-in and on the CPU, counted and compared: a process of its own.
 
-    python tests/cuda/runs.py < cases.json      a list of {"technique", "family", "precision", "dropout"}
+    python tests/cuda/runs.py < cases.json      a list of {"technique", "family", "precision", "dropout", "settings"}
 
 For every case it prints a line of JSON: what one update (the second of three) asks of the GPU, how far the logits of
 the last weights are from those of the CPU, or the error with which the run ended.
@@ -70,7 +70,7 @@ class Window(Method):
 def run(case: dict[str, Any], device: str) -> loop.Outcome:
     """Three updates, one of them counted if they are on the stand-in."""
     overrides = (f"model=tiny_{case['family']}", f"training.precision={case['precision']}", f"device={device}")
-    config, outcome = configured(*SHORT, *overrides), loop.Outcome()
+    config, outcome = configured(*SHORT, *overrides, *case["settings"]), loop.Outcome()
     own = options(case["technique"], case["family"])
     methods: dict[str, Method] = {"window": Window()} if device == "cuda" else {}
     if not case["dropout"]:
