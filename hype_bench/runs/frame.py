@@ -93,13 +93,13 @@ def _load(folder: Path) -> pd.DataFrame:
     """One folder's frame: as it was stored, if all of its runs had ended and are as they were."""
     key = _key(folder)
     if key and (table := load_table(folder / FILE, key)) is not None:
-        stored: pd.DataFrame = table.to_pandas()
+        stored: pd.DataFrame = table.to_pandas(use_threads=False)
         return stored.astype(COLUMNS)  # Parquet has no categories of a column without values
     frame = tidy(list(read_runs(folder))).reset_index(drop=True)
     if key and frame.status.isin([DONE, NOT_SCORED, DIVERGED]).all():
         import pyarrow as pa
 
-        store_table(folder / FILE, key, pa.Table.from_pandas(frame))
+        store_table(folder / FILE, key, pa.Table.from_pandas(frame, nthreads=1))
     return frame
 
 
