@@ -6,6 +6,7 @@ IN_HELP = (  # in this order
     "status",
     "table",
     "plot",
+    "report",
     "retry",
     "clean",
     "submit",

@@ -30,7 +30,7 @@ def plan_text(plan: Plan, statuses: Mapping[str, RunStatus]) -> str:
     problems = Counter(run.problem for run in plan.once() if run.problem)
     blocked = [f"{counted(count, 'run')} cannot begin yet: {problem}" for problem, count in problems.items()]
     scope = "" if plan.scope == "paper" else f" (scope {plan.scope})"
-    return "\n".join([f"{plan.name}{scope}: {plan.title}".rstrip(": "), "", *table, "", _total(cost), *blocked])
+    return "\n".join([f"{plan.name}{scope}: {plan.title}".rstrip(": "), "", *table, "", total(cost), *blocked])
 
 
 def _row(groups: Sequence[Group]) -> list[str]:
@@ -49,7 +49,7 @@ def _names(methods: list[str]) -> str:
     return ", ".join([*methods[:shown], *more])
 
 
-def _total(cost: Cost) -> str:
+def total(cost: Cost) -> str:
     runs, done, to_do = (sum(getattr(group, name) for group in cost.groups) for name in ("runs", "done", "to_do"))
     hours = [f"{_short(h)} {kind} hours ({', '.join(cost.devices[kind])})" for kind, h in sorted(cost.hours.items())]
     costs = [f"about {' and '.join(hours)}, one after another"] if hours else []
