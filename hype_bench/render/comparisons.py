@@ -119,7 +119,7 @@ def _paper_pieces(beside: BesidePaper) -> list[Pieces]:
     cell, paper, verdict = beside.cell, _printed(beside.printed), ("", "", beside.verdict)
     if cell.missing or not cell.n or math.isnan(cell.mean):
         return [("X", "", f" ({cell.missing or 'no score'})"), paper, EMPTY, verdict]
-    here = mean_and_std(cell.mean, cell.std, ", ".join([str(cell.n), *cell.lacks]))
+    here = mean_and_std(cell.mean, cell.std, ", ".join(cell.counts))
     return [here, paper, difference(*beside.difference[:3]), verdict]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "model", "task", "method", "settings", "configuration", "metric", "n", "mean_fraction", "std_fraction",
-    "low_fraction", "high_fraction", "seeds", "scores_fraction", "missing", "notes",
+    "low_fraction", "high_fraction", "seeds", "scores_fraction", "collapsed", "missing", "notes",
 )  # fmt: skip
 
 
@@ -77,6 +77,7 @@ def _row(table: Table, row: Row, column: str, cell: Cell, result: Result | None)
         high,
         " ".join(map(str, scores)),
         " ".join(map(repr, scores.values())),
+        None if cell.metric == AVERAGE else len(cell.collapsed),
         ", ".join(cell.lacks),
         "; ".join(note.text for note in table.notes if column.partition("/")[0] in note.tasks),
     )

@@ -79,7 +79,7 @@ def pieces(cell: Cell | None) -> Pieces:
         return f"{100 * cell.mean:.2f}", "", ""
     if cell.missing or cell.n == 0:
         return "X", "", f" ({', '.join(cell.lacks)})"
-    return mean_and_std(cell.mean, cell.std, ", ".join([str(cell.n), *cell.lacks]))
+    return mean_and_std(cell.mean, cell.std, ", ".join(cell.counts))
 
 
 def interval_pieces(cell: Cell | None) -> Pieces:

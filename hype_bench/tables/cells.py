@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hype_bench.runs.record import HELDOUT
 from hype_bench.runs.settings import Settings
 from hype_bench.runs.status import DONE, NOT_SCORED
+from hype_bench.tables.collapsed import collapsed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,8 @@ class Cell:
     """All runs that differ in the seed alone. ``scores``: seed -> score, as a fraction; NaN stays NaN.
 
     ``unfinished``: state -> number of runs without a score; ``missing``: why no number may be shown yet, if none may;
-    ``remarks``: for the notes below the table; ``tasks``: of an average, the cells that it is the mean of.
+    ``remarks``: for the notes below the table; ``collapsed``: seeds whose run scores as if it always gave one class;
+    ``tasks``: of an average, the cells that it is the mean of.
     """
 
     metric: str
@@ -53,6 +55,7 @@ class Cell:
     unfinished: dict[str, int] = field(default_factory=dict)
     missing: str = ""
     remarks: list[str] = field(default_factory=list)
+    collapsed: list[int] = field(default_factory=list)
     tasks: list[Cell] = field(default_factory=list)
 
     @property
@@ -84,6 +87,12 @@ class Cell:
         """What stands between it and a whole number, in words: ``["2 of 3 runs", "1 nan", "1 failed"]``."""
         nans = [f"{self.nans} nan"] if self.nans else []
         return [*filter(None, [self.missing]), *nans, *(f"{n} {state}" for state, n in sorted(self.unfinished.items()))]
+
+    @property
+    def counts(self) -> list[str]:
+        """Behind its mean: the number of scores, what stands between it and a whole number, and what it hides."""
+        collapsed = [f"{len(self.collapsed)} collapsed"] if self.collapsed else []
+        return [str(self.n), *self.lacks, *collapsed]
 
     @property
     def mean(self) -> float:
@@ -123,11 +132,13 @@ def cells_of(
     for split in ("", *splits):
         scored = _on_split(runs, frame, split)
         seeds, scores, states, metrics = (scored[name].tolist() for name in ("seed", "score", "status", "metric"))
+        constant = collapsed(scored, split).tolist() if split != HELDOUT else [False] * len(seeds)
         for group, rows in scored.groupby(list(by), observed=True).indices.items():
             cells[group][split] = Cell(
                 metrics[rows[0]],
                 scores={seeds[row]: scores[row] for row in rows if states[row] == DONE},
                 unfinished=dict(Counter(states[row] for row in rows if states[row] != DONE)),
+                collapsed=[seeds[row] for row in rows if constant[row]],
             )
     return cells
 

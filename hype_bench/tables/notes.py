@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NAN = "nan: labels or predictions are constant or not finite, and no correlation is defined; not averaged away"
+_COLLAPSED = "collapsed: the run scores as if it always gave one class; it is averaged like the others"
 
 
 @dataclass(frozen=True)
@@ -91,4 +92,6 @@ def _legend(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:
         notes.append(Note("X: no score", empty))
     if nan := frozenset(task for task, cell in cells if cell.nans):
         notes.append(Note(_NAN, nan))
+    if collapsed := frozenset(task for task, cell in cells if cell.collapsed):
+        notes.append(Note(_COLLAPSED, collapsed))
     return notes

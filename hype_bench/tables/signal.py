@@ -28,15 +28,16 @@ class TaskSignal:
     """A column of a block: what separates its rows.
 
     ``rows``: how many have a whole cell; ``seeds``: those that all of them have; ``unpaired``: over all seeds of each
-    row; ``paired``: over the common ones; ``released``: the ratio as Heineman et al. define it, with the mean of the
-    rows' relative noise; ``one_seed``: how often one seed orders two rows as the others do. NaN where there is none.
+    row; ``paired``: over the common ones; ``without_collapsed``: unpaired, over the runs that have not collapsed;
+    ``released``: the ratio as Heineman et al. define it, with the mean of the rows' relative noise; ``one_seed``: how
+    often one seed orders two rows as the others do. NaN where there is none.
     """
 
-    metric: str
     rows: int
     seeds: int
     unpaired: Separation
     paired: Separation
+    without_collapsed: Separation
     released: float
     one_seed: float
 
@@ -57,20 +58,26 @@ def signals(results: Mapping[Place, Result]) -> dict[tuple[str, str], TaskSignal
 
 
 def _signal(cells: Sequence[Cell]) -> TaskSignal:
-    whole = [cell.scores for cell in cells if cell.n and not cell.lacks]
+    cells = [cell for cell in cells if cell.n and not cell.lacks]
+    whole = [cell.scores for cell in cells]
     common = sorted(set.intersection(*map(set, whole))) if whole else []
     aligned = [[scores[seed] for seed in common] for scores in whole]
     every = [list(scores.values()) for scores in whole]
     can_pair = len(whole) > 1 and len(common) > 1
     return TaskSignal(
-        cells[0].metric,
         len(whole),
         len(common),
         separation(every),
         paired_separation(aligned) if can_pair else NOT_COMPUTABLE,
+        separation(scores for cell in cells if (scores := _learnt(cell))),
         _released(every),
         one_seed_decides(aligned) if can_pair else math.nan,
     )
+
+
+def _learnt(cell: Cell) -> list[float]:
+    """Its scores without those of collapsed runs."""
+    return [score for seed, score in cell.scores.items() if seed not in cell.collapsed]
 
 
 def _released(scores: Sequence[Sequence[float]]) -> float:

@@ -40,7 +40,7 @@ COMPARED = {
     "budget": budget_numbers(ExpectedBest(1, 2, 0)),
     "over tasks": over_tasks_numbers("vanilla", OverTasks(["rte"], DIFFERENCE, DIFFERENCE, 1, 0)),
     "ranks": next(iter(ranks_numbers({"m": Ranking(["rte"], {Row("a"): (1.0, [CELL])}, [], 1.0, 0.5)}).values())),
-    "signal": signal_numbers(TaskSignal("accuracy", 1, 2, NOT_COMPUTABLE, NOT_COMPUTABLE, math.nan, math.nan)),
+    "signal": signal_numbers(TaskSignal(1, 2, NOT_COMPUTABLE, NOT_COMPUTABLE, NOT_COMPUTABLE, math.nan, math.nan)),
     "row": {"baseline": "vanilla", **paired_numbers(PAIRED)},
     "equal search": equal_search_numbers(EqualSearch(1, (1, 2), DIFFERENCE)),
 }

@@ -96,11 +96,11 @@ hype\_u & - & \textbf{{100.00 (1)}} \\
 
 CSV = f"""\
 {",".join(COLUMNS)}
-minilm,demo_cola,vanilla,,,matthews,3,0.01,{stdev([0.0, -0.02, 0.05])!r},{ends(0.0, -0.02, 0.05)},1 2 3,0.0 -0.02 0.05,,{GENERATED}
-minilm,rte,vanilla,,,accuracy,3,0.66,{stdev([0.65, 0.66, 0.67])!r},{ends(0.65, 0.66, 0.67)},1 2 3,0.65 0.66 0.67,,X: no score
-minilm,demo_cola,hype_n,scale=1e-4,,matthews,2,0.55,{stdev([0.4125, 0.6875])!r},-1.0,1.0,1 2,0.4125 0.6875,1 failed,{GENERATED}
-minilm,rte,hype_n,scale=1e-4,,accuracy,0,,,,,,,2 running,X: no score
-minilm,rte,hype_u,,,accuracy,1,1.0,,,,1,1.0,,X: no score"""  # noqa: E501
+minilm,demo_cola,vanilla,,,matthews,3,0.01,{stdev([0.0, -0.02, 0.05])!r},{ends(0.0, -0.02, 0.05)},1 2 3,0.0 -0.02 0.05,0,,{GENERATED}
+minilm,rte,vanilla,,,accuracy,3,0.66,{stdev([0.65, 0.66, 0.67])!r},{ends(0.65, 0.66, 0.67)},1 2 3,0.65 0.66 0.67,0,,X: no score
+minilm,demo_cola,hype_n,scale=1e-4,,matthews,2,0.55,{stdev([0.4125, 0.6875])!r},-1.0,1.0,1 2,0.4125 0.6875,0,1 failed,{GENERATED}
+minilm,rte,hype_n,scale=1e-4,,accuracy,0,,,,,,,0,2 running,X: no score
+minilm,rte,hype_u,,,accuracy,1,1.0,,,,1,1.0,0,,X: no score"""  # noqa: E501
 
 
 HTML = f"""\

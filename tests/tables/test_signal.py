@@ -45,7 +45,7 @@ def test_letter_by_letter():
     assert one.plain() == [
         [
             *("rte (3 rows, 3 common seeds)", "10.00", "1.05", "9.49 (0.98)", "< 0.001 ***", "yes"),
-            *("4.93 (0.98)", "6.41", "0.89"),
+            *("4.93 (0.98)", "4.93 (0.98)", "6.41", "0.89"),
         ]
     ]
     assert "a coin: 0.50" in one.notes[0]
