@@ -64,8 +64,15 @@ def page(names: list[str]) -> str:
             options(cls, card),
         ]
     parts += ["## Reference", card.reference, "## Differences", card.differences]
-    parts += ["## Cost", cost, "## When it helps", card.helps, *(together(cls) if cls else [])]
+    parts += ["## Cost", cost, *([] if names == ["vanilla"] else ["## Control", controls(card)])]
+    parts += ["## When it helps", card.helps, *(together(cls) if cls else [])]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def controls(card: Card) -> str:
+    """With what it is compared to see where a gain comes from."""
+    others = [f"`{control.title}`, which shares {phrase}" for control, phrase in card.controls.items()]
+    return f"`hype-bench answer` compares it with {' and with '.join(['`vanilla`', *others])}."
 
 
 def sentence(text: str) -> str:

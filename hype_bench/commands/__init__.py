@@ -5,6 +5,7 @@ IN_HELP = (  # in this order
     "plan",
     "status",
     "table",
+    "answer",
     "plot",
     "report",
     "retry",

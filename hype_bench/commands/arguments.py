@@ -13,6 +13,8 @@ from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import UNREADABLE, RunStatus
 from hype_bench.tables.selection import RULES
 
+Family = StrEnum("Family", ["task", "table"])
+Correction = StrEnum("Correction", ["holm", "bh"])
 Rule = StrEnum("Rule", list(RULES))  # type: ignore[misc]
 
 

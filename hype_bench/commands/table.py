@@ -10,15 +10,13 @@ from typing import Annotated
 import typer
 
 from hype_bench.arguments import ResultsDir, existing
-from hype_bench.commands.arguments import Rule, report_problems
+from hype_bench.commands.arguments import Correction, Family, Rule, report_problems
 from hype_bench.options import UserError
 from hype_bench.output import show
 from hype_bench.render.text import FORMATS, write
 from hype_bench.runs.status import read_runs
 from hype_bench.tables.table import build_tables
 
-Family = StrEnum("Family", ["task", "table"])
-Correction = StrEnum("Correction", ["holm", "bh"])
 Format = StrEnum("Format", list(FORMATS))  # type: ignore[misc]
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from hype_bench.controls import Control
 from hype_bench.options import UserError
 
 _HEADING = re.compile(r"^([A-Z][\w ]*):\n(?=    )", re.MULTILINE)
 _OPTION = re.compile(r"^(\w+(?:, \w+)*): ", re.MULTILINE)
+
+
+_CONTROL = re.compile(r"^(\w+)(?: with (\d+) times the epochs)?: (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Card:
             neither gives and is therefore chosen here.
         cost: passes per update and memory, in words; measured figures stand beside it.
         helps: when it helps, and who says so.
+        controls: with what it is compared beside vanilla to see where a gain comes from, and what that shares with it.
     """
 
     title: str
@@ -40,13 +45,16 @@ class Card:
     differences: str
     cost: str
     helps: str
+    controls: dict[Control, str] = field(default_factory=dict)
 
 
 def card_of(technique: Any) -> Card:
     """Reads the docstring of a technique's class (or of the function that makes a soup).
 
     It begins with a line ``Title: summary.`` and has the sections ``Args`` (if there are options), ``Equation``,
-    ``Reference``, ``Differences``, ``Cost`` and ``When it helps``, each indented below its heading.
+    ``Reference``, ``Differences``, ``Cost`` and ``When it helps``, each indented below its heading; and a section
+    ``Control`` where vanilla alone does not isolate the technique: ``no_dropout: the missing dropout.`` or ``vanilla
+    with 2 times the epochs: the second pass.``, which completes the sentence "the gain is ...".
 
     Raises:
         UserError: the first line, a section or an option is missing; it says which.
@@ -65,7 +73,11 @@ def card_of(technique: Any) -> Card:
     if missing:
         raise UserError(f"the docstring of {technique.__name__} needs {', '.join(missing)}")
     parts = {part: _paragraphs(sections[name]) for name, part in _SECTIONS.items()}
-    return Card(title, _paragraphs(summary).removesuffix("."), _paragraphs(text), options, **parts)
+    controls = {
+        Control(method, int(epochs or 1)): phrase.removesuffix(".")
+        for method, epochs, phrase in _CONTROL.findall(_paragraphs(sections.get("Control", "")))
+    }
+    return Card(title, _paragraphs(summary).removesuffix("."), _paragraphs(text), options, **parts, controls=controls)
 
 
 _SECTIONS = {

@@ -75,6 +75,9 @@ class HyPe(Method):
     Cost:
         One pass per update and one noise tensor per layer.
 
+    Control:
+        no_dropout: the missing dropout.
+
     When it helps:
         The paper reports gains over vanilla on small GLUE tasks and with little training data. All of these numbers but
         one compare no dropout with a dropout of 0.1: run `no_dropout` as well.

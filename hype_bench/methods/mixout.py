@@ -48,6 +48,9 @@ class Mixout(Method):
     Cost:
         One pass per update, a mixed copy of every weight, and a fixed copy of the pre-trained weights.
 
+    Control:
+        no_dropout: the missing dropout.
+
     When it helps:
         The paper reports fewer collapsed runs and better means on RTE, MRPC, CoLA and STS-B with BERT-large.
     """

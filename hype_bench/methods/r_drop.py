@@ -62,6 +62,9 @@ class RDrop(Method):
     Cost:
         Two passes per update.
 
+    Control:
+        vanilla with 2 times the epochs: the second pass over every batch.
+
     When it helps:
         Reported on GLUE, translation and other tasks. Without dropout or other noise both passes are the same; R-Drop
         then does nothing, and the run warns.

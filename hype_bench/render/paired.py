@@ -13,7 +13,7 @@ from hype_bench.stats.crossed import Crossed
 from hype_bench.stats.multiple import stars
 from hype_bench.stats.permutation import SIGN_FLIP_FROM, least_p
 from hype_bench.stats.power import MOST_SEEDS
-from hype_bench.stats.verdict import UNDECIDED
+from hype_bench.stats.verdict import UNDECIDED, Verdict
 from hype_bench.tables.compare import DEFAULT, TASK, Compared, Criteria
 from hype_bench.tables.experiment import Place
 
@@ -88,7 +88,7 @@ def _pieces(cell: Compared, most: int) -> list[Pieces]:
         *([_starred(cell.p_seeds)] if most >= SIGN_FLIP_FROM else []),
         *([bootstrap] if most >= BOOTSTRAP_FROM else []),
         (verdict.word, "", ""),
-        _power(cell),
+        power(verdict),
     ]
 
 
@@ -103,8 +103,8 @@ def _error(test: Crossed) -> Pieces:
     return f"{100 * test.from_seeds:.2f}, {from_examples}", "", ""
 
 
-def _power(cell: Compared) -> Pieces:
-    verdict = cell.verdict
+def power(verdict: Verdict) -> Pieces:
+    """The detectable difference; behind it, if the question is open, how many more seeds would settle it."""
     if math.isnan(verdict.detectable):
         return "-", "", ""
     more = f"> {MOST_SEEDS}" if math.isinf(verdict.more_seeds) else f"{verdict.more_seeds:.0f}"

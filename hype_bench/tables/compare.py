@@ -95,6 +95,11 @@ def against_method(
     if not pairs:
         rows = list(dict.fromkeys(row.title for _, row, _ in results))
         raise UserError(f"{plan.name} has no row {baseline!r} to compare with; there are {', '.join(rows)}")
+    return in_pairs(pairs, criteria)
+
+
+def in_pairs(pairs: Sequence[tuple[Place, Result, Result]], criteria: Criteria) -> dict[Place, Compared]:
+    """Cells, each against the one that it is given with; all of them answer one question."""
     draws = max(DRAWS, 1000 * len(pairs))  # so that even the least p of all, once adjusted, is below 0.001
     read = lru_cache(maxsize=256)(read_predictions)  # the baseline's are needed for every row
     families: dict[tuple[str, ...], dict[Place, Measured]] = defaultdict(dict)

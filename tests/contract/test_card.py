@@ -8,6 +8,7 @@ import pytest
 
 from hype_bench.contract.card import card_of
 from hype_bench.contract.registry import cards, discover
+from hype_bench.controls import Control
 from hype_bench.options import UserError, number
 
 DOCSTRING = r"""Toy: it does
@@ -57,9 +58,32 @@ def test_sections_of_a_docstring() -> None:
     assert (card.title, card.summary, card.text) == ("Toy", "it does nothing", "Nor more.")
     assert card.options == {"p": "two probabilities: of nothing.", "q": "two probabilities: of nothing.",
                             "rate": "how much."}  # fmt: skip
+    assert card.controls == {}
     assert (card.equation, card.reference) == (r"\theta", "Nobody 2020, *Nothing*")
     assert card.differences == "None.\n\nAnother paragraph, in which Args: is a word."
     assert (card.cost, card.helps) == ("One pass.", "Never.")
+
+
+def test_controls_and_what_they_share_with_the_technique() -> None:
+    section = """Control:
+        no_dropout: the missing
+        dropout.
+
+        vanilla with 2 times the epochs: the second pass.
+
+    Cost:"""
+    assert card_of(toy(DOCSTRING.replace("Cost:", section))).controls == {
+        Control("no_dropout"): "the missing dropout",
+        Control("vanilla", 2): "the second pass",
+    }
+    known = cards()
+    named = {name: [control.title for control in known[name].controls] for name in ("hype_n", "mixout", "r_drop")}
+    assert named == {
+        "hype_n": ["no_dropout"],
+        "mixout": ["no_dropout"],
+        "r_drop": ["vanilla with 2 times the epochs"],
+    }
+    assert all(control.method in known for card in known.values() for control in card.controls)
 
 
 @pytest.mark.parametrize(

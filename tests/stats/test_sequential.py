@@ -13,7 +13,7 @@ LEAST, MOST = 5, 20
 
 
 def evidence(values, mean=0.0):
-    """The likelihood of t averaged over effects from N(0, 1), relative to that of no effect: by numerical integration."""
+    """The likelihood of t, averaged over effects from N(0, 1), relative to that of no effect: by integration."""
     n = len(values)
     t = stats.ttest_1samp(values, mean).statistic
 

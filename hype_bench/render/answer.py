@@ -1,0 +1,158 @@
+"""The answer of an experiment in words: does each technique help, and what is its gain made of?"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from hype_bench.controls import VANILLA
+from hype_bench.output import counted
+from hype_bench.render.paired import CORRECTION_NAMES, paired_numbers, power
+from hype_bench.render.sheet import Pieces, Sheet, difference, p_value
+from hype_bench.render.table_csv import difference_numbers, number
+from hype_bench.render.writers import WRITERS
+from hype_bench.stats.verdict import HELPS, HURTS, NO_DIFFERENCE, UNDECIDED, Verdict
+from hype_bench.sweeps.planned import Plan
+from hype_bench.tables.answer import Answer, Missing
+from hype_bench.tables.compare import Criteria
+
+FORMATS = (*WRITERS, "json")
+_CORNER = "method against control"
+_NOTE = (
+    "no difference: shown to lie within ± {margin} points (--margin; two one-sided tests); else helps or hurts: shown "
+    "not to be 0; else undecided. Differences are paired by seed and tested over seeds and examples at once; p is "
+    "adjusted by {correction} for all that is compared with one control on a task; detectable: the smallest true "
+    "difference in points that so many seeds find in 80 % of the cases; more seeds: how many more would find one of "
+    "the margin; time, memory: of training"
+)
+
+
+def write_answer(
+    plan: Plan, answers: Sequence[Answer], missing: Sequence[Missing], criteria: Criteria, format: str
+) -> str:
+    """In one of :data:`FORMATS`: the verdicts over tasks, a sentence on what each gain is made of, then each task."""
+    if format == "json":
+        return _json(plan, answers, missing, criteria)
+    sheets = []
+    for block, of_block in groupby(answers, lambda answer: answer.block):
+        members, absent = list(of_block), [missing_text(plan, each) for each in missing if each.block == block]
+        sheets += [_over_tasks(block, members, absent, criteria), _on_tasks(block, members, criteria)]
+    margin, correction = f"{100 * criteria.margin:g}", CORRECTION_NAMES[criteria.correction]
+    return WRITERS[format](sheets, f"{plan.name}. {_NOTE.format(margin=margin, correction=correction)}")
+
+
+def _over_tasks(block: str, answers: Sequence[Answer], missing: list[str], criteria: Criteria) -> Sheet:
+    tasks = {task for answer in answers for task in answer.tasks}
+    rows = []
+    for answer in answers:
+        ratios = (answer.time, answer.memory)
+        prices: list[Pieces] = [("-" if math.isnan(ratio) else f"{ratio:.2f}", "", "") for ratio in ratios]
+        rows.append((_title(answer), [*_pieces(answer.overall, answer.overall.difference.seeds), *prices]))
+    columns = [*_columns(criteria), ("time", "x control"), ("memory", "x control")]
+    kind = f"over {counted(len(tasks), 'task')}, model"
+    return Sheet(block, columns, rows, [*sentences(answers), *missing], kind, _CORNER)
+
+
+def _on_tasks(block: str, answers: Sequence[Answer], criteria: Criteria) -> Sheet:
+    cells = [(f"{_title(answer)}, {task}", cell) for answer in answers for task, cell in answer.tasks.items()]
+    rows = [(title, _pieces(cell.verdict, cell.measured.paired.n)) for title, cell in cells]
+    notes = [f"{title}: {text}" for title, cell in cells for text in cell.measured.notes]
+    return Sheet(block, _columns(criteria), rows, notes, "on each task, model", _CORNER)
+
+
+def _title(answer: Answer) -> str:
+    return f"{answer.row.title} against {answer.control.title}"
+
+
+def _columns(criteria: Criteria) -> list[tuple[str, str]]:
+    return [
+        ("verdict", f"± {100 * criteria.margin:g}"),
+        ("difference", "95 % interval"),
+        ("p", CORRECTION_NAMES[criteria.correction]),
+        ("seeds", ""),
+        ("detectable", "more seeds"),
+    ]
+
+
+def _pieces(verdict: Verdict, seeds: int) -> list[Pieces]:
+    test = verdict.difference
+    return [
+        (verdict.word, "", ""),
+        difference(test.mean, *test.interval()),
+        (p_value(verdict.p), "", ""),
+        (str(seeds), "", ""),
+        power(verdict),
+    ]
+
+
+def sentences(answers: Iterable[Answer]) -> list[str]:
+    """What the gains are made of, of techniques with a control of their own."""
+    texts = []
+    for row, of_row in groupby(answers, lambda answer: answer.row):
+        vanilla, *others = sorted(of_row, key=lambda answer: answer.control != VANILLA)
+        if vanilla.control == VANILLA:
+            texts += [f"{row.title}: {made_of(vanilla, other)}" for other in others]
+    return texts
+
+
+def made_of(vanilla: Answer, other: Answer) -> str:
+    """``+9.61 over vanilla (helps); equal to no_dropout within 0.10: the gain is the missing dropout``."""
+    gain, test = vanilla.overall, other.overall.difference
+    mean, beside = f"{100 * test.mean:+.2f}", other.control.title
+    first = f"{100 * gain.difference.mean:+.2f} over vanilla ({gain.word})"
+    if other.overall.word == NO_DIFFERENCE:
+        within = 100 * max(map(abs, test.interval(0.9)))
+        what = {HELPS: f": the gain is {other.shares}", HURTS: f": the loss is {other.shares}"}.get(gain.word, "")
+        return f"{first}; equal to {beside} within {within:.2f}{what}"
+    if other.overall.word == UNDECIDED:
+        return f"{first}; {mean} over {beside}: whether it does more than {other.shares} is undecided"
+    more = f": it does more than {other.shares}" if other.overall.word == HELPS else ""
+    return f"{first}; {mean} over {beside} ({other.overall.word}){more}"
+
+
+def missing_text(plan: Plan, missing: Missing) -> str:
+    """Which control was not run, and what runs it."""
+    what = f"{missing.row.title}: {missing.control.title} was not run on {', '.join(missing.tasks)}"
+    if missing.control.epochs != 1:
+        epochs = f"training.epochs: [{missing.control.epochs} times as many]"
+        return f"{what}; a grid of the experiment that has it: {{method: [{missing.control.method}], {epochs}}}"
+    methods = dict.fromkeys(run.method for run in plan.runs) | {missing.control.method: None}
+    chosen = ",".join(f"[{method.replace('+', ',')}]" if "+" in method else method for method in methods)
+    words = [word for word in plan.command.split() if not word.startswith("method=")]
+    return f"{what}: {' '.join(words)} {shlex.quote(f'method={chosen}')}"
+
+
+def _json(plan: Plan, answers: Sequence[Answer], missing: Sequence[Missing], criteria: Criteria) -> str:
+    """Fractions, as in the CSV of tables; what is not a number is null."""
+    content = {
+        "experiment": plan.name,
+        "margin_fraction": criteria.margin,
+        "family": criteria.family,
+        "correction": criteria.correction,
+        "answers": [_numbers(answer) for answer in answers],
+        "sentences": sentences(answers),
+        "missing": [missing_text(plan, each) for each in missing],
+    }
+    return json.dumps(content, indent=1, allow_nan=False)
+
+
+def _numbers(answer: Answer) -> dict[str, object]:
+    overall = answer.overall
+    more = overall.more_seeds
+    return {
+        "model": answer.block,
+        "method": answer.row.title,
+        "control": answer.control.title,
+        "verdict": overall.word,
+        **difference_numbers(overall.difference.mean, *overall.difference.interval()),
+        "p_adjusted": number(overall.p),
+        "seeds": overall.difference.seeds,
+        "detectable_fraction": number(overall.detectable),
+        "more_seeds": None if math.isinf(more) else number(more),
+        "time": number(answer.time),
+        "memory": number(answer.memory),
+        "tasks": {task: paired_numbers(cell) for task, cell in answer.tasks.items()},
+    }

@@ -1,0 +1,161 @@
+"""Does a technique help? Against vanilla, against the control that isolates it, on each task and over all of them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from hype_bench.controls import VANILLA, Control
+from hype_bench.stats.crossed import mean_over_tasks
+from hype_bench.stats.multiple import CORRECTIONS
+from hype_bench.stats.verdict import Verdict, verdicts
+from hype_bench.tables.cells import Row
+from hype_bench.tables.compare import Compared, Criteria, in_pairs
+from hype_bench.tables.experiment import Place, Result
+
+_Side = tuple[str, Row]  # block, row
+_Pair = tuple[Place, Result, Result]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A row against one of its controls.
+
+    ``shares``: what the control has in common with the row, in words, empty for vanilla; ``tasks``: task -> the
+    comparison; ``overall``: the verdict on the mean over tasks; ``time``, ``memory``: of training, relative to the
+    control, the median over tasks; NaN where they were not measured on one kind of device.
+    """
+
+    block: str
+    row: Row
+    control: Control
+    shares: str
+    tasks: dict[str, Compared]
+    overall: Verdict
+    time: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A control that was not run for a row of some tasks."""
+
+    block: str
+    row: Row
+    control: Control
+    tasks: tuple[str, ...]
+
+
+def answers(
+    results: Mapping[Place, Result],
+    controls: Mapping[str, Mapping[Control, str]],
+    criteria: Criteria,
+    only: Control | None = None,
+) -> tuple[list[Answer], list[Missing]]:
+    """Every row against vanilla and its own controls, in the order of the rows; and the controls that were not run.
+
+    Each control asks a question of its own: the comparisons with it on one task are a family, as are those over
+    tasks.
+
+    Args:
+        controls: technique -> the controls of its card, each with what it shares; those of the techniques of a row
+            count, and vanilla unless it is the row itself.
+        only: the control to compare with, in place of these.
+    """
+    asked: dict[Control, dict[_Side, list[_Pair]]] = defaultdict(lambda: defaultdict(list))
+    missing: dict[tuple[str, Row, Control], list[str]] = defaultdict(list)
+    for place, result in results.items():
+        block, row, task = place
+        for control in _controls(result, controls, only):
+            if (base := _control_of(place, results, control)) is not None:
+                asked[control][block, row].append((place, result, base))
+            else:
+                missing[block, row, control].append(task)
+    every = [answer for control, sides in asked.items() for answer in _answers(control, sides, controls, criteria)]
+    order = list(dict.fromkeys((block, row) for block, row, _ in results))
+    return (
+        sorted(every, key=lambda answer: order.index((answer.block, answer.row))),
+        [Missing(*where, tuple(tasks)) for where, tasks in missing.items()],
+    )
+
+
+def _controls(result: Result, controls: Mapping[str, Mapping[Control, str]], only: Control | None) -> Iterator[Control]:
+    """Vanilla first; none that is the row itself."""
+    method = result.planned[0].method
+    own = [control for name in method.split("+") for control in controls.get(name, {})]
+    asked = [only] if only else dict.fromkeys([VANILLA, *own])
+    yield from (control for control in asked if control != Control(method))
+
+
+def _control_of(place: Place, results: Mapping[Place, Result], control: Control) -> Result | None:
+    """The control's cell beside a cell: of the same block and task, its settings among those of the row."""
+    block, row, task = place
+    epochs = _epochs(results[place])
+    if control.epochs != 1 and epochs is None:
+        return None
+    wanted = epochs and control.epochs * epochs
+    beside = [
+        (other, result)
+        for (of_block, other, of_task), result in results.items()
+        if (of_block, of_task) == (block, task) and result.planned[0].method == control.method
+        if _epochs(result) == wanted and _settings(other, control) <= set(row.settings) and other != row
+    ]
+    return max(beside, key=lambda cell: len(cell[0].settings))[1] if beside else None
+
+
+def _epochs(result: Result) -> float | None:
+    value = dict(result.planned[0].workload.length).get("training.epochs")
+    return None if value is None else float(value)
+
+
+def _settings(row: Row, control: Control) -> set[tuple[str, str]]:
+    """Those in which a control has to agree; a control with other epochs names these."""
+    return {(key, value) for key, value in row.settings if control.epochs == 1 or not key.endswith("epochs")}
+
+
+def _answers(
+    control: Control,
+    sides: Mapping[_Side, Sequence[_Pair]],
+    controls: Mapping[str, Mapping[Control, str]],
+    criteria: Criteria,
+) -> list[Answer]:
+    compared = in_pairs([pair for pairs in sides.values() for pair in pairs], criteria)
+    by_side = {side: {place[2]: compared[place] for place, _, _ in pairs} for side, pairs in sides.items()}
+    blocks: dict[str, list[_Side]] = defaultdict(list)
+    for block, row in sides:
+        blocks[block].append((block, row))
+    overall: dict[_Side, Verdict] = {}
+    for of_block in blocks.values():
+        means = [mean_over_tasks([cell.measured.difference for cell in by_side[side].values()]) for side in of_block]
+        overall |= zip(of_block, verdicts(means, criteria.margin, CORRECTIONS[criteria.correction]), strict=True)
+    return [
+        Answer(
+            *side,
+            control,
+            _shares(control, pairs[0][1], controls),
+            by_side[side],
+            overall[side],
+            _relative(pairs, "train_seconds"),
+            _relative(pairs, "peak_memory_bytes"),
+        )
+        for side, pairs in sides.items()
+    ]
+
+
+def _shares(control: Control, result: Result, controls: Mapping[str, Mapping[Control, str]]) -> str:
+    methods = result.planned[0].method.split("+")
+    return next((controls[name][control] for name in methods if control in controls.get(name, {})), "")
+
+
+def _relative(pairs: Sequence[_Pair], column: str) -> float:
+    """The median over tasks of the ratio of the sides' medians."""
+    ratios = []
+    for _, result, base in pairs:
+        devices = {*result.shown.device_name.dropna(), *base.shown.device_name.dropna()}
+        both = [side.shown[column].dropna() for side in (result, base)]
+        if len(devices) == 1 and all(len(values) and values.min() > 0 for values in both):
+            ratios.append(float(both[0].median() / both[1].median()))
+    return median(ratios) if ratios else math.nan
