@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -10,13 +10,25 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 Group = dict[str, Any]  # one parameter group of an optimizer
-Step = Callable[[Tensor, Tensor, Group], Tensor]  # weight after and before the optimizer's step -> where it goes
-Decay = Callable[[Tensor, Group], float | Tensor]  # of a weight: the part that is taken away
+Tensors = list[Tensor]
+Step = Callable[[Tensors, Tensors, Group], Tensors]  # weights after and before the optimizer's step -> where they go
+Decay = Callable[[Tensors, Group], None]  # in place
 
 
-def decay_rate(parameter: Tensor, group: Group) -> float:
+def decay_rate(group: Group) -> float:
     """Learning rate times weight decay, as in AdamW."""
     return float(group["lr"] * group["decay_after"])
+
+
+def decay(weights: Tensors, group: Group) -> None:
+    """As in AdamW."""
+    torch._foreach_mul_(weights, 1 - decay_rate(group))
+
+
+def together(weights: Tensors) -> Iterator[Tensors]:
+    """The lists that are worth a ``torch._foreach`` call: of a GPU all tensors, for a few kernels in all; of a CPU one
+    after the other, so that each stays in the processor's cache."""
+    yield from [weights] if weights and weights[0].device.type != "cpu" else [[weight] for weight in weights]
 
 
 class OwnStep:
@@ -32,16 +44,22 @@ class OwnStep:
         """The groups without weight decay for the optimizer, which is kept under ``decay_after``."""
         return [{**group, "decay_after": group["weight_decay"], "weight_decay": 0.0} for group in groups]
 
+    @torch.no_grad()
     def remember(self, parameters: Iterable[Tensor]) -> None:
         """Keeps the weights before the step where it is to be replaced; without a gradient there is no step."""
-        self.before = {p: p.detach().clone() for p in parameters if p.grad is not None}
+        moving = [p for p in parameters if p.grad is not None]
+        copies = [torch.empty_like(p) for p in moving]
+        if moving:
+            torch._foreach_copy_(copies, moving)
+        self.before = dict(zip(moving, copies, strict=True))
 
     @torch.no_grad()
-    def replace(self, optimizer: Optimizer, step: Step, decay: Decay = decay_rate) -> None:
+    def replace(self, optimizer: Optimizer, step: Step, decay: Decay = decay) -> None:
         """Moves the weights that were remembered to where ``step`` says, and lets all decay."""
         for group in optimizer.param_groups:
-            for parameter in (p for p in group["params"] if p.grad is not None):
-                if parameter in self.before:
-                    parameter.copy_(step(parameter, self.before[parameter], group))
-                parameter.mul_(1 - decay(parameter, group))
+            for weights in together([p for p in group["params"] if p.grad is not None]):
+                if moved := [p for p in weights if p in self.before]:
+                    torch._foreach_copy_(moved, step(moved, [self.before[p] for p in moved], group))
+                if group["decay_after"]:
+                    decay(weights, group)
         self.before.clear()

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, Part, register
-from hype_bench.contract.own_step import OwnStep
+from hype_bench.contract.own_step import Group, OwnStep
 from hype_bench.options import choice, number
 
 
@@ -33,22 +32,20 @@ def share_of_task(step: int, schedule: str, k: float, t0: float, w: float) -> fl
 
 
 def recall(
-    weight: Float[Tensor, "*shape"],
-    adam: Float[Tensor, "*shape"],
-    pretrained: Float[Tensor, "*shape"],
-    share: float,
-    w: float,
-    pull: float,
-) -> Float[Tensor, "*shape"]:
-    """One step of RecAdam without its decay.
+    weights: list[Tensor], adam: list[Tensor], pretrained: list[Tensor], share: float, w: float, pull: float
+) -> list[Tensor]:
+    """One step of RecAdam without its decay: where the weights go, in tensors of the same shapes.
 
     Args:
-        weight: before the step; ``adam``: where plain Adam without decay would take it.
+        weights: before the step; ``adam``: where plain Adam without decay would take them.
         share: lambda(t); ``w``: its upper end.
         pull: learning rate times the strength of the pull.
     """
-    moved = torch.lerp(weight, adam, share)
-    return moved - pull * (w - share) * (moved - pretrained)
+    moved = torch._foreach_lerp(weights, adam, share)
+    pulls = torch._foreach_sub(moved, pretrained)
+    torch._foreach_mul_(pulls, pull * (w - share))
+    torch._foreach_sub_(moved, pulls)
+    return list(moved)
 
 
 @register("recadam")
@@ -122,7 +119,8 @@ class _Recall:
         method = self.method
         share = share_of_task(self.steps, method.schedule, method.k, method.t0, method.w)
 
-        def step(adam: Tensor, before: Tensor, group: dict[str, Any]) -> Tensor:
-            return recall(before, adam, self.pretrained[adam], share, method.w, group["lr"] * method.pull)
+        def step(adam: list[Tensor], before: list[Tensor], group: Group) -> list[Tensor]:
+            pretrained = [self.pretrained[p] for p in adam]
+            return recall(before, adam, pretrained, share, method.w, group["lr"] * method.pull)
 
         self.own_step.replace(optimizer, step)

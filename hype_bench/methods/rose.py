@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from hype_bench.contract import Backward, Context, Exclusive, Groups, Hooks, Method, Part, register
 from hype_bench.contract.divergence import symmetric_divergence
 from hype_bench.contract.objective import Batch, Forward, Loss, is_regression
-from hype_bench.contract.own_step import OwnStep, decay_rate
+from hype_bench.contract.own_step import Group, OwnStep, decay, decay_rate, together
 from hype_bench.contract.passes import EqualPasses
 from hype_bench.models.hidden_dropout import hidden_dropouts, set_dropout
 from hype_bench.models.layers import encoder_layers
@@ -150,14 +150,15 @@ class _Masked:
     def before_step(self, optimizer: Optimizer) -> None:
         if not self._acts:
             return
-        moments = [optimizer.state[p].get("exp_avg") for p in self.tensors]
-        self.masks = dict(zip(self.tensors, self._mask(moments), strict=True))
+        moments = {p: optimizer.state[p].get("exp_avg") for p in self.tensors}
+        mask = self._mask(list(moments.values()))
+        self.masks, rest = (dict(zip(self.tensors, values, strict=True)) for values in (mask, 1 - mask))
         self.own_step.remember(self.tensors)
-        for (p, mask), moment in zip(self.masks.items(), moments, strict=True):
-            if p.grad is not None:
-                p.grad.mul_(mask)
-                if moment is not None:
-                    p.grad.add_(moment * (1 - mask))
+        for tensors in together([p for p in self.tensors if p.grad is not None]):
+            torch._foreach_mul_(_gradients(tensors), [self.masks[p] for p in tensors])
+            if remembered := [p for p in tensors if moments[p] is not None]:
+                shares = torch._foreach_mul([moments[p] for p in remembered], [rest[p] for p in remembered])
+                torch._foreach_add_(_gradients(remembered), shares)
 
     def _mask(self, moments: list[Tensor | None]) -> Float[Tensor, " tensors"]:
         method = self.method
@@ -172,11 +173,21 @@ class _Masked:
 
     def after_step(self, optimizer: Optimizer) -> None:
         self.steps += 1
-        self.own_step.replace(
-            optimizer,
-            step=lambda p, before, group: torch.lerp(before, p, self.masks[p]),
-            decay=lambda p, group: decay_rate(p, group) * self.masks.get(p, 1.0),
-        )
+        self.own_step.replace(optimizer, self._masked_step, self._masked_decay)
+
+    def _masked_step(self, after: list[Tensor], before: list[Tensor], group: Group) -> list[Tensor]:
+        return list(torch._foreach_lerp(before, after, [self.masks[p] for p in after]))
+
+    def _masked_decay(self, weights: list[Tensor], group: Group) -> None:
+        if masked := [p for p in weights if p in self.masks]:
+            factors = 1 - decay_rate(group) * torch.stack([self.masks[p] for p in masked])
+            torch._foreach_mul_(masked, list(factors))
+        if others := [p for p in weights if p not in self.masks]:
+            decay(others, group)
+
+
+def _gradients(parameters: list[Tensor]) -> list[Tensor]:
+    return [p.grad for p in parameters if p.grad is not None]
 
 
 def _gradient_norms(parameters: list[Tensor]) -> Float[Tensor, " parameters"]:

@@ -5,26 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, Part, register
-from hype_bench.contract.own_step import OwnStep
+from hype_bench.contract.own_step import Group, OwnStep, together
 from hype_bench.models.layers import encoder_layers, is_layer_norm
 from hype_bench.options import number
 
 
-def sensitivity(weight: Float[Tensor, "*shape"], gradient: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def sensitivity(weights: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
     """``|w g|``: to first order, by how much the loss changes if the weight becomes 0."""
-    return (weight * gradient).abs()
+    products = torch._foreach_mul(weights, gradients)
+    torch._foreach_abs_(products)
+    return list(products)
 
 
 def learning_rate_factor(
-    now: Float[Tensor, "*shape"], average: Float[Tensor, "*shape"], step: int, beta3: float, epsilon: float
-) -> Float[Tensor, "*shape"]:
-    """``|I - I_hat| / (I_hat + epsilon^2)`` for every weight.
+    now: list[Tensor], average: list[Tensor], step: int, beta3: float, epsilon: float
+) -> list[Tensor]:
+    """``|I - I_hat| / (I_hat + epsilon^2)`` for every weight, in tensors of the same shapes.
 
     Args:
         now: its sensitivity I; ``average``: the running mean of I with ``now`` already in it.
@@ -34,8 +35,12 @@ def learning_rate_factor(
     Reference: Liang et al. 2022, "No Parameters Left Behind: Sensitivity Guided Adaptive Learning Rate for Training
     Large Transformer Models", arXiv:2202.02664
     """
-    corrected = average / (1 - beta3**step)
-    return (now - corrected).abs() / (corrected + epsilon**2)
+    corrected = torch._foreach_div(average, 1 - beta3**step)
+    factors = torch._foreach_sub(now, corrected)
+    torch._foreach_abs_(factors)
+    torch._foreach_add_(corrected, epsilon**2)
+    torch._foreach_div_(factors, corrected)
+    return list(factors)
 
 
 @register("sage")
@@ -105,20 +110,27 @@ class _Guided:
     def before_step(self, optimizer: Optimizer) -> None:
         self.steps += 1
         for group in optimizer.param_groups:
-            for p in (p for p in group["params"] if p in self.weights and p.grad is not None):
-                now = sensitivity(p, p.grad)
-                if p not in self.average:
-                    self.average[p] = torch.zeros_like(p)
-                mean = self.average[p].lerp_(now, 1 - self.beta3)
-                self.factor[p] = learning_rate_factor(now, mean, self.steps, self.beta3, group["eps"])
+            for weights in together([p for p in group["params"] if p in self.weights and p.grad is not None]):
+                now = sensitivity(weights, [p.grad for p in weights if p.grad is not None])
+                self.average |= {p: torch.zeros_like(p) for p in weights if p not in self.average}
+                means = [self.average[p] for p in weights]
+                torch._foreach_lerp_(means, now, 1 - self.beta3)
+                factors = learning_rate_factor(now, means, self.steps, self.beta3, group["eps"])
+                self.factor.update(zip(weights, factors, strict=True))
         self.own_step.remember(self.weights)
 
     def after_step(self, optimizer: Optimizer) -> None:
-        self.own_step.replace(
-            optimizer,
-            step=lambda p, before, group: torch.addcmul(before, p - before, self.factor[p]),
-            decay=lambda p, group: group.get("initial_lr", group["lr"]) * group["decay_after"],
-        )
+        self.own_step.replace(optimizer, self._guided, _decay_by_first_rate)
+
+    def _guided(self, after: list[Tensor], before: list[Tensor], group: Group) -> list[Tensor]:
+        steps = torch._foreach_sub(after, before)
+        torch._foreach_addcmul_(before, steps, [self.factor[p] for p in after])
+        return before
+
+
+def _decay_by_first_rate(weights: list[Tensor], group: Group) -> None:
+    """With the learning rate before the schedule."""
+    torch._foreach_mul_(weights, 1 - group.get("initial_lr", group["lr"]) * group["decay_after"])
 
 
 def _linear_weights(model: PreTrainedModel) -> set[nn.Parameter]:

@@ -92,7 +92,7 @@ def test_a_sigmoid_far_from_its_middle_does_not_overflow() -> None:
 def test_one_step_against_a_loop_over_entries(share: float, w: float) -> None:
     torch.manual_seed(0)
     weight, adam, pretrained = torch.randn(3, 5, 4, dtype=torch.float64)
-    found = recall(weight, adam, pretrained, share, w, 0.07)
+    (found,) = recall([weight], [adam], [pretrained], share, w, 0.07)
     for new, p, q, p0 in zip(*(x.flatten().tolist() for x in (found, weight, adam, pretrained)), strict=True):
         moved = p + share * (q - p)  # Adam's step is q - p
         assert new == pytest.approx(moved - 0.07 * (w - share) * (moved - p0), rel=0, abs=1e-14)

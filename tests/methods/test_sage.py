@@ -25,8 +25,8 @@ def guided(name: str) -> bool:
 def test_sensitivity_and_factor_against_a_loop_over_entries(step: int, beta3: float) -> None:
     torch.manual_seed(0)
     weight, gradient, average = torch.randn(3, 4, 5, dtype=torch.float64)
-    now, average = sensitivity(weight, gradient), average.abs()
-    factor = learning_rate_factor(now, average, step, beta3, 0.3)
+    (now,), average = sensitivity([weight], [gradient]), average.abs()
+    (factor,) = learning_rate_factor([now], [average], step, beta3, 0.3)
     parts = (weight, gradient, average, now, factor)
     for w, g, mean, seen, found in zip(*(x.flatten().tolist() for x in parts), strict=True):
         importance, corrected = abs(w * g), mean / (1 - beta3**step)
@@ -38,7 +38,8 @@ def test_sensitivity_and_factor_against_a_loop_over_entries(step: int, beta3: fl
 def test_a_weight_that_the_loss_does_not_feel_has_factor_zero() -> None:
     """Not 0 / 0: epsilon squared stands in the denominator."""
     zero = torch.zeros(2, dtype=torch.float64)
-    assert learning_rate_factor(zero, zero, 3, 0.75, 1e-8).tolist() == [0.0, 0.0]
+    (factor,) = learning_rate_factor([zero], [zero], 3, 0.75, 1e-8)
+    assert factor.tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("form", FORMS)
