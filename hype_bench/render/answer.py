@@ -94,7 +94,8 @@ def sentences(answers: Iterable[Answer]) -> list[str]:
     for row, of_row in groupby(answers, lambda answer: answer.row):
         vanilla, *others = sorted(of_row, key=lambda answer: answer.control != VANILLA)
         if vanilla.control == VANILLA:
-            texts += [f"{row.title}: {made_of(vanilla, other)}" for other in others]
+            known = [each for each in others if not math.isnan(vanilla.gain + each.gain)]
+            texts += [f"{row.title}: {made_of(vanilla, other)}" for other in known]
     return texts
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from hype_bench.output import counted
 from hype_bench.runs.status import RunStatus
+from hype_bench.stats.power import MOST_SEEDS
+from hype_bench.stats.verdict import MARGIN
 from hype_bench.sweeps.cost import SOURCES, Cost, Group, cost_of
 from hype_bench.sweeps.planned import Plan
+from hype_bench.sweeps.power import power_of
 
 _HEADERS = ("model", "task", "methods", "runs", "done", "failed", "to do", "time per run", "estimate")
 _WIDTH = 40  # of the methods' names in a line
 
 
 def plan_text(plan: Plan, statuses: Mapping[str, RunStatus]) -> str:
-    """A line per model and task with the runs in all, done, failed and to do, and the hours that the rest will take.
+    """A line per model and task with the runs in all, done, failed and to do, and the hours that the rest will take;
+    and what so many seeds can show, where finished runs tell.
 
     Args:
         statuses: as for :func:`hype_bench.sweeps.cost.cost_of`.
@@ -30,7 +35,8 @@ def plan_text(plan: Plan, statuses: Mapping[str, RunStatus]) -> str:
     problems = Counter(run.problem for run in plan.once() if run.problem)
     blocked = [f"{counted(count, 'run')} cannot begin yet: {problem}" for problem, count in problems.items()]
     scope = "" if plan.scope == "paper" else f" (scope {plan.scope})"
-    return "\n".join([f"{plan.name}{scope}: {plan.title}".rstrip(": "), "", *table, "", total(cost), *blocked])
+    below = [total(cost), *blocked, *_power(plan, statuses)]
+    return "\n".join([f"{plan.name}{scope}: {plan.title}".rstrip(": "), "", *table, "", *below])
 
 
 def _row(groups: Sequence[Group]) -> list[str]:
@@ -55,6 +61,20 @@ def total(cost: Cost) -> str:
     costs = [f"about {' and '.join(hours)}, one after another"] if hours else []
     costs += [f"{counted(cost.unknown, 'run')} of unknown cost"] if cost.unknown else []
     return "; ".join([f"{counted(runs, 'run')}, {done} done, {to_do} to do", *costs])
+
+
+def _power(plan: Plan, statuses: Mapping[str, RunStatus]) -> list[str]:
+    """A line for each model and task of which enough has finished."""
+    lines = []
+    for power in power_of(plan, statuses):
+        able = f"{counted(power.seeds, 'seed')} can detect {100 * power.detectable:.1f} points"
+        if math.isnan(power.detectable):
+            able = "one seed can detect nothing"
+        needed = f"more than {MOST_SEEDS}" if math.isinf(power.needed) else f"{power.needed:.0f}"
+        measured = f"paired differences scatter by {100 * power.std:.2f} points, {power.freedom} degrees of freedom"
+        lines.append(f"{power.model} {power.task}: {able}, {100 * MARGIN:g} points need {needed} ({measured})")
+    head = "what a test over seeds detects in 80 % of the cases, by the spread of finished runs:"
+    return ["", head, *lines] if lines else []
 
 
 def _time(seconds: float) -> str:

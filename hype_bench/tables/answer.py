@@ -38,6 +38,11 @@ class Answer:
     time: float
     memory: float
 
+    @property
+    def gain(self) -> float:
+        """The mean over tasks of the difference, as a fraction; NaN while a task has none."""
+        return self.overall.difference.mean
+
 
 @dataclass(frozen=True)
 class Missing:

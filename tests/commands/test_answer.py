@@ -119,7 +119,9 @@ def test_one_seed_and_unequal_seeds(tmp_path: Path, capsys: pytest.CaptureFixtur
     plan = write_experiment(tmp_path, {"vanilla": 0.6, "no_dropout": 0.8}, seeds=(1, 2), tasks=["rte"])
     shutil.rmtree(tmp_path / "runs" / "rte-no_dropout-2-3")
     answer("mine", tmp_path)
-    assert "no pairs" not in capsys.readouterr().out  # a cell that lacks runs has none, and says so
+    text = capsys.readouterr().out
+    assert "no_dropout against vanilla, rte: seed 2 is not paired: one of its runs has no score" in text
+    assert "nan" not in text
     alone = [run for run in plan.runs if run.seed == 1]
     write_plan(tmp_path, type(plan)(**{**vars(plan), "runs": alone}))
     (one,) = asked(capsys, "mine", tmp_path)["answers"]
