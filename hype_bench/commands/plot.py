@@ -23,7 +23,7 @@ def plot(
     results_dir: ResultsDir = Path("results"),
     rule: Annotated[Rule, typer.Option(help="Which configuration of a search counts.")] = Rule.paper,  # type: ignore[attr-defined]
 ) -> None:
-    """Draw an experiment, as PDF and PNG: its seeds, its training curves, its distance from the paper."""
+    """Draw an experiment, as PDF and PNG: seeds, training curves, budget, ranks, the distance from the paper."""
     from hype_bench.render.plots import draw
     from hype_bench.render.plots.style import save
     from hype_bench.render.report import read_experiment

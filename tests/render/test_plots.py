@@ -14,6 +14,7 @@ from hype_bench.cli import app
 from hype_bench.commands.plot import Kind, plot
 from hype_bench.options import UserError
 from hype_bench.render.plots import KINDS, draw
+from hype_bench.render.plots.ranks import alike
 from hype_bench.render.report import Experiment, read_experiment
 from hype_bench.sweeps.planned import Plan, write_plan
 from tests.render.test_upload import SCORES, planned, write_experiment, write_record
@@ -78,7 +79,52 @@ def test_the_distance_from_the_paper(experiment: Experiment) -> None:
     assert words(mrpc)[1:] == ["X  1 of 3 runs, 1 failed", "- / 92.0"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_the_expected_best_of_so_many_configurations(experiment: Experiment) -> None:
+    figures = draw("budget", experiment)
+    vanilla, hype = figures["bert_large rte"].axes
+    assert [np.asarray(line.get_ydata()).tolist() for line in vanilla.lines] == [
+        [],
+        [pytest.approx(67), pytest.approx(72)],
+    ]
+    dashed, own = (np.asarray(line.get_ydata()).tolist() for line in hype.lines)
+    assert dashed == [pytest.approx(67), pytest.approx(72)]  # the mean of 62 and 72, and the better one
+    assert own == [pytest.approx(224 / 3)]
+    assert [words(panel) for panel in (vanilla, hype, figures["bert_large mrpc"].axes[1])] == [
+        ["72.0"],
+        ["74.7"],
+        ["X  1 of 3 runs"],
+    ]
+
+
+def test_rows_that_are_not_told_apart_have_a_bar(tmp_path: Path) -> None:
+    runs = [planned(method, task, seed, "2e-5") for method in "abc" for task in ("rte", "mrpc") for seed in (1, 2)]
+    write_plan(tmp_path, Plan("three", "", "paper", None, [], "", runs))
+    for run in runs:
+        write_record(tmp_path, run, {"a": 0.7, "b": 0.9, "c": 0.8}[run.method])
+    (panel,) = draw("ranks", read_experiment(tmp_path, "three", "paper"))["bert_large"].axes
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["b", "c", "a"]
+    assert marks(panel, "D") == [[1], [2], [3]]
+    assert words(panel) == ["1.0", "2.0", "3.0"]
+    (bar,) = [line for line in panel.lines if line.get_transform() != panel.transData]
+    assert np.asarray(bar.get_ydata()).tolist() == [-0.3, 2.3]  # 2.34 ranks apart with 3 rows and 2 tasks
+
+
+@pytest.mark.parametrize(
+    ("ranks", "critical", "groups"),
+    [
+        ([1, 2, 3], 1.0, []),
+        ([1, 2, 3], 1.5, [(0, 1), (1, 2)]),
+        ([1, 1.5, 2, 4, 4.5], 1.1, [(0, 2), (3, 4)]),
+        ([1, 2, 3], 9.0, [(0, 2)]),
+    ],
+)
+def test_groups_of_ranks_are_the_largest_ones(
+    ranks: list[float], critical: float, groups: list[tuple[int, int]]
+) -> None:
+    assert alike(ranks, critical) == groups
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ranks"])
 def test_a_picture_is_a_column_wide_and_written_twice_alike(kind: str, experiment: Experiment, tmp_path: Path) -> None:
     files: list[dict[str, bytes]] = []
     for _ in range(2):
@@ -103,6 +149,8 @@ def test_what_cannot_be_drawn_is_one_line(experiment: Experiment, tmp_path: Path
     empty = tmp_path / "empty"
     write_plan(empty, Plan("none", "", "paper", None, [], "", [planned("vanilla", "rte", 1, "2e-5")]))
     assert complaint(Kind("curves"), "none", empty) == "none has nothing to draw as curves: none of its runs has ended"
+    assert complaint(Kind("budget"), "none", empty) == "none searches over nothing: there is no budget to draw"
+    assert complaint(Kind("ranks"), "none", empty).startswith("none has no two rows with a number on all of two tasks")
     assert "regenerates no table of the paper" in complaint(Kind("paper"), "none", empty)
     (tmp_path / "plots").write_text("a file in its place")
     assert complaint(Kind("seeds"), "table1", tmp_path).startswith("the results folder cannot be written to: ")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 KINDS = {
     "seeds": "a dot per seed, beside the mean and its 95 % interval",
     "curves": "training curves of every cell: all seeds, and their mean",
+    "budget": "the best score to be expected of so many configurations",
+    "ranks": "mean ranks over the tasks, and which of them are not told apart",
     "paper": "the difference to the cells that the paper printed",
 }
 

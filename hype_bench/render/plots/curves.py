@@ -11,18 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hype_bench.render.plots.style import (
-    BLUE,
-    DASHED,
-    GREY,
-    METRICS,
-    NORMAL,
-    ORANGE,
-    SMALL,
-    canvas,
-    without_frame,
-    words,
-)
+from hype_bench.render.plots.style import BASELINE, BLUE, DASHED, GREY, METRICS, ORANGE, SMALL, small_multiples
 from hype_bench.render.report import Experiment
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.status import DIVERGED, DONE
@@ -30,8 +19,6 @@ from hype_bench.tables.experiment import Result
 
 Points = dict[int, float]  # update -> value
 
-_ACROSS = 2
-_BASELINE = "vanilla"  # whose mean is drawn in every panel
 _LOSS = "loss"
 
 
@@ -78,29 +65,19 @@ def mean_of(seeds: Mapping[int, Points]) -> Points:
 
 
 def _figure(rows: Mapping[str, Mapping[int, Points]], heading: str) -> Figure:
-    down = -(-len(rows) // _ACROSS)
-    baseline = mean_of(rows.get(_BASELINE, {}))
-    note = "thin: seeds; thick: their mean" + ("; dashed: mean of vanilla" if baseline else "")
-    figure = canvas(0.95 * down + 0.75, heading, note)
-    panels = figure.subplots(down, _ACROSS, squeeze=False, sharex=True, sharey=True).flat
-    for panel, (title, seeds) in zip(panels, rows.items(), strict=False):
-        _panel(panel, title, seeds, baseline if title != _BASELINE else {})
-    for panel in panels[max(0, len(rows) - _ACROSS) : len(rows)]:
-        panel.tick_params(labelbottom=True)
-    panels[_ACROSS * (down - 1)].set_xlabel("update", fontsize=SMALL)
-    for panel in panels[len(rows) :]:
-        panel.set_axis_off()
+    baseline = mean_of(rows.get(BASELINE, {}))
+    note = "thin: seeds; thick: their mean" + f"; dashed: mean of {BASELINE}" * bool(baseline)
+    figure, panels = small_multiples(list(rows), heading, note, "update")
+    for panel, (title, seeds) in zip(panels, rows.items(), strict=True):
+        _panel(panel, seeds, baseline if title != BASELINE else {})
     return figure
 
 
-def _panel(panel: Axes, title: str, seeds: Mapping[int, Points], baseline: Points) -> None:
+def _panel(panel: Axes, seeds: Mapping[int, Points], baseline: Points) -> None:
     for points in seeds.values():
         panel.plot(list(points), list(points.values()), color=ORANGE, linewidth=0.6, alpha=0.6, zorder=2)
     mean = mean_of(seeds)
     panel.plot(list(mean), list(mean.values()), color=BLUE, linewidth=1.4, zorder=3)
     panel.plot(list(baseline), list(baseline.values()), color=GREY, linewidth=0.8, linestyle=DASHED, zorder=4)
-    panel.set_title(words(title), fontsize=NORMAL - 0.5, loc="left", pad=2)
-    panel.tick_params(labelsize=SMALL - 0.5)
-    without_frame(panel, "top", "right")
     if not seeds:
         panel.text(0.5, 0.5, "X  no finished run", transform=panel.transAxes, ha="center", fontsize=SMALL, color=GREY)

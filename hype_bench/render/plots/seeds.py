@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hype_bench.render import table_csv
-from hype_bench.render.plots.style import METRICS, ORANGE, SMALL, baseline, beside, interval, reason, rows
+from hype_bench.render.plots.style import BASELINE, METRICS, ORANGE, SMALL, baseline, beside, interval, reason, rows
 from hype_bench.render.report import Experiment
 from hype_bench.tables.cells import AVERAGE, Cell, Row
 
-_BASELINE = "vanilla"  # the row whose mean is drawn through all others
 _NOTE = "dots: seeds; diamond: mean with 95 % interval"
 
 
@@ -31,7 +30,7 @@ def _figure(cells: Mapping[Row, Cell], heading: str, metric: str) -> Figure:
     figure, panel = rows([row.title for row in cells], heading, _NOTE)
     for y, (row, cell) in enumerate(cells.items()):
         _row(panel, y, cell)
-        if row.title == _BASELINE and not math.isnan(cell.mean):
+        if row.title == BASELINE and not math.isnan(cell.mean):
             baseline(panel, 100 * cell.mean)
     panel.set_xlabel(METRICS.get(metric, metric), fontsize=SMALL)
     return figure

@@ -16,6 +16,7 @@ from hype_bench.output import inert
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"  # blue and vermilion of Okabe and Ito (2008)
 STRIPE = "#f3f3f3"
 DASHED = (0, (4, 3))
+BASELINE = "vanilla"  # the row that is drawn beside every other
 WIDTH = 3.4  # inches: a column of a paper of two
 METRICS = {
     "accuracy": "accuracy (%)",
@@ -28,7 +29,9 @@ METRICS = {
     "pearson_spearman": "mean of Pearson and Spearman x 100",
 }
 SMALL, NORMAL = 6.5, 7.5  # points
+_ACROSS = 2  # small panels beside one another
 _LONGEST = 18  # characters of a row's name on one line
+_NOTE = 66  # characters of a note on one line
 _LINE, _AROUND = 0.13, 0.85  # inches: a line of a row's name, and what a panel has above and below its rows
 
 
@@ -57,12 +60,29 @@ def rows(names: Sequence[str], heading: str, note: str) -> tuple[Figure, Axes]:
     return figure, panel
 
 
+def small_multiples(names: Sequence[str], heading: str, note: str, below: str) -> tuple[Figure, list[Axes]]:
+    """A small panel per name, two beside one another, with the same axes; ``below``: what the horizontal one shows."""
+    down = -(-len(names) // _ACROSS)
+    figure = canvas(0.95 * down + 0.75, heading, note)
+    panels = list(figure.subplots(down, _ACROSS, squeeze=False, sharex=True, sharey=True).flat)
+    for panel, name in zip(panels, names, strict=False):
+        panel.set_title(words(name), fontsize=NORMAL - 0.5, loc="left", pad=2)
+        panel.tick_params(labelsize=SMALL - 0.5)
+        without_frame(panel, "top", "right")
+    for panel in panels[max(0, len(names) - _ACROSS) : len(names)]:
+        panel.tick_params(labelbottom=True)
+    panels[_ACROSS * (down - 1)].set_xlabel(below, fontsize=SMALL)
+    for panel in panels[len(names) :]:
+        panel.set_axis_off()
+    return figure, panels[: len(names)]
+
+
 def canvas(height: float, heading: str, note: str) -> Figure:
     """An empty figure of a column's width; ``height`` in inches."""
     figure = Figure(figsize=(WIDTH, height), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(words(heading), fontsize=NORMAL, x=0.01, ha="left", fontweight="bold")
-    figure.supxlabel(note, fontsize=SMALL, x=0.01, ha="left", color=GREY)
+    figure.supxlabel(textwrap.fill(note, _NOTE), fontsize=SMALL, x=0.01, ha="left", color=GREY)
     return figure
 
 
