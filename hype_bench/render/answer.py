@@ -53,7 +53,7 @@ def _over_tasks(block: str, answers: Sequence[Answer], missing: list[str], crite
         rows.append((_title(answer), [*_pieces(answer.overall, answer.overall.difference.seeds), *prices]))
     columns = [*_columns(criteria), ("time", "x control"), ("memory", "x control")]
     kind = f"over {counted(len(tasks), 'task')}, model"
-    return Sheet(block, columns, rows, [*sentences(answers), *missing], kind, _CORNER)
+    return Sheet(block, columns, rows, [*sentences(answers), *_searches(answers), *missing], kind, _CORNER)
 
 
 def _on_tasks(block: str, answers: Sequence[Answer], criteria: Criteria) -> Sheet:
@@ -114,6 +114,17 @@ def made_of(vanilla: Answer, other: Answer) -> str:
     return f"{first}; {mean} over {beside} ({other.overall.word}){more}"
 
 
+def _searches(answers: Iterable[Answer]) -> list[str]:
+    """Where one side had the choice of more configurations than the other."""
+    return [
+        f"{_title(answer)}: the best of {row} and of {counted(control, 'configuration')}; unequal searches favour the "
+        f"longer one: hype-bench table --compare {shlex.quote(answer.control.method)} shows them after equal ones"
+        for answer in answers
+        for row, control in [answer.searched]
+        if row != control
+    ]
+
+
 def missing_text(plan: Plan, missing: Missing) -> str:
     """Which control was not run, and what runs it."""
     what = f"{missing.row.title}: {missing.control.title} was not run on {', '.join(missing.tasks)}"
@@ -134,7 +145,7 @@ def _json(plan: Plan, answers: Sequence[Answer], missing: Sequence[Missing], cri
         "family": criteria.family,
         "correction": criteria.correction,
         "answers": [_numbers(answer) for answer in answers],
-        "sentences": sentences(answers),
+        "sentences": [*sentences(answers), *_searches(answers)],
         "missing": [missing_text(plan, each) for each in missing],
     }
     return json.dumps(content, indent=1, allow_nan=False)

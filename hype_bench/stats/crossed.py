@@ -106,7 +106,7 @@ def difference_over_seeds(differences: ArrayLike) -> Crossed:
     return Crossed(mean, from_seeds, 0.0 * from_seeds, n - 1.0, n, 0)
 
 
-def mean_over_tasks(differences: Sequence[Crossed]) -> Crossed:
+def average_difference(differences: Sequence[Crossed]) -> Crossed:
     """The mean over tasks of their differences, each weighing the same; about these tasks, and not about others.
 
     The errors of different tasks are independent, and their squares add up; NaN if one of them is. ``seeds`` and

@@ -35,11 +35,11 @@ def example_values(metric: str, labels: Labels, predictions: Predictions) -> Val
 def _jackknife(metric: str, labels: Labels, run: _OfRun) -> _OfRun:
     """Examples of the same label and prediction contribute the same, so one of each kind is left out."""
     n = len(labels)
-    _, first, kind = np.unique(np.stack([labels, run]), axis=1, return_index=True, return_inverse=True)
+    _, first, kind = np.unique(labels + 1j * run, return_index=True, return_inverse=True)
     counts = np.ones((1 + len(first), n))  # all, and then all but one of each kind
     counts[1 + np.arange(len(first)), first] = 0
     score, *without = weighted_scores(metric, labels, run[None], counts)[:, 0]
-    losses = np.asarray(without)[kind.ravel()]
+    losses = np.asarray(without)[kind]
     values: _OfRun = score - (n - 1) * (losses - losses.mean())
     return values
 

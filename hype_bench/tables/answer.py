@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from statistics import median
 
 from hype_bench.controls import VANILLA, Control
-from hype_bench.stats.crossed import mean_over_tasks
+from hype_bench.stats.crossed import Crossed, average_difference
 from hype_bench.stats.multiple import CORRECTIONS
 from hype_bench.stats.verdict import Verdict, verdicts
 from hype_bench.tables.cells import Row
 from hype_bench.tables.compare import Compared, Criteria, in_pairs
 from hype_bench.tables.experiment import Place, Result
+from hype_bench.tables.table import is_further
 
 _Side = tuple[str, Row]  # block, row
 _Pair = tuple[Place, Result, Result]
@@ -26,7 +27,8 @@ class Answer:
 
     ``shares``: what the control has in common with the row, in words, empty for vanilla; ``tasks``: task -> the
     comparison; ``overall``: the verdict on the mean over tasks; ``time``, ``memory``: of training, relative to the
-    control, the median over tasks; NaN where they were not measured on one kind of device.
+    control, the median over tasks; NaN where they were not measured on one kind of device; ``searched``: the most
+    configurations that the row and the control tried on a task.
     """
 
     block: str
@@ -37,6 +39,7 @@ class Answer:
     overall: Verdict
     time: float
     memory: float
+    searched: tuple[int, int]
 
     @property
     def gain(self) -> float:
@@ -134,7 +137,7 @@ def _answers(
         blocks[block].append((block, row))
     overall: dict[_Side, Verdict] = {}
     for of_block in blocks.values():
-        means = [mean_over_tasks([cell.measured.difference for cell in by_side[side].values()]) for side in of_block]
+        means = [_average(by_side[side]) for side in of_block]
         overall |= zip(of_block, verdicts(means, criteria.margin, CORRECTIONS[criteria.correction]), strict=True)
     return [
         Answer(
@@ -145,9 +148,15 @@ def _answers(
             overall[side],
             _relative(pairs, "train_seconds"),
             _relative(pairs, "peak_memory_bytes"),
+            (max(len(result.candidates) for _, result, _ in pairs), max(len(base.candidates) for *_, base in pairs)),
         )
         for side, pairs in sides.items()
     ]
+
+
+def _average(cells: Mapping[str, Compared]) -> Crossed:
+    """Over the tasks, each by its first split."""
+    return average_difference([cell.measured.difference for task, cell in cells.items() if not is_further(task)])
 
 
 def _shares(control: Control, result: Result, controls: Mapping[str, Mapping[Control, str]]) -> str:

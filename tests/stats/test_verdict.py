@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hype_bench.stats.crossed import Crossed, crossed_difference, difference_over_seeds, mean_over_tasks
+from hype_bench.stats.crossed import Crossed, average_difference, crossed_difference, difference_over_seeds
 from hype_bench.stats.multiple import benjamini_hochberg
 from hype_bench.stats.verdict import HELPS, HURTS, NO_DIFFERENCE, UNDECIDED, verdicts
 
@@ -74,13 +74,13 @@ def test_a_difference_at_the_margin_is_called_none_in_one_case_of_twenty():
     assert 0.03 <= words.count(NO_DIFFERENCE) / len(words) <= 0.07
 
 
-def test_the_mean_over_tasks_is_welchs():
+def test_the_average_over_tasks_is_welchs():
     """Of two tasks, twice the mean is the difference of one from the other's negative."""
     a, b = np.random.default_rng(2).normal(0.3, [[1], [3]], size=(2, 6))
-    mean = mean_over_tasks([difference_over_seeds(a), difference_over_seeds(b[:4])])
+    mean = average_difference([difference_over_seeds(a), difference_over_seeds(b[:4])])
     expected = stats.ttest_ind(a, -b[:4], equal_var=False)
     assert mean.mean == pytest.approx((a.mean() + b[:4].mean()) / 2)
     assert (mean.p, mean.freedom) == pytest.approx((expected.pvalue, expected.df))
     assert (mean.seeds, mean.examples) == (4, 0)
     with pytest.raises(ValueError, match="needs one"):
-        mean_over_tasks([])
+        average_difference([])

@@ -1,0 +1,56 @@
+"""Answers from results: which cells they rest on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hype_bench.render.answer import write_answer
+from hype_bench.render.report import read_experiment
+from hype_bench.sweeps.planned import write_plan
+from hype_bench.tables.answer import answers
+from hype_bench.tables.compare import DEFAULT
+from hype_bench.tables.experiment import Place, Result
+from tests.tables.swept import EXAMPLES, write_experiment
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> dict[Place, Result]:
+    write_experiment(tmp_path, {"vanilla": 0.6, "hype_n": 0.7}, seeds=(1, 2, 3))
+    return read_experiment(tmp_path, "mine", "paper").results
+
+
+def test_over_tasks_a_task_counts_once(results: dict[Place, Result]) -> None:
+    """A further split of a task is scored by the same runs."""
+    renamed = {
+        (block, row, {"mrpc": "rte/mismatched"}.get(task, task)): of for (block, row, task), of in results.items()
+    }
+    ((two,), _), ((one,), _) = answers(results, {}, DEFAULT), answers(renamed, {}, DEFAULT)
+    assert list(one.tasks) == ["rte", "rte/mismatched"]
+    assert (two.overall.difference.examples, one.overall.difference.examples) == (2 * EXAMPLES, EXAMPLES)
+    assert one.gain == one.tasks["rte"].measured.difference.mean
+
+
+def test_a_price_needs_one_kind_of_device(results: dict[Place, Result], tmp_path: Path) -> None:
+    (answer,), _ = answers(results, {}, DEFAULT)
+    assert answer.time == 1
+    for record in (tmp_path / "runs").glob("*hype_n*/result.json"):
+        record.write_text(record.read_text().replace("a CPU", "another"))
+    (answer,), _ = answers(read_experiment(tmp_path, "mine", "paper").results, {}, DEFAULT)
+    assert math.isnan(answer.time)
+
+
+def test_unequal_searches_are_said(tmp_path: Path) -> None:
+    plan = write_experiment(tmp_path, {"vanilla": 0.6, "no_dropout": 0.55, "hype_n": 0.7}, seeds=(1, 2), tasks=["rte"])
+    runs = [
+        run if run.method == "hype_n" else replace(run, method="vanilla", configuration={"rate": run.method})
+        for run in plan.runs
+    ]
+    write_plan(tmp_path, replace(plan, search=["rate"], runs=runs))
+    read = read_experiment(tmp_path, "mine", "paper")
+    given, missing = answers(read.results, {}, DEFAULT)
+    text = write_answer(read.plan, given, missing, DEFAULT, "text").replace("\n  ", " ")
+    assert "hype_n against vanilla: the best of 1 and of 2 configurations; unequal searches favour the longer" in text
