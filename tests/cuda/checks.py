@@ -51,6 +51,12 @@ def test_a_module_trains_on_it_as_on_the_cpu() -> None:
         assert torch.equal(weight, expected)
 
 
+def test_a_view_in_place_changes_the_shape() -> None:
+    x = torch.arange(3.0).to("cuda").clone()
+    assert x.unsqueeze_(0).shape == values(x).shape == (1, 3)
+    assert (x + torch.zeros(1, 3, device="cuda")).shape == (1, 3)
+
+
 def test_operands_of_two_devices_are_refused() -> None:
     with pytest.raises(RuntimeError, match="same device"):
         torch.ones(2, device="cuda") + torch.ones(2)

@@ -18,6 +18,7 @@ import torch.utils._foreach_utils as foreach_utils
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._device import _device_constructors
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.cuda.counts import Counts, reason_to_wait
@@ -216,6 +217,9 @@ def _launch(func: Any, args: Any, kwargs: dict[str, Any], leaves: Iterable[Any])
         values[1]["device"] = torch.device("cpu")
     values[1].pop("pin_memory", None)
     result = KERNELS.get(func, func)(*values[0], **values[1])
+    if torch.Tag.inplace_view in func.tags and func is not aten.set_.source_Tensor:
+        with no_dispatch():  # the shape of the wrapper changes as that of its values did
+            func(*args, **kwargs)
     written = [at for at, argument in enumerate(func._schema.arguments) if argument.is_write]
     results = [] if written else [leaf for leaf in _leaves((result,)) if isinstance(leaf, Tensor)]
     COUNTS.launch(func, args, [*tensors, *results])

@@ -15,6 +15,8 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,6 +34,7 @@ from hype_bench.contract.noise import NoiseSource  # noqa: E402
 from hype_bench.contract.objective import Batch  # noqa: E402
 from hype_bench.contract.registry import build  # noqa: E402
 from hype_bench.models.checkpoint import locate  # noqa: E402
+from hype_bench.models.loading import load_classifier  # noqa: E402
 from hype_bench.testing.composed import configured, loaded  # noqa: E402
 from hype_bench.testing.tiny import STILL_OPTIONS, options  # noqa: E402
 from hype_bench.training import loop  # noqa: E402
@@ -65,6 +68,16 @@ class Window(Method):
             return inner(micro_batches)
 
         return Hooks(backward=backward)
+
+
+@cache
+def _untouched(*arguments: Any) -> Any:
+    return load_classifier(*arguments)
+
+
+def load_once(checkpoint: Any, outputs: int, dropout: float, seed: int, names: Any) -> Any:
+    """In place of ``load_classifier``, which takes a third of a run as short as these."""
+    return deepcopy(_untouched(checkpoint, outputs, dropout, seed, tuple(names)))
 
 
 def run(case: dict[str, Any], device: str) -> loop.Outcome:
@@ -128,8 +141,9 @@ def result(case: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    for case in json.load(sys.stdin):
-        print(json.dumps(case | result(case)), flush=True)
+    with mock.patch.object(loop, "load_classifier", load_once):
+        for case in json.load(sys.stdin):
+            print(json.dumps(case | result(case)), flush=True)
 
 
 if __name__ == "__main__":
