@@ -22,15 +22,16 @@ def plot(
     experiment: Annotated[str, typer.Argument(help="An experiment that has a plan, such as table1.")],
     results_dir: ResultsDir = Path("results"),
     rule: Annotated[Rule, typer.Option(help="Which configuration of a search counts.")] = Rule.paper,  # type: ignore[attr-defined]
+    margin: Annotated[float, typer.Option(help="Of an answer: points below which a difference does not matter.")] = 0.5,
 ) -> None:
-    """Draw an experiment, as PDF and PNG: seeds, training curves, budget, ranks, the distance from the paper."""
+    """Draw an experiment, as PDF and PNG: answer, seeds, curves, budget, ranks, distance from the paper."""
     from hype_bench.render.plots import draw
     from hype_bench.render.plots.style import save
     from hype_bench.render.report import read_experiment
     from hype_bench.runs.writing import file_name, writing_to
 
     read = read_experiment(existing(results_dir), experiment, rule.value)
-    figures = draw(kind.value, read)
+    figures = draw(kind.value, read, margin / 100)
     if not figures:
         raise UserError(f"{experiment} has nothing to draw as {kind.value}: none of its runs has ended")
     folder = results_dir / "plots" / experiment

@@ -28,4 +28,4 @@ def report(
 
     written = write_report(existing(results_dir), experiments or [], rule.value)
     say(f"{written.page}: {counted(len(written.runs), 'run')}")
-    report_problems(written.runs, [], every_run_has_a_cell=True)
+    report_problems(written.runs, written.complaints, every_run_has_a_cell=True)

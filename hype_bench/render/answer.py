@@ -11,12 +11,13 @@ from itertools import groupby
 from hype_bench.controls import VANILLA
 from hype_bench.output import counted
 from hype_bench.render.paired import CORRECTION_NAMES, paired_numbers, power
+from hype_bench.render.report import Experiment
 from hype_bench.render.sheet import Pieces, Sheet, difference, p_value
 from hype_bench.render.table_csv import difference_numbers, number
 from hype_bench.render.writers import WRITERS
 from hype_bench.stats.verdict import HELPS, HURTS, NO_DIFFERENCE, UNDECIDED, Verdict
 from hype_bench.sweeps.planned import Plan
-from hype_bench.tables.answer import Answer, Missing
+from hype_bench.tables.answer import Answer, Missing, answers
 from hype_bench.tables.compare import Criteria
 
 FORMATS = (*WRITERS, "json")
@@ -36,12 +37,28 @@ def write_answer(
     """In one of :data:`FORMATS`: the verdicts over tasks, a sentence on what each gain is made of, then each task."""
     if format == "json":
         return _json(plan, answers, missing, criteria)
+    return WRITERS[format](answer_sheets(plan, answers, missing, criteria), f"{plan.name}. {answer_note(criteria)}")
+
+
+def answer_sheets(plan: Plan, answers: Sequence[Answer], missing: Sequence[Missing], criteria: Criteria) -> list[Sheet]:
+    """For each block the verdicts over all tasks, and those on each task."""
     sheets = []
     for block, of_block in groupby(answers, lambda answer: answer.block):
         members, absent = list(of_block), [missing_text(plan, each) for each in missing if each.block == block]
         sheets += [_over_tasks(block, members, absent, criteria), _on_tasks(block, members, criteria)]
-    margin, correction = f"{100 * criteria.margin:g}", CORRECTION_NAMES[criteria.correction]
-    return WRITERS[format](sheets, f"{plan.name}. {_NOTE.format(margin=margin, correction=correction)}")
+    return sheets
+
+
+def answer_note(criteria: Criteria) -> str:
+    """What the four words and the columns mean."""
+    return _NOTE.format(margin=f"{100 * criteria.margin:g}", correction=CORRECTION_NAMES[criteria.correction])
+
+
+def answers_of(experiment: Experiment, criteria: Criteria) -> tuple[list[Answer], list[Missing]]:
+    """Every row of an experiment against vanilla and the controls that its techniques' cards name."""
+    from hype_bench.contract.registry import cards  # torch comes with it
+
+    return answers(experiment.results, {name: card.controls for name, card in cards().items()}, criteria)
 
 
 def _over_tasks(block: str, answers: Sequence[Answer], missing: list[str], criteria: Criteria) -> Sheet:

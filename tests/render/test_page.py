@@ -16,6 +16,7 @@ from hype_bench.render.page.build import write_report
 from hype_bench.sweeps.planned import Plan, write_plan
 from tests.render.nasty import SHOWN, TEXTS, write_nasty
 from tests.render.test_upload import write_experiment
+from tests.tables.swept import write_experiment as swept
 
 
 class Page(HTMLParser):
@@ -83,6 +84,17 @@ def test_cells_stand_beside_the_papers(folder: Path) -> None:
     assert "X (1 of 3 runs, 1 failed) 1 of 3 runs, 1 failed 91.98" in text
     assert "18 runs, 16 done, 2 to do" in text
     assert "4 hours of cpu" in text
+
+
+def test_the_answer_comes_first(tmp_path: Path) -> None:
+    swept(tmp_path, {"vanilla": 0.6, "no_dropout": 0.75, "hype_n": 0.75, "r_drop": 0.6}, seeds=(1, 2, 3), spread=0.001)
+    written = write_report(tmp_path, ["mine"], "paper")
+    assert written.complaints == []
+    text = Page(written.page).text
+    assert text.index("helps hype_n: +1") < text.index("equal to no_dropout within 0.") < text.index("Every cell")
+    assert "r_drop: vanilla with 2 times the epochs was not run on rte, mrpc" in text
+    (tmp_path / "runs" / "rte-hype_n-2-3" / "predictions.csv").unlink()
+    assert "predictions.csv is missing" in write_report(tmp_path, ["mine"], "paper").complaints[0]
 
 
 def test_a_run_has_its_curve_its_worst_predictions_and_its_command(folder: Path) -> None:

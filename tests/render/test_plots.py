@@ -13,11 +13,14 @@ from typer.testing import CliRunner
 from hype_bench.cli import app
 from hype_bench.commands.plot import Kind, plot
 from hype_bench.options import UserError
-from hype_bench.render.plots import KINDS, draw
+from hype_bench.render.answer import answers_of
+from hype_bench.render.plots import draw
 from hype_bench.render.plots.ranks import alike
 from hype_bench.render.report import Experiment, read_experiment
 from hype_bench.sweeps.planned import Plan, write_plan
+from hype_bench.tables.compare import Criteria
 from tests.render.test_upload import SCORES, planned, write_experiment, write_record
+from tests.tables.swept import write_experiment as swept
 
 
 @pytest.fixture
@@ -69,6 +72,25 @@ def test_curves_have_every_seed_and_their_mean(tmp_path: Path) -> None:
     panel = figures["bert_large rte loss"].axes[0]
     drawn = [dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in panel.lines]  # type: ignore[arg-type]
     assert drawn == [{10: 0.7, 20: 0.6}, {10: 0.5}, {10: pytest.approx(0.6)}, {}]
+
+
+def test_the_answer_is_a_forest_with_both_controls_and_the_margin(tmp_path: Path) -> None:
+    skills = {"vanilla": 0.6, "no_dropout": 0.75, "hype_n": 0.75}
+    plan = swept(tmp_path, skills, seeds=(1, 2, 3), spread=0.001)
+    experiment = read_experiment(tmp_path, plan.name, "paper")
+    figures = draw("answer", experiment, margin=0.02)
+    assert list(figures) == ["minilm over all tasks", "minilm rte", "minilm mrpc"]
+    panel = figures["minilm rte"].axes[0]
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["no_dropout", "hype_n", "against no_dropout"]
+    answers, _ = answers_of(experiment, Criteria(0.02))
+    verdicts = [answer.tasks["rte"].verdict for answer in answers]
+    assert marks(panel, "D") == [[pytest.approx(100 * verdict.difference.mean)] for verdict in verdicts]
+    assert bars(panel) == [pytest.approx([100 * end for end in each.difference.interval()]) for each in verdicts]
+    assert words(panel) == [verdict.word for verdict in verdicts] == ["helps", "helps", "no difference"]
+    shaded = [patch for patch in panel.patches if patch.get_alpha() == 0.15]
+    assert [patch.get_extents().transformed(panel.transData.inverted()).intervalx.tolist() for patch in shaded] == [
+        pytest.approx([-2, 2])
+    ]
 
 
 def test_the_distance_from_the_paper(experiment: Experiment) -> None:
@@ -124,22 +146,20 @@ def test_groups_of_ranks_are_the_largest_ones(
     assert alike(ranks, critical) == groups
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ranks"])
-def test_a_picture_is_a_column_wide_and_written_twice_alike(kind: str, experiment: Experiment, tmp_path: Path) -> None:
+def test_a_picture_is_a_column_wide_and_written_twice_alike(experiment: Experiment, tmp_path: Path) -> None:
     files: list[dict[str, bytes]] = []
     for _ in range(2):
-        plot(Kind(kind), "table1", tmp_path)
+        plot(Kind("seeds"), "table1", tmp_path)
         files.append({path.name: path.read_bytes() for path in (tmp_path / "plots" / "table1").iterdir()})
     assert files[0] == files[1]
-    assert {Path(name).suffix for name in files[0]} == {".pdf", ".png"}
-    assert all(name.startswith(f"{kind}_bert_large") for name in files[0])
-    assert {figure.get_figwidth() for figure in draw(kind, experiment).values()} == {3.4}
+    assert set(files[0]) == {f"seeds_bert_large_{task}.{form}" for task in ("rte", "mrpc") for form in ("pdf", "png")}
+    assert {figure.get_figwidth() for figure in draw("seeds", experiment).values()} == {3.4}
 
 
 def test_what_cannot_be_drawn_is_one_line(experiment: Experiment, tmp_path: Path) -> None:
-    def complaint(*arguments: Any) -> str:
+    def complaint(*arguments: Any, **options: Any) -> str:
         with pytest.raises(UserError) as raised:
-            plot(*arguments)
+            plot(*arguments, **options)
         return str(raised.value)
 
     unknown = CliRunner().invoke(app, ["plot", "pie", "table1"])
@@ -151,6 +171,8 @@ def test_what_cannot_be_drawn_is_one_line(experiment: Experiment, tmp_path: Path
     assert complaint(Kind("curves"), "none", empty) == "none has nothing to draw as curves: none of its runs has ended"
     assert complaint(Kind("budget"), "none", empty) == "none searches over nothing: there is no budget to draw"
     assert complaint(Kind("ranks"), "none", empty).startswith("none has no two rows with a number on all of two tasks")
+    assert complaint(Kind("answer"), "none", empty).startswith("none has no technique to compare with another")
+    assert complaint(Kind("answer"), "table1", tmp_path, margin=-1).startswith("--margin=-1: a margin is a number")
     assert "regenerates no table of the paper" in complaint(Kind("paper"), "none", empty)
     (tmp_path / "plots").write_text("a file in its place")
     assert complaint(Kind("seeds"), "table1", tmp_path).startswith("the results folder cannot be written to: ")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -31,10 +31,11 @@ _ASSETS = ("page.css", "run.js", "uPlot.iife.min.js", "uPlot.min.css")  # beside
 
 @dataclass(frozen=True)
 class Written:
-    """``page``: the file to open; ``runs``: those that it shows."""
+    """``page``: the file to open; ``runs``: those that it shows; ``complaints``: about damaged files."""
 
     page: Path
     runs: list[RunStatus]
+    complaints: list[str]
 
 
 def write_report(results_dir: Path, names: Sequence[str], rule: str) -> Written:
@@ -56,8 +57,10 @@ def write_report(results_dir: Path, names: Sequence[str], rule: str) -> Written:
         for run in runs:
             page = templates.get_template("run.html").render(run_context(run), version=__version__)
             (folder / "runs" / f"{run.identity}.html").write_text(scrub(page), encoding="utf-8")
-        write_atomically(folder / "index.html", _index(templates, experiments, statuses, runs))
-    return Written(folder / "index.html", runs)
+        contexts = [experiment_context(experiment, statuses) for experiment in experiments]
+        write_atomically(folder / "index.html", _index(templates, contexts, list(_run_rows(runs, experiments)), runs))
+    complaints = [text for context in contexts for text in context["answer"]["complaints"]]
+    return Written(folder / "index.html", runs, complaints)
 
 
 def _of(experiments: Iterable[Experiment]) -> set[str]:
@@ -65,14 +68,10 @@ def _of(experiments: Iterable[Experiment]) -> set[str]:
 
 
 def _index(
-    templates: jinja2.Environment,
-    experiments: Sequence[Experiment],
-    statuses: Mapping[str, RunStatus],
-    runs: Sequence[RunStatus],
+    templates: jinja2.Environment, experiments: list[dict[str, Any]], rows: list[list[Any]], runs: list[RunStatus]
 ) -> str:
-    rows = _run_rows(runs, experiments)
     page = templates.get_template("index.html").render(
-        experiments=[experiment_context(experiment, statuses) for experiment in experiments],
+        experiments=experiments,
         runs=[[inert(value) if isinstance(value, str) else value for value in row] for row in rows],
         kinds=KINDS,
         provenance=provenance(runs),

@@ -10,9 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from hype_bench.options import UserError
+from hype_bench.render.page.answer import answer_context
 from hype_bench.render.page.pictures import inline
 from hype_bench.render.plan import total
-from hype_bench.render.plots import KINDS, draw
+from hype_bench.render.plots import ANSWER, KINDS, draw
 from hype_bench.render.report import Experiment
 from hype_bench.render.sheet import difference
 from hype_bench.render.text import cell_text, sheets
@@ -21,7 +22,7 @@ from hype_bench.sweeps.cost import cost_of
 from hype_bench.tables.beside_paper import BesidePaper, against_paper
 from hype_bench.tables.experiment import Place, Result
 
-_NOT_HERE = ("curves",)  # every run's page has its own
+_NOT_HERE = (ANSWER, "curves")  # the one stands above; every run's page has its own
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def experiment_context(experiment: Experiment, statuses: Mapping[str, RunStatus]
     return {
         "plan": plan,
         "caption": experiment.caption,
+        "answer": answer_context(experiment),
         "lines": _lines(experiment),
         "sheets": sheets(experiment.tables),
         "pictures": _pictures(experiment),
@@ -73,7 +75,7 @@ def _line(place: Place, result: Result, beside: BesidePaper | None) -> Line:
         here=cell_text(cell),
         mean=_number(cell.mean),
         seeds=cell.n,
-        lacks=", ".join(cell.lacks),
+        lacks=", ".join(cell.counts[1:]),
         paper=f"{beside.printed.mean:.2f}" if beside else "",
         printed=beside.printed.mean if beside else None,
         difference="".join(difference(*gap[:3])) if gap else "",

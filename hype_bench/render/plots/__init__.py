@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
     from hype_bench.render.report import Experiment
 
+ANSWER = "answer"
 KINDS = {
+    ANSWER: "every technique against its controls, with the margin",
     "seeds": "a dot per seed, beside the mean and its 95 % interval",
     "curves": "training curves of every cell: all seeds, and their mean",
     "budget": "the best score to be expected of so many configurations",
@@ -19,14 +21,22 @@ KINDS = {
 }
 
 
-def draw(kind: str, experiment: Experiment) -> dict[str, Figure]:
+def draw(kind: str, experiment: Experiment, margin: float | None = None) -> dict[str, Figure]:
     """The pictures of one kind: what tells them apart -> figure. Empty where nothing can be drawn yet.
 
     Args:
         kind: a key of :data:`KINDS`.
+        margin: of an answer, as a fraction; by default that of ``hype-bench answer``.
 
     Raises:
-        UserError: the experiment has nothing of this kind, or a record cannot be read.
+        UserError: the experiment has nothing of this kind, a record cannot be read, or the margin is negative.
     """
-    drawn: dict[str, Figure] = import_module(f"{__name__}.{kind}").draw(experiment)
+    module = import_module(f"{__name__}.{kind}")
+    drawn: dict[str, Figure]
+    if kind == ANSWER and margin is not None:
+        from hype_bench.tables.compare import Criteria
+
+        drawn = module.draw(experiment, Criteria(margin))
+    else:
+        drawn = module.draw(experiment)
     return drawn

@@ -91,11 +91,11 @@ def baseline(panel: Axes, value: float) -> None:
     panel.axvline(value, color=GREY, linewidth=0.7, linestyle=DASHED, zorder=1)
 
 
-def interval(panel: Axes, y: float, middle: float, ends: tuple[float, float] | None) -> None:
+def interval(panel: Axes, y: float, middle: float, ends: tuple[float, float] | None, color: str = BLUE) -> None:
     """A diamond and, where there is one, its interval; a part without a number is not drawn."""
     if ends:
-        panel.plot(ends, [y, y], color=BLUE, linewidth=1.1, zorder=2)
-    panel.plot([middle], [y], "D", color=BLUE, markersize=3.4, zorder=3)
+        panel.plot(ends, [y, y], color=color, linewidth=1.1, zorder=2)
+    panel.plot([middle], [y], "D", color=color, markersize=3.4, zorder=3)
 
 
 def without_frame(panel: Axes, *sides: str) -> None:
