@@ -97,7 +97,7 @@ def _columns(criteria: Criteria) -> list[tuple[str, str]]:
 def _pieces(verdict: Verdict, seeds: int) -> list[Pieces]:
     test = verdict.difference
     return [
-        (verdict.word, "", ""),
+        ("", "", verdict.word),
         difference(test.mean, *test.interval()),
         (p_value(verdict.p), "", ""),
         (str(seeds), "", ""),

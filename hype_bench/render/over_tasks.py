@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from hype_bench.output import counted
-from hype_bench.render.sheet import Pieces, Sheet, difference
+from hype_bench.render.sheet import Pieces, Sheet, difference, p_value
 from hype_bench.render.table_csv import difference_numbers, interval, number
 from hype_bench.tables.cells import AVERAGE, Cell, Row
 from hype_bench.tables.experiment import Place, average_of
@@ -66,7 +66,7 @@ def over_tasks_numbers(baseline: str, cell: OverTasks) -> dict[str, object]:
 
 def ranks_sheet(block: str, ranking: Ranking) -> Sheet:
     lines = [(row.title, [(f"{rank:.2f}", "", ""), _average(cells)]) for row, (rank, cells) in ranking.rows.items()]
-    p = "< 0.001" if ranking.p < 0.001 else f"{ranking.p:.3f}"
+    p = p_value(ranking.p)
     notes = [_RANK_NOTE.format(tasks=counted(len(ranking.tasks), "task"), p=p, critical=ranking.critical)]
     notes += [f"left out, without a number on every task: {', '.join(ranking.left_out)}"] if ranking.left_out else []
     return Sheet(block, _RANK_COLUMNS, lines, notes, kind="by ranks, model")

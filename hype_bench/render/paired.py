@@ -87,7 +87,7 @@ def _pieces(cell: Compared, most: int) -> list[Pieces]:
         improvement,
         *([_starred(cell.p_seeds)] if most >= SIGN_FLIP_FROM else []),
         *([bootstrap] if most >= BOOTSTRAP_FROM else []),
-        (verdict.word, "", ""),
+        ("", "", verdict.word),
         power(verdict),
     ]
 

@@ -1,0 +1,63 @@
+"""Rows against one of their own: families of comparisons, and tests that wait for enough seeds."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from hype_bench.render.comparisons import compare
+from hype_bench.render.report import Experiment, read_experiment
+from hype_bench.stats.multiple import benjamini_hochberg, holm
+from hype_bench.tables.compare import TABLE, Criteria, against_method
+from tests.tables.swept import write_experiment
+
+SKILLS = {"vanilla": 0.6, "no_dropout": 0.62, "hype_n": 0.63}
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    folder = tmp_path_factory.mktemp("results")
+    write_experiment(folder, SKILLS, seeds=range(6))
+    return read_experiment(folder, "mine", "paper")
+
+
+def adjusted(experiment: Experiment, **criteria: str) -> dict[tuple[str, str], float]:
+    cells = against_method(experiment.plan, experiment.results, "vanilla", Criteria(**criteria))  # type: ignore[arg-type]
+    return {(row.title, task): cell.verdict.p for (_, row, task), cell in cells.items()}
+
+
+def test_a_family_is_a_task_unless_it_is_the_table(experiment: Experiment) -> None:
+    cells = against_method(experiment.plan, experiment.results, "vanilla")
+    plain = {(row.title, task): cell.measured.difference.p for (_, row, task), cell in cells.items()}
+    tasks = adjusted(experiment)
+    for task in ("rte", "mrpc"):
+        family = [place for place in plain if place[1] == task]
+        assert [tasks[place] for place in family] == pytest.approx(holm([plain[place] for place in family]))
+    assert list(adjusted(experiment, family=TABLE).values()) == pytest.approx(holm(list(plain.values())))
+    expected = benjamini_hochberg(list(plain.values()))
+    assert list(adjusted(experiment, family=TABLE, correction="bh").values()) == pytest.approx(expected)
+
+
+def columns(experiment: Experiment) -> tuple[list[str], str]:
+    sheet = next(sheet for sheet in compare(experiment.plan, experiment.results, "vanilla").sheets)
+    return [name for name, _ in sheet.columns], " ".join(sheet.notes)
+
+
+def test_six_seeds_have_a_sign_flip_test_and_its_floor_is_said(experiment: Experiment) -> None:
+    names, notes = columns(experiment)
+    assert "sign-flip p" in names
+    assert "bootstrap p" not in names
+    assert "cannot fall below 0.031 with 6 seeds" in notes
+
+
+def test_five_seeds_have_none_and_ten_have_a_bootstrap_too(tmp_path: Path) -> None:
+    for seeds, expected in ((5, set()), (10, {"sign-flip p", "bootstrap p"})):
+        write_experiment(tmp_path / str(seeds), SKILLS, seeds=range(seeds), tasks=["rte"])
+        few = read_experiment(tmp_path / str(seeds), "mine", "paper")
+        names, _ = columns(few)
+        assert {"sign-flip p", "bootstrap p"} & set(names) == expected
+        (cell, _) = against_method(few.plan, few.results, "vanilla").values()
+        assert math.isnan(cell.p_seeds) == (seeds == 5)
+        assert all(math.isnan(p) == (seeds == 5) for p in cell.measured.bootstrap)
