@@ -146,8 +146,7 @@ def _answers(
             _shares(control, pairs[0][1], controls),
             by_side[side],
             overall[side],
-            _relative(pairs, "train_seconds"),
-            _relative(pairs, "peak_memory_bytes"),
+            *_relative(pairs),
             (max(len(result.candidates) for _, result, _ in pairs), max(len(base.candidates) for *_, base in pairs)),
         )
         for side, pairs in sides.items()
@@ -164,12 +163,15 @@ def _shares(control: Control, result: Result, controls: Mapping[str, Mapping[Con
     return next((controls[name][control] for name in methods if control in controls.get(name, {})), "")
 
 
-def _relative(pairs: Sequence[_Pair], column: str) -> float:
-    """The median over tasks of the ratio of the sides' medians."""
-    ratios = []
+def _relative(pairs: Sequence[_Pair]) -> tuple[float, float]:
+    """Time and memory: the median over tasks of the ratio of the sides' medians."""
+    ratios: dict[str, list[float]] = {"train_seconds": [], "peak_memory_bytes": []}
     for _, result, base in pairs:
-        devices = {*result.shown.device_name.dropna(), *base.shown.device_name.dropna()}
-        both = [side.shown[column].dropna() for side in (result, base)]
-        if len(devices) == 1 and all(len(values) and values.min() > 0 for values in both):
-            ratios.append(float(both[0].median() / both[1].median()))
-    return median(ratios) if ratios else math.nan
+        sides = [side.shown[["device_name", *ratios]] for side in (result, base)]
+        alike = len({name for side in sides for name in side.device_name.dropna()}) == 1
+        for column, of_column in ratios.items():
+            ours, theirs = (side[column].dropna() for side in sides)
+            if alike and len(ours) and len(theirs) and min(ours.min(), theirs.min()) > 0:
+                of_column.append(float(ours.median() / theirs.median()))
+    time, memory = (median(of_column) if of_column else math.nan for of_column in ratios.values())
+    return time, memory
