@@ -16,6 +16,7 @@ from hype_bench.options import check_fields
 from hype_bench.schema import METRICS as METRICS
 from hype_bench.schema import REGRESSION_METRICS as REGRESSION_METRICS
 from hype_bench.schema import ROWS as ROWS
+from hype_bench.schema import TIED as TIED
 from hype_bench.schema import Config as Config
 from hype_bench.schema import DataConfig as DataConfig
 from hype_bench.schema import ModelConfig as ModelConfig

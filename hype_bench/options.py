@@ -39,9 +39,12 @@ class UserError(ValueError):
     """Something the user can put right; its message is one readable line."""
 
 
-def number(default: Any = None, affects: Affects = Affects.NUMBERS, **limits: float) -> Any:
-    """A numeric field with limits: ``above``/``below`` exclude their end, ``least``/``most`` include it."""
-    return field(default=default, metadata={"limits": limits, "affects": affects})
+def number(default: Any = None, affects: Affects = Affects.NUMBERS, or_word: str | None = None, **limits: float) -> Any:
+    """A numeric field with limits: ``above``/``below`` exclude their end, ``least``/``most`` include it.
+
+    ``or_word``: what else it takes, of the type ``int | str``.
+    """
+    return field(default=default, metadata={"limits": limits, "affects": affects, "or_word": or_word})
 
 
 def choice(default: Any, *names: str, affects: Affects = Affects.NUMBERS) -> Any:
@@ -81,15 +84,24 @@ def check_fields(prefix: str, part: Any) -> None:
             raise UserError(f"{prefix}{f.name} takes {f.metadata['place']}, not {value or 'nothing'!r}")
         if "device" in f.metadata:
             check_device(value)
-        limits = f.metadata.get("limits")
-        for single in value if isinstance(value, (list, tuple)) else [value]:
-            if not limits or single is None:
-                continue
-            is_open = isinstance(single, int) and single > _LARGEST and not {"below", "most"} & limits.keys()
-            bounds = {**limits, "most": _LARGEST} if is_open else limits
-            if not within(single, bounds):
-                wanted = in_words(bounds) if _is_finite(single) else "a finite number"
-                raise UserError(f"{prefix}{f.name} must be {wanted}, not {str(single).removesuffix('.0')}")
+        if limits := f.metadata.get("limits"):
+            _check_number(f"{prefix}{f.name}", value, limits, f.metadata["or_word"])
+
+
+def _check_number(name: str, value: Any, limits: Mapping[str, float], word: str | None) -> None:
+    """Also of a list, each of its numbers."""
+    if word is not None and isinstance(value, str):
+        if value != word:
+            raise UserError(f"{name} must be {in_words(limits)}, or {word}, not {value!r}")
+        return
+    for single in value if isinstance(value, (list, tuple)) else [value]:
+        if single is None:
+            continue
+        is_open = isinstance(single, int) and single > _LARGEST and not {"below", "most"} & limits.keys()
+        bounds = {**limits, "most": _LARGEST} if is_open else limits
+        if not within(single, bounds):
+            wanted = in_words(bounds) if _is_finite(single) else "a finite number"
+            raise UserError(f"{name} must be {wanted}, not {str(single).removesuffix('.0')}")
 
 
 def within(number: float, limits: Mapping[str, float]) -> bool:

@@ -6,7 +6,7 @@ Hydra merges the YAML files under ``conf/`` and the command line into these data
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -17,6 +17,8 @@ from hype_bench.options import Affects, affecting, choice, device_name, flag, la
 _LENGTH = Affects.NUMBERS | Affects.LENGTH
 _PACE = Affects.ROUNDING | Affects.PACE
 _ROWS = Affects.NUMBERS | Affects.ROWS
+
+TIED = "tied"  # every seed draws another subset
 
 REGRESSION_METRICS = ("pearson", "spearman", "pearson_spearman")
 METRICS = ("accuracy", "f1", "accuracy_f1", "macro_f1", "matthews", *REGRESSION_METRICS)
@@ -55,7 +57,11 @@ class DataConfig:
     max_eval_examples: int | None = number(least=1, affects=_ROWS | Affects.PACE)
     selection_examples: int | None = number(least=1, affects=_ROWS | Affects.LENGTH)
     predict_test: bool = flag(affects=Affects.PACE)
-    subset_seed: int = number(0, least=0)
+    subset_seed: int | str = number(0, least=0, or_word=TIED)
+
+    def drawn(self, seed: int) -> DataConfig:
+        """With the subset of a run's seed, if every seed draws its own."""
+        return replace(self, subset_seed=seed) if self.subset_seed == TIED else self
 
 
 ROWS = affecting(DataConfig, Affects.ROWS)

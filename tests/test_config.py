@@ -191,6 +191,13 @@ def test_limits_are_named_as_they_are() -> None:
     assert resolved("training.dropout=0", "training.warmup_ratio=1").training.warmup_ratio == 1
 
 
+def test_a_seed_may_draw_its_own_subset() -> None:
+    data = resolved("data.subset_seed=tied").data
+    assert data.subset_seed == "tied"
+    assert data.drawn(7) == resolved("data.subset_seed=7").data
+    assert resolved("data.subset_seed=3").data.drawn(7).subset_seed == 3
+
+
 def test_data_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HYPE_BENCH_DATA", str(tmp_path))
     assert resolved().data.root == str(tmp_path)

@@ -189,7 +189,7 @@ def _data(group: Ingredients) -> TaskData:
 
     settings = group.first.task
     task = TaskConfig(**{**settings, "source": _source(settings["source"])})
-    data = load(task, DataConfig(**group.first.data))
+    data = load(task, DataConfig(**group.first.data).drawn(group.first.label.seed))
     if (data.fingerprint, data.labels) != tuple(group.first.parts.get(key) for key in ("data", "labels")):
         raise UserError(f"the data of {task.name} have changed since the runs were trained")
     return data

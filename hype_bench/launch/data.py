@@ -23,7 +23,7 @@ def data_of(run: RunConfig) -> TaskData:
     if key not in _DATA:
         while len(_DATA) >= _KEPT:
             del _DATA[next(iter(_DATA))]
-        _DATA[key] = load(run.task, run.data)
+        _DATA[key] = load(run.task, run.data.drawn(run.seed))
     return _DATA[key]
 
 
@@ -47,4 +47,4 @@ def fingerprint_of(run: RunConfig) -> tuple[str, list[str]]:
 
 
 def _key(run: RunConfig) -> str:
-    return repr((run.task, run.data))
+    return repr((run.task, run.data.drawn(run.seed)))

@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 
 from hype_bench import __version__
-from hype_bench.config import ROWS
+from hype_bench.config import ROWS, TIED
 from hype_bench.options import UserError
 from hype_bench.runs.cache import WORTHWHILE, has_settled, load_table, stamp_of, store_table
 from hype_bench.runs.identity import digest
 from hype_bench.runs.record import HELDOUT, Record, Request, Scores
-from hype_bench.runs.settings import options, without_seed
+from hype_bench.runs.settings import is_tied, options, siblings
 from hype_bench.runs.status import DIVERGED, DONE, NOT_SCORED, RunStatus, folder_names, read_runs
 from hype_bench.tasks.sizes import part_of_rows
 
@@ -187,7 +187,7 @@ def _cells(parts: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
     frame = pd.DataFrame(columns, range(len(cells)), dtype=object).convert_dtypes()
     frame = frame.rename(columns=lambda name: _RENAMED.get(name, name.replace("methods.", "method.", 1)))
     shared: dict[str, list[Any]] = {
-        "variant": [digest(without_seed(identity)) if identity else None for identity, *_ in parts],
+        "variant": [digest(siblings(identity, config or {})) if identity else None for identity, config, *_ in parts],
         "subset": [_subset(config or {}, subset or {}) for _, config, subset, _ in parts],
         "absent": [", ".join(splits or ()) or None for *_, splits in parts],
     }
@@ -198,6 +198,7 @@ def _subset(config: Mapping[str, Any], rows_of: Mapping[str, Sequence[int]]) -> 
     """Which part of the data a run is limited to, in words; None if it has all."""
     data = config.get("data", {})
     asked = [f"data.{name}={data[name]}" for name in ROWS if data.get(name)]
+    asked += [f"data.subset_seed={TIED}"] if is_tied(config) else []
     return "; ".join([*(part_of_rows(split, *rows) for split, rows in rows_of.items()), *asked]) or None
 
 

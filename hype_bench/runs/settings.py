@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from hype_bench.choices import FILES
-from hype_bench.config import ROWS
+from hype_bench.config import ROWS, TIED
 
 Settings = tuple[tuple[str, str], ...]
 
@@ -18,6 +18,20 @@ OF_METHOD = "methods."  # begins the names of what belongs to a technique
 
 def without_seed(parts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in parts.items() if key != "seed"}
+
+
+def is_tied(config: Mapping[str, Any]) -> bool:
+    """Whether every seed of a run's siblings has its own part of the data."""
+    data = config.get("data", {})
+    return data.get("subset_seed") == TIED and any(data.get(key) for key in ROWS)
+
+
+def siblings(parts: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs share that differ in the seed alone, and in the part of the data that the seed draws."""
+    shared = without_seed(parts)
+    if is_tied(config):
+        shared["data"] = {key: config["data"].get(key) for key in SUBSET}
+    return shared
 
 
 def options(parts: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +49,7 @@ def options(parts: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, An
             flat |= {f"{OF_METHOD}{name}.plugin": plugin for name, plugin in value.items()}
         elif key == "training":
             flat |= {f"training.{option}": setting for option, setting in value.items()}
-        elif key != "seed":
+        elif key != "seed" and not (key == "data" and is_tied(config)):
             flat[key] = value
     data, task = config.get("data", {}), config.get("task", {})
     if any(data.get(key) for key in ROWS):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hype_bench.config import TIED
 from hype_bench.runs.status import DONE
 from hype_bench.stats.means import Floats
 from hype_bench.stats.resampled import weighted_scores
@@ -33,6 +34,7 @@ def collapsed(runs: pd.DataFrame, split: str) -> NDArray[np.bool_]:
     done = np.flatnonzero(runs.status.astype(object) == DONE)
     scores, paths = runs.score.to_numpy(np.float64), runs.path.to_numpy()
     data = runs[["task", "metric", "subset"]].iloc[done].astype(object).fillna("")
+    data["subset"] = data.subset.mask(data.subset.str.contains(TIED, regex=False), paths[done])  # each has its own rows
     for members in data.groupby(list(data)).indices.values():
         alike, metric = done[members], str(data.metric.iloc[members[0]])
         if metric in _CLASSIFICATION:

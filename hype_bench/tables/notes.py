@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hype_bench.config import TIED
 from hype_bench.output import counted
 from hype_bench.runs.status import DIVERGED, DONE, NOT_SCORED
 from hype_bench.tables.cells import Cell, Row
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NAN = "nan: labels or predictions are constant or not finite, and no correlation is defined; not averaged away"
+_CONDITIONAL = (
+    "one subset for all seeds ({tasks}): intervals are conditional on it; data.subset_seed=tied draws one for each"
+)
 _COLLAPSED = "collapsed: the run scores as if it always gave one class; it is averaged like the others"
 
 
@@ -33,7 +37,15 @@ def notes_of(runs: pd.DataFrame, rows: Mapping[Row, Mapping[str, Cell]]) -> list
     Args:
         runs: one row a run, as :func:`hype_bench.runs.frame.tidy` has them.
     """
-    notes = [_generated(runs), _subset(runs), *_remarks(rows), *_absent(runs), _diverged(runs), *_legend(rows)]
+    notes = [
+        _generated(runs),
+        _subset(runs),
+        conditional(runs),
+        *_remarks(rows),
+        *_absent(runs),
+        _diverged(runs),
+        *_legend(rows),
+    ]
     return [note for note in notes if note is not None]
 
 
@@ -54,6 +66,14 @@ def _subset(runs: pd.DataFrame) -> Note | None:
     named = [f"{', '.join(tasks)} ({words})" for words, tasks in alike.items()]
     tasks = frozenset(limited.task)
     return Note(f"{SUBSET}{', '.join(named)}", tasks) if named else None
+
+
+def conditional(runs: pd.DataFrame) -> Note | None:
+    """Of which tasks a part of the data was drawn once, so that nothing is said about other parts."""
+    subset = runs.subset.astype(object)
+    drawn = runs[subset.str.contains("data.", regex=False, na=False) & ~subset.str.contains(TIED, na=False)]
+    tasks = sorted(drawn.task.astype(str).unique())
+    return Note(_CONDITIONAL.format(tasks=", ".join(tasks)), frozenset(tasks)) if tasks else None
 
 
 def _remarks(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:

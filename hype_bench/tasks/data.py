@@ -58,6 +58,9 @@ class TaskData:
 def load(task: TaskConfig, data: DataConfig) -> TaskData:
     """Reads, checks and subsets every split a run needs.
 
+    Args:
+        data: with a seed of its subset (``DataConfig.drawn``).
+
     Raises:
         UserError: a split, column or label that does not match the task.
     """
@@ -77,7 +80,7 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
     frames[task.train_split], selection = _hold_out(task, frames[task.train_split], data)
 
     def sample(split: str, size: int | None) -> Split:
-        return _to_split(task, split, _subset(frames[split], size, data.subset_seed), coding)
+        return _to_split(task, split, _subset(frames[split], size, int(data.subset_seed)), coding)
 
     train = sample(task.train_split, data.max_train_examples)
     evaluation = [sample(split, data.max_eval_examples) for split in task.evaluation_splits if split in frames]
@@ -186,7 +189,7 @@ def _hold_out(task: TaskConfig, frame: pd.DataFrame, data: DataConfig) -> tuple[
     if size >= len(frame):
         raise UserError(f"data.selection_examples={size} leaves none of the {len(frame)} training rows of {task.name}")
     selection = np.zeros(len(frame), dtype=bool)
-    selection[np.random.default_rng(data.subset_seed).permutation(len(frame))[-size:]] = True
+    selection[np.random.default_rng(int(data.subset_seed)).permutation(len(frame))[-size:]] = True
     return frame[~selection], frame[selection]
 
 

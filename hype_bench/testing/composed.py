@@ -32,7 +32,8 @@ def _composed(overrides: tuple[str, ...]) -> RunConfig:
 
 def loaded(config: RunConfig) -> TaskData:
     """The data of that configuration. It is shared: read it only."""
-    key = repr((config.task, config.data))
+    data = config.data.drawn(config.seed)
+    key = repr((config.task, data))
     if key not in _DATA:
-        _DATA[key] = load(config.task, config.data)
+        _DATA[key] = load(config.task, data)
     return _DATA[key]

@@ -25,7 +25,7 @@ def test_diverged(warm: Any, tmp_path: Path) -> None:
     assert ended.stdout.count("diverged: tiny_bert demo_rte hype_n seed") >= 3
     rows = [line for line in ended.stdout.splitlines() if line.startswith("hype_n (scale")]
     assert len(rows) == 2
-    assert any(re.search(r"\d+\.\d\d ± \d+\.\d\d \(3\)", row) for row in rows)
+    assert any(re.search(r"\d+\.\d\d ± \d+\.\d\d \(3[,)]", row) for row in rows)
     assert any("3 diverged" in row and "±" not in row for row in rows)
 
     files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("results/runs/*/result.json")}

@@ -218,6 +218,25 @@ def test_one_subset_beside_the_full_data_needs_no_seed():
     assert titles(seeds([0.6]) + seeds([0.6], data=small, hash="x")) == ["hype_n", "hype_n (max_train_examples=100)"]
 
 
+def test_a_subset_of_every_seed_is_one_cell_beside_one_for_all():
+    tied = {"max_train_examples": 100, "subset_seed": "tied"}
+    runs = [
+        make_run(0.5 + seed / 100, method=method, seed=seed, data=tied, hash=f"{seed}")
+        for method in ("vanilla", "hype_n")
+        for seed in (1, 2)
+    ]
+    assert titles(runs) == ["vanilla", "hype_n"]
+    assert [cells["rte"].n for cells in only_table(runs).rows.values()] == [2, 2]
+    fixed = make_run(0.6, method="vanilla", data=tied | {"subset_seed": 0}, hash="3")
+    assert titles([*runs, fixed]) == [
+        "vanilla (subset_seed=0)",
+        "vanilla (subset_seed=tied)",
+        "hype_n (subset_seed=tied)",
+    ]
+    full = make_run(0.6, method="vanilla", data={"subset_seed": "tied"}, hash="full")
+    assert "vanilla" in titles([*runs, full])
+
+
 def test_two_data_sets_under_the_same_words_are_never_one_cell():
     small = {"max_train_examples": 100}
     runs = seeds([0.1], data=small, hash="aaaa") + seeds([0.5], data=small, hash="bbbb") + seeds([0.9], hash="cccc")
@@ -282,6 +301,13 @@ def test_a_split_has_the_scores_of_its_own_whatever_the_first_one_lacks():
 
 
 MISSING = "split 'validation_mismatched' is missing at the source and was not scored"
+
+
+def one_subset(tasks):
+    what = "intervals are conditional on it; data.subset_seed=tied draws one for each"
+    return f"one subset for all seeds ({tasks}): {what}"
+
+
 NOTES = {
     "generated": (
         seeds([0.5], task="demo_rte") + seeds([0.5], task="demo_cola"),
@@ -293,7 +319,7 @@ NOTES = {
     ),
     "subset by choice": (
         seeds([0.5], data={"max_train_examples": 100, "max_eval_examples": 50}),
-        ["subset: rte (data.max_eval_examples=50; data.max_train_examples=100)"],
+        ["subset: rte (data.max_eval_examples=50; data.max_train_examples=100)", one_subset("rte")],
     ),
     "subset by the source": (
         seeds([0.5, 0.6], task="qnli", subset={"train": [5237, 104743]}),
@@ -304,11 +330,18 @@ NOTES = {
             make_run(0.5, task=task, data={"max_train_examples": n})
             for task, n in (("cola", 9), ("mrpc", 8), ("rte", 9))
         ],
-        ["subset: cola, rte (data.max_train_examples=9), mrpc (data.max_train_examples=8)"],
+        [
+            "subset: cola, rte (data.max_train_examples=9), mrpc (data.max_train_examples=8)",
+            one_subset("cola, mrpc, rte"),
+        ],
     ),
     "subset of a run that failed": (
         [make_run(state=FAILED, data={"max_train_examples": 9})],
-        ["subset: rte (data.max_train_examples=9)", "X: no score"],
+        ["subset: rte (data.max_train_examples=9)", one_subset("rte"), "X: no score"],
+    ),
+    "another subset with every seed": (
+        seeds([0.5], data={"max_train_examples": 9, "subset_seed": "tied"}),
+        ["subset: rte (data.max_train_examples=9; data.subset_seed=tied)"],
     ),
     "split not there": (
         seeds([0.5, 0.6], task="mnli", absent=["validation_mismatched"]),
@@ -339,7 +372,7 @@ def test_what_changes_the_meaning_of_a_number_is_said_in_every_format(runs, note
     table = only_table(runs)
     assert [note.text for note in table.notes] == notes
     for name in FORMATS:
-        text = write([table], name)
+        text = " ".join(write([table], name).split())  # long lines are wrapped
         for note in notes:
             assert (note.replace("_", r"\_") if name == "latex" else note) in text, name
 
@@ -357,6 +390,7 @@ def test_a_note_is_about_its_tasks_and_a_remark_names_every_cell():
     assert {start: sorted(note.tasks) for start, note in notes.items()} == {
         "generated": ["demo_cola"],
         "subset": ["mrpc"],
+        "one subset for all seeds (mrpc)": ["mrpc"],
         "hype_n mnli, hype_n mnli/mismatched": ["mnli"],
         "cola": ["cola"],
         "diverged": ["stsb"],

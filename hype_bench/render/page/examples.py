@@ -97,7 +97,9 @@ def _probability(line: Mapping[str, str]) -> float:
 def _texts(record: Record) -> Mapping[str, Mapping[str, list[str]]]:
     """Split -> column -> texts in the order in which they were scored; nothing if the data here is not the run's."""
     for root in dict.fromkeys((record.data.get("root"), os.environ.get("HYPE_BENCH_DATA"))):
-        fingerprint, texts = _evaluation(json.dumps([dict(record.task), {**record.data, "root": root}]))
+        fingerprint, texts = _evaluation(
+            json.dumps([dict(record.task), {**record.data, "root": root}, record.label.seed])
+        )
         if fingerprint == record.parts.get("data"):
             return texts
     return {}
@@ -108,12 +110,12 @@ def _evaluation(settings: str) -> tuple[str, dict[str, dict[str, list[str]]]]:
     """Fingerprint and texts of the evaluation splits; empty if they cannot be read from this machine."""
     from hype_bench.tasks.data import load
 
-    task, data = json.loads(settings)
+    task, data, seed = json.loads(settings)
     try:
         source = SourceConfig(**task["source"]) if task.get("source") else None
         if source and data["root"] is None:
             return "", {}
-        loaded: TaskData = load(TaskConfig(**{**task, "source": source}), DataConfig(**data))
+        loaded: TaskData = load(TaskConfig(**{**task, "source": source}), DataConfig(**data).drawn(seed))
     except (UserError, TypeError, KeyError):
         return "", {}
     columns = task["text_columns"]
