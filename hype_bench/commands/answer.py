@@ -33,23 +33,16 @@ def answer(
     Against vanilla and against the control that isolates the technique, on each task and over all of them.
     """
     existing(results_dir)
-    from hype_bench.contract.registry import cards  # torch comes with it
-    from hype_bench.controls import Control
-    from hype_bench.render.answer import missing_text, write_answer
+    from hype_bench.render.answer import answers_of, missing_text, write_answer
     from hype_bench.render.report import read_experiment
     from hype_bench.runs.status import DONE
-    from hype_bench.tables.answer import answers
     from hype_bench.tables.compare import Criteria
 
     criteria = Criteria(margin / 100, family.value, correction.value)
     read = read_experiment(results_dir, experiment or _only(results_dir), rule.value)
-    controls = {name: card.controls for name, card in cards().items()}
-    if against is not None and against not in controls:
-        raise UserError(f"--against={against}: there is no such method; hype-bench methods lists them")
     if not any(status.state == DONE for status in read.statuses.values()):
         raise UserError(f"no run of {read.plan.name} is done in {results_dir}: {read.plan.command}")
-    only = None if against is None else Control(against)
-    given, missing = answers(read.results, controls, criteria, only)
+    given, missing = answers_of(read, criteria, against)
     if not given:
         texts = [missing_text(read.plan, each) for each in missing]
         raise UserError(texts[0] if texts else f"{read.plan.name} has no technique to compare with another")

@@ -8,7 +8,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from hype_bench.controls import VANILLA
+from hype_bench.controls import VANILLA, Control
+from hype_bench.options import UserError
 from hype_bench.output import counted
 from hype_bench.render.paired import CORRECTION_NAMES, paired_numbers, power
 from hype_bench.render.report import Experiment
@@ -45,7 +46,8 @@ def answer_sheets(plan: Plan, answers: Sequence[Answer], missing: Sequence[Missi
     sheets = []
     for block, of_block in groupby(answers, lambda answer: answer.block):
         members, absent = list(of_block), [missing_text(plan, each) for each in missing if each.block == block]
-        sheets += [_over_tasks(block, members, absent, criteria), _on_tasks(block, members, criteria)]
+        notes = [*sentences(members), *_searches(plan, members), *absent]
+        sheets += [_over_tasks(block, members, notes, criteria), _on_tasks(block, members, criteria)]
     return sheets
 
 
@@ -54,14 +56,27 @@ def answer_note(criteria: Criteria) -> str:
     return _NOTE.format(margin=f"{100 * criteria.margin:g}", correction=CORRECTION_NAMES[criteria.correction])
 
 
-def answers_of(experiment: Experiment, criteria: Criteria) -> tuple[list[Answer], list[Missing]]:
-    """Every row of an experiment against vanilla and the controls that its techniques' cards name."""
+def answers_of(
+    experiment: Experiment, criteria: Criteria, against: str | None = None
+) -> tuple[list[Answer], list[Missing]]:
+    """Every row of an experiment against vanilla and the controls that its techniques' cards name.
+
+    Args:
+        against: the only technique to compare with, in place of these.
+
+    Raises:
+        UserError: there is no such technique.
+    """
     from hype_bench.contract.registry import cards  # torch comes with it
 
-    return answers(experiment.results, {name: card.controls for name, card in cards().items()}, criteria)
+    controls = {name: card.controls for name, card in cards().items()}
+    if against is not None and against not in controls:
+        raise UserError(f"--against={against}: there is no such method; hype-bench methods lists them")
+    only = None if against is None else Control(against)
+    return answers(experiment.results, controls, criteria, only)
 
 
-def _over_tasks(block: str, answers: Sequence[Answer], missing: list[str], criteria: Criteria) -> Sheet:
+def _over_tasks(block: str, answers: Sequence[Answer], notes: list[str], criteria: Criteria) -> Sheet:
     tasks = {task for answer in answers for task in answer.tasks}
     rows = []
     for answer in answers:
@@ -70,7 +85,7 @@ def _over_tasks(block: str, answers: Sequence[Answer], missing: list[str], crite
         rows.append((_title(answer), [*_pieces(answer.overall, answer.overall.difference.seeds), *prices]))
     columns = [*_columns(criteria), ("time", "x control"), ("memory", "x control")]
     kind = f"over {counted(len(tasks), 'task')}, model"
-    return Sheet(block, columns, rows, [*sentences(answers), *_searches(answers), *missing], kind, _CORNER)
+    return Sheet(block, columns, rows, notes, kind, _CORNER)
 
 
 def _on_tasks(block: str, answers: Sequence[Answer], criteria: Criteria) -> Sheet:
@@ -108,7 +123,7 @@ def _pieces(verdict: Verdict, seeds: int) -> list[Pieces]:
 def sentences(answers: Iterable[Answer]) -> list[str]:
     """What the gains are made of, of techniques with a control of their own."""
     texts = []
-    for row, of_row in groupby(answers, lambda answer: answer.row):
+    for (_, row), of_row in groupby(answers, lambda answer: (answer.block, answer.row)):
         vanilla, *others = sorted(of_row, key=lambda answer: answer.control != VANILLA)
         if vanilla.control == VANILLA:
             known = [each for each in others if not math.isnan(vanilla.gain + each.gain)]
@@ -131,11 +146,11 @@ def made_of(vanilla: Answer, other: Answer) -> str:
     return f"{first}; {mean} over {beside} ({other.overall.word}){more}"
 
 
-def _searches(answers: Iterable[Answer]) -> list[str]:
+def _searches(plan: Plan, answers: Iterable[Answer]) -> list[str]:
     """Where one side had the choice of more configurations than the other."""
     return [
         f"{_title(answer)}: the best of {row} and of {counted(control, 'configuration')}; unequal searches favour the "
-        f"longer one: hype-bench table --compare {shlex.quote(answer.control.method)} shows them after equal ones"
+        f"longer one: hype-bench table {plan.name} --compare {shlex.quote(answer.control.method)} shows equal ones"
         for answer in answers
         for row, control in [answer.searched]
         if row != control
@@ -162,7 +177,7 @@ def _json(plan: Plan, answers: Sequence[Answer], missing: Sequence[Missing], cri
         "family": criteria.family,
         "correction": criteria.correction,
         "answers": [_numbers(answer) for answer in answers],
-        "sentences": [*sentences(answers), *_searches(answers)],
+        "sentences": [*sentences(answers), *_searches(plan, answers)],
         "missing": [missing_text(plan, each) for each in missing],
     }
     return json.dumps(content, indent=1, allow_nan=False)

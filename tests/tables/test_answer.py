@@ -54,3 +54,4 @@ def test_unequal_searches_are_said(tmp_path: Path) -> None:
     given, missing = answers(read.results, {}, DEFAULT)
     text = write_answer(read.plan, given, missing, DEFAULT, "text").replace("\n  ", " ")
     assert "hype_n against vanilla: the best of 1 and of 2 configurations; unequal searches favour the longer" in text
+    assert "hype-bench table mine --compare vanilla shows equal ones" in text
