@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hype_bench.contract.lifetime import Lifetime
+from hype_bench.contract.noise import NoiseSource
 
 
 def mix(
@@ -36,6 +37,26 @@ def replace_forward(module: nn.Linear, forward: Callable[[Tensor], Tensor], cont
     """Lets a linear map compute something else until the run ends; its hooks and the names of its weights stay."""
     module.__dict__["forward"] = forward
     context.cleanup.callback(module.__dict__.pop, "forward")
+
+
+class NeuronMasks:
+    """In every forward pass a mask over the input neurons of each linear map: 1 / p with probability ``p``, else 0.
+
+    Args:
+        maps: by name.
+        p: below 1.
+    """
+
+    def __init__(self, source: NoiseSource, maps: Mapping[str, nn.Linear], p: float) -> None:
+        self.source, self.maps, self.p = source, maps, p
+        self.forward = -1  # the pass of which these are the masks
+        self.masks: dict[str, Tensor] = {}
+
+    def __call__(self, name: str) -> Float[Tensor, " inputs"]:
+        if self.forward != self.source.forward:
+            rows = {name: module.weight.detach()[0] for name, module in self.maps.items()}
+            self.forward, self.masks = self.source.forward, self.source.keep_each(rows, self.p)
+        return self.masks[name]
 
 
 class _Mix(torch.autograd.Function):

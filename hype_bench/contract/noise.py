@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -65,6 +66,18 @@ class NoiseSource:
         if like.device.type == "cpu":
             return keep_mask(like, like.shape, 1 - p, self.seed(site))
         return torch.empty_like(like).bernoulli_(p, generator=self.generator(site, like.device)).div_(p)
+
+    def keep_each(self, likes: Mapping[str, Tensor], p: float) -> dict[str, Tensor]:
+        """:meth:`keep` for several sites of one device, with ``p`` below 1; on a GPU one draw serves all of them."""
+        first = next(iter(likes.values()))
+        if first.device.type == "cpu":
+            masks = [self.keep(like, p, site) for site, like in likes.items()]
+        else:
+            sizes = [like.numel() for like in likes.values()]
+            every = self.keep(first.new_empty(sum(sizes)), p, "all")
+            assert every is not None  # p is below 1
+            masks = list(every.split(sizes))
+        return {site: mask.view_as(likes[site]) for site, mask in zip(likes, masks, strict=True) if mask is not None}
 
     def keep_(self, values: Float[Tensor, "*shape"], p: float, site: str) -> Float[Tensor, "*shape"]:
         """Multiplies by :meth:`keep` in place."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from hype_bench.contract.foreach import together
 
 Group = dict[str, Any]  # one parameter group of an optimizer
 Tensors = list[Tensor]
@@ -23,12 +25,6 @@ def decay_rate(group: Group) -> float:
 def decay(weights: Tensors, group: Group) -> None:
     """As in AdamW."""
     torch._foreach_mul_(weights, 1 - decay_rate(group))
-
-
-def together(weights: Tensors) -> Iterator[Tensors]:
-    """The lists that are worth a ``torch._foreach`` call: of a GPU all tensors, for a few kernels in all; of a CPU one
-    after the other, so that each stays in the processor's cache."""
-    yield from [weights] if weights and weights[0].device.type != "cpu" else [[weight] for weight in weights]
 
 
 class OwnStep:

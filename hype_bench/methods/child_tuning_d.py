@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -35,7 +36,8 @@ def fisher_information(
     for loss in losses:
         gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)  # 0 for what a pass did not use
         if clip is not None:
-            gradients = tuple(g * (clip / (g.norm() + 1e-6)).clamp(max=1.0) for g in gradients)
+            norms = torch.stack(torch._foreach_norm(gradients))
+            gradients = torch._foreach_mul(gradients, list((clip / (norms + 1e-6)).clamp(max=1.0)))
         torch._foreach_addcmul_(sums, gradients, gradients, 1 / count)
     return sums
 
@@ -43,11 +45,36 @@ def fisher_information(
 def child_network(fisher: list[Tensor], reserve_p: float) -> list[Tensor]:
     """1 where the Fisher information is at least its (1 - reserve_p) quantile over all entries together, else 0.
 
-    The quantile is numpy's linear percentile, and ties are kept, as in the released code.
+    The quantile is numpy's linear percentile, in the precision of the entries, and ties are kept, as in the released
+    code.
     """
-    entries = np.concatenate([f.detach().cpu().numpy().ravel() for f in fisher])
-    threshold = np.percentile(entries, (1 - reserve_p) * 100)
+    floats = np.dtype(str(fisher[0].dtype).removeprefix("torch.")).type
+    place = (sum(f.numel() for f in fisher) - 1) * (floats((1 - reserve_p) * 100) / floats(100))
+    low, high = (floats(order_statistic(fisher, int(rank(place)))) for rank in (np.floor, np.ceil))
+    share = place - np.floor(place)
+    threshold = low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
     return [(f >= float(threshold)).to(f.dtype) for f in fisher]
+
+
+def order_statistic(tensors: list[Tensor], rank: int) -> float:
+    """The entry of all tensors together that has ``rank`` others before it in ascending order.
+
+    Without a copy of them, by bisection: as integers, the bits of floats of at least 0 are in the order of the floats.
+
+    Args:
+        tensors: of one dtype, no entry below 0.
+    """
+    floats = np.dtype(str(tensors[0].dtype).removeprefix("torch."))
+    integers = np.dtype(f"int{8 * floats.itemsize}")
+
+    def value(bits: int) -> float:
+        return float(integers.type(bits).view(floats))
+
+    def at_most(bits: int) -> int:
+        return int(torch.stack([(t <= value(bits)).sum() for t in tensors]).sum())
+
+    infinity = int(floats.type(np.inf).view(integers))
+    return value(bisect.bisect_right(range(infinity), rank, hi=infinity, key=at_most))
 
 
 @register("child_tuning_d")
@@ -112,17 +139,18 @@ class ChildTuningD(Method):
     def _fisher(self, model: PreTrainedModel, parameters: list[nn.Parameter], context: Context) -> list[Tensor]:
         started, was_training = perf_counter(), model.training
         one_pass: Callable[[int | None], Iterable[Batch]] = context.needs("child_tuning_d", "batches")
-        batches = list(one_pass(1 if self.fisher == "paper" else None))
+        size = 1 if self.fisher == "paper" else None
+        count = sum(1 for _ in one_pass(size))  # all of them together may not fit on the device
         forward = forward_of(model.train())
 
         def losses() -> Iterable[Tensor]:
-            for number_done, batch in enumerate(batches, start=1):
+            for number_done, batch in enumerate(one_pass(size), start=1):
                 yield objective(batch, forward)[0]
-                context.progress("Fisher information", number_done, len(batches))
+                context.progress("Fisher information", number_done, count)
 
         with context.own_randomness("child_tuning_d", model):
             clip = None if self.fisher == "paper" else CLIP
-            fisher = fisher_information(list(parameters), losses(), len(batches), clip)
+            fisher = fisher_information(list(parameters), losses(), count, clip)
         model.train(was_training)
         context.facts["fisher_seconds"] = perf_counter() - started
         return fisher

@@ -57,6 +57,8 @@ class ChildTuningF(Method):
         word_embeddings(model)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
+        if self.reserve_p == 1:
+            return Hooks()
         table = word_embeddings(model)
         state = _FreshMasks(self.reserve_p, model, table, context.noise("child_tuning_f"))
         context.until_finish(table.register_forward_pre_hook(state._note))
@@ -65,7 +67,7 @@ class ChildTuningF(Method):
 
 @dataclass
 class _FreshMasks:
-    """Of the embedding table only the rows that were looked up are masked: the others have no gradient."""
+    """On a CPU, of the embedding table only the rows that were looked up are masked: the others have no gradient."""
 
     reserve_p: float
     model: PreTrainedModel
@@ -74,17 +76,23 @@ class _FreshMasks:
     looked_up: list[Tensor] = field(default_factory=list)
 
     def _note(self, table: nn.Module, args: tuple[Any, ...]) -> None:
-        if table.training:
+        if table.training and args[0].device.type == "cpu":
             self.looked_up.append(args[0].flatten())
 
     def before_step(self, optimizer: Optimizer) -> None:
         self.source.next_forward()
+        gradients = {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
+        if self.table.weight.device.type == "cpu":
+            self._mask_each(gradients)
+        else:  # a draw for each tensor, and asking the device for the rows, would cost more than it saves
+            masks = self.source.keep_each(gradients, self.reserve_p)
+            torch._foreach_mul_(list(gradients.values()), list(masks.values()))
+
+    def _mask_each(self, gradients: dict[str, Tensor]) -> None:
         rows = torch.cat(self.looked_up).unique() if self.looked_up else None
         self.looked_up.clear()
-        for name, parameter in self.model.named_parameters():
-            if parameter.grad is None:
-                continue
-            if parameter is self.table.weight and rows is not None:
-                parameter.grad[rows] = self.source.keep_(parameter.grad[rows], self.reserve_p, name)
+        for name, gradient in gradients.items():
+            if gradient is self.table.weight.grad and rows is not None:
+                gradient[rows] = self.source.keep_(gradient[rows], self.reserve_p, name)
             else:
-                self.source.keep_(parameter.grad, self.reserve_p, name)
+                self.source.keep_(gradient, self.reserve_p, name)

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Backward, Batch, Context, Exclusive, Hooks, Method, NoiseSource, Part, register
-from hype_bench.contract.linear_maps import mix, replace_forward
+from hype_bench.contract import Backward, Batch, Context, Exclusive, Hooks, Method, Part, register
+from hype_bench.contract.foreach import together
+from hype_bench.contract.linear_maps import NeuronMasks, mix, replace_forward
 from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
 from hype_bench.models.layers import linear_maps
 from hype_bench.options import choice, number
@@ -116,31 +117,52 @@ class _Stages:
     """All linear maps of a model, update by update."""
 
     def __init__(self, method: DPS, model: PreTrainedModel, context: Context, stage: int) -> None:
-        source = context.noise("dps", model)
-        self.step, self.stage = 0, stage
-        self.maps = [_Map(method, module, name, source, context) for name, module in linear_maps(model).items()]
+        masks = NeuronMasks(context.noise("dps", model), linear_maps(model), 1 - method.p)
+        self.model, self.context, self.step, self.stage = model, context, 0, stage
+        self.maps = [_Map(method, module, name, masks, context) for name, module in linear_maps(model).items()]
         if method.variant == "mix":
             for linear in self.maps:
                 replace_forward(linear.module, linear.forward, context)
 
     def backward(self, micro_batches: list[Batch], inner: Backward) -> Tensor:
         self.step += 1
+        is_second = in_second_stage(self.step, self.stage)
         for linear in self.maps:
             linear.parts = len(micro_batches)
             if (self.step - 1) % self.stage == 0:
-                linear.start_stage(in_second_stage(self.step, self.stage), self.stage)
+                linear.start_stage(is_second, self.stage)
         loss = inner(micro_batches)
-        for linear in self.maps:
-            linear.use_gradient()
+        self._use_gradients(is_second)
         return loss
+
+    @torch.no_grad()
+    def _use_gradients(self, is_second: bool) -> None:
+        """For the scores in a first stage; masked in a second."""
+        every = [(linear, linear.module.weight.grad) for linear in self.maps]
+        pairs = [(linear, gradient) for linear, gradient in every if gradient is not None]
+        gradients = [gradient for _, gradient in pairs]
+        if is_second:
+            _mask(gradients, [linear.mask for linear, _ in pairs if linear.mask is not None])
+        elif self.context.will_step(self.model):
+            _add_squares([linear.score for linear, _ in pairs], gradients)
+
+
+def _mask(gradients: list[Tensor], masks: list[Tensor]) -> None:
+    for some, their_masks in zip(together(gradients), together(masks), strict=True):
+        torch._foreach_mul_(some, their_masks)
+
+
+def _add_squares(scores: list[Tensor], gradients: list[Tensor]) -> None:
+    for some, their_gradients in zip(together(scores), together(gradients), strict=True):
+        torch._foreach_add_(some, torch._foreach_mul(their_gradients, their_gradients))
 
 
 class _Map:
     """What DPS knows of one linear map: its score and, in the second stages, which entries are trained."""
 
-    def __init__(self, method: DPS, module: nn.Linear, name: str, source: NoiseSource, context: Context) -> None:
+    def __init__(self, method: DPS, module: nn.Linear, name: str, masks: NeuronMasks, context: Context) -> None:
         self.p, self.mixes = method.p, method.variant == "mix"
-        self.module, self.name, self.source, self.context = module, name, source, context
+        self.module, self.name, self.neurons, self.context = module, name, masks, context
         self.parts = 1  # micro-batches of this update
         self.score, self.counts = torch.zeros_like(module.weight), torch.zeros_like(module.weight[0])
         self.target = module.weight.detach().clone() if self.mixes else None
@@ -159,25 +181,12 @@ class _Map:
             self.score.zero_()
             self.counts.zero_()
 
-    @torch.no_grad()
-    def use_gradient(self) -> None:
-        """For the score in a first stage; masked in a second."""
-        gradient = self.module.weight.grad
-        if gradient is None:
-            return
-        if self.mask is None:
-            squared = gradient.square()
-            self.score += squared.where(squared.isfinite(), 0.0)  # fp16 skips an update whose gradients overflow
-        else:
-            gradient.mul_(self.mask)
-
     def forward(self, x: Tensor) -> Tensor:
         """Mixout with p in the first stages, with the chosen entries in the second."""
         if not self.module.training or self.p == 0:
             return self.plain(x)
         if self.mask is None:
-            keep = self.source.keep(self.counts, 1 - self.p, self.name)
-            assert keep is not None
+            keep = self.neurons(self.name)
             self._count(keep)
         else:
             keep = self.mask / (1 - self.p)

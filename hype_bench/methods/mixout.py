@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, register
-from hype_bench.contract.linear_maps import mix, replace_forward
+from hype_bench.contract.linear_maps import NeuronMasks, mix, replace_forward
 from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
 from hype_bench.models.layers import linear_maps
 from hype_bench.options import UserError, choice, number
@@ -71,20 +70,20 @@ class Mixout(Method):
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         context.cleanup.callback(set_dropout(all_dropouts(model).values(), 0.0))
-        source = context.noise("mixout", model)
         left_out = _without_dropout(model) if self.where == "after_dropout" else set()
-        for name, module in linear_maps(model).items():
-            if module not in left_out and self.p > 0:
-                self._wrap(module, name, source.keep, context)
+        maps = {name: module for name, module in linear_maps(model).items() if module not in left_out}
+        masks = NeuronMasks(context.noise("mixout", model), maps, 1 - self.p)
+        for name, module in maps.items() if self.p > 0 else []:
+            self._wrap(module, name, masks, context)
         return Hooks()
 
-    def _wrap(self, module: nn.Linear, name: str, keep: Any, context: Context) -> None:
+    def _wrap(self, module: nn.Linear, name: str, masks: NeuronMasks, context: Context) -> None:
         target, plain = module.weight.detach().clone(), module.forward
 
         def forward(x: Tensor) -> Tensor:
             if not module.training:
                 return plain(x)
-            neurons = keep(target[0], 1 - self.p, name) if self.p < 1 else torch.zeros_like(target[0])
+            neurons = masks(name) if self.p < 1 else torch.zeros_like(target[0])
             return F.linear(x, mix(module.weight, target, neurons, self.gradient), module.bias)
 
         replace_forward(module, forward, context)

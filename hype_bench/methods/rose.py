@@ -14,8 +14,9 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract import Backward, Context, Exclusive, Groups, Hooks, Method, Part, register
 from hype_bench.contract.divergence import symmetric_divergence
+from hype_bench.contract.foreach import together
 from hype_bench.contract.objective import Batch, Forward, Loss, is_regression
-from hype_bench.contract.own_step import Group, OwnStep, decay, decay_rate, together
+from hype_bench.contract.own_step import Group, OwnStep, decay, decay_rate
 from hype_bench.contract.passes import EqualPasses
 from hype_bench.models.hidden_dropout import hidden_dropouts, set_dropout
 from hype_bench.models.layers import encoder_layers

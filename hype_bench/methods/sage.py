@@ -10,7 +10,8 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from hype_bench.contract import Context, Exclusive, Groups, Hooks, Method, Part, register
-from hype_bench.contract.own_step import Group, OwnStep, together
+from hype_bench.contract.foreach import together
+from hype_bench.contract.own_step import Group, OwnStep
 from hype_bench.models.layers import encoder_layers, is_layer_norm
 from hype_bench.options import number
 

@@ -33,6 +33,7 @@ from hype_bench.contract.method import Backward, Hooks, Method  # noqa: E402
 from hype_bench.contract.noise import NoiseSource  # noqa: E402
 from hype_bench.contract.objective import Batch  # noqa: E402
 from hype_bench.contract.registry import build  # noqa: E402
+from hype_bench.methods import child_tuning_f  # noqa: E402
 from hype_bench.models.checkpoint import locate  # noqa: E402
 from hype_bench.models.loading import load_classifier  # noqa: E402
 from hype_bench.testing.composed import configured, loaded  # noqa: E402
@@ -107,7 +108,19 @@ def masks_of_cuda() -> Iterator[None]:
         keep = keep_as_on_cuda(source, values, p, site)
         return values if keep is None else values.mul_(keep)
 
-    with mock.patch.multiple(NoiseSource, keep=keep_as_on_cuda, keep_=keep_):
+    def keep_each(source: NoiseSource, likes: Any, p: float) -> Any:
+        sizes = [like.numel() for like in likes.values()]
+        every = keep_as_on_cuda(source, next(iter(likes.values())).new_empty(sum(sizes)), p, "all").split(sizes)
+        return {site: part.view_as(like) for (site, like), part in zip(likes.items(), every, strict=True)}
+
+    def mask_each(masks: Any, gradients: Any) -> None:
+        for site, mask in masks.source.keep_each(gradients, masks.reserve_p).items():
+            gradients[site].mul_(mask)
+
+    with (
+        mock.patch.multiple(NoiseSource, keep=keep_as_on_cuda, keep_=keep_, keep_each=keep_each),
+        mock.patch.object(child_tuning_f._FreshMasks, "_mask_each", mask_each),
+    ):
         yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -135,6 +136,19 @@ def test_published_thresholds(reserve_p: str, pieces: tuple[int, ...], parity: C
     masks = child_network(list(torch.tensor(fisher).split(list(pieces))), float(reserve_p))
     assert torch.cat(masks).tolist() == expected["selected"]
     assert sum(int(mask.sum()) for mask in masks) == expected["n_selected"]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("entries", [1, 2, 7, 50, 4097, 100_003])
+def test_thresholds_are_numpys_percentiles(entries: int, kind: type) -> None:
+    """To the last bit of the place between two entries, which numpy computes in the precision of the entries."""
+    generator = np.random.default_rng(entries)
+    fisher = (generator.standard_normal(entries) ** 2).astype(kind)
+    fisher[generator.random(entries) < 0.2] = 0  # of what a pass does not use
+    pieces = list(torch.from_numpy(fisher).split(max(1, entries // 3)))
+    for reserve_p in (0.1, 0.2, 0.3, 0.55, 0.9, 1.0):
+        expected = fisher >= np.percentile(fisher, (1 - reserve_p) * 100)
+        assert np.array_equal(torch.cat(child_network(pieces, reserve_p)).numpy(), expected)
 
 
 def test_ties_are_kept_and_everything_is() -> None:
@@ -282,6 +296,22 @@ def test_d_against_a_loop(fisher: str) -> None:
     hooks = compose({"child_tuning_d": ChildTuningD(fisher=fisher)}, model, context_with_batches_of_three(batch))
     list(train(model, hooks, batch, 3))
     assert_weights(model, reference_steps(3, lambda step, name, gradient: masks.get(name, np.ones_like(gradient))))
+
+
+def test_one_batch_of_the_fisher_pass_is_held_at_a_time() -> None:
+    batch, model, held = batch_of(3), tiny("bert").train(), list[int]()
+    alive = weakref.WeakSet[Tensor]()
+
+    def batches(size: int | None) -> Iterator[Batch]:
+        for piece in cut(batch, size):
+            ids = piece["input_ids"].clone()
+            alive.add(ids)
+            yield piece | {"input_ids": ids}
+            del ids
+            held.append(len(alive))
+
+    compose({"d": ChildTuningD()}, model, Context(seed=3, batches=batches))
+    assert max(held) == 1
 
 
 def test_the_two_forms_of_the_fisher_information_choose_differently() -> None:

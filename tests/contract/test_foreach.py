@@ -6,19 +6,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.contract import own_step
-from hype_bench.methods import recadam, rose, sage
+from hype_bench.contract import foreach, own_step
+from hype_bench.methods import dps, rose, sage
 from hype_bench.testing.tiny import batch_of, fine_tuned, technique
 
 
 def test_on_a_cpu_one_by_one() -> None:
     weights = [torch.ones(2), torch.ones(3)]
-    assert [len(part) for part in own_step.together(weights)] == [1, 1]
-    assert [len(part) for part in own_step.together([w.to("meta") for w in weights])] == [2]
-    assert not list(own_step.together([]))
+    assert [len(part) for part in foreach.together(weights)] == [1, 1]
+    assert [len(part) for part in foreach.together([w.to("meta") for w in weights])] == [2]
+    assert not list(foreach.together([]))
 
 
-@pytest.mark.parametrize("name", ["sage", "recadam", "rose"])
+@pytest.mark.parametrize("name", ["sage", "recadam", "rose", "dps"])
 def test_all_at_once_is_the_same_bit_for_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU, where a list of all weights goes to a few kernels."""
     one_by_one, losses = fine_tuned(technique(name), "bert", batch_of(3))
@@ -26,8 +26,8 @@ def test_all_at_once_is_the_same_bit_for_bit(name: str, monkeypatch: pytest.Monk
     def all_at_once(weights: list[Tensor]) -> list[list[Tensor]]:
         return [weights] if weights else []
 
-    for module in (own_step, sage, rose, recadam):
-        monkeypatch.setattr(module, "together", all_at_once, raising=False)
+    for module in (own_step, sage, rose, dps):
+        monkeypatch.setattr(module, "together", all_at_once)
     at_once, same = fine_tuned(technique(name), "bert", batch_of(3))
     assert losses == same
     for key, weight in one_by_one.state_dict().items():
