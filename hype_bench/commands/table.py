@@ -33,6 +33,9 @@ def table(
     margin: Annotated[float, typer.Option(help="Points below which a difference does not matter.")] = 0.5,
     family: Annotated[Family, typer.Option(help="Which comparisons share their errors.")] = Family.task,
     correction: Annotated[Correction, typer.Option(help="Holm, or Benjamini-Hochberg.")] = Correction.holm,
+    stochastic_order: Annotated[
+        bool, typer.Option("--stochastic-order", help="With --compare ROW, also almost stochastic order.")
+    ] = False,
     intervals: Annotated[bool, typer.Option("--intervals", help="Also 95 % intervals of the means.")] = False,
 ) -> None:
     """Mean and std over seeds, of an experiment or of all runs."""
@@ -48,7 +51,7 @@ def table(
         from hype_bench.render.report import read_experiment, report
         from hype_bench.tables.compare import Criteria
 
-        criteria = Criteria(margin / 100, family.value, correction.value)
+        criteria = Criteria(margin / 100, family.value, correction.value, stochastic_order)
         read = read_experiment(results_dir, experiment, rule.value)
         runs, written = list(read.statuses.values()), report(read, format.value, compare, intervals, criteria)
         complaints = written.complaints

@@ -10,6 +10,7 @@ from typing import Any
 
 from hype_bench.paper.published import Published
 from hype_bench.render.budget import budget_numbers, budget_sheets, equal_search_numbers, equal_search_sheet
+from hype_bench.render.order import order_numbers, order_sheet
 from hype_bench.render.over_tasks import over_tasks_numbers, over_tasks_sheets, ranks_numbers, ranks_sheet
 from hype_bench.render.paired import paired_numbers, paired_sheet
 from hype_bench.render.sheet import EMPTY, Pieces, Sheet, difference, mean_and_std
@@ -21,6 +22,7 @@ from hype_bench.tables.budget import BUDGET, at_equal_search, at_same_budget
 from hype_bench.tables.cells import AVERAGE
 from hype_bench.tables.compare import DEFAULT, Criteria, against_method
 from hype_bench.tables.experiment import Place, Result
+from hype_bench.tables.order import orders
 from hype_bench.tables.over_tasks import RANKS, over_tasks, rankings
 from hype_bench.tables.signal import SIGNAL, signals
 
@@ -80,12 +82,18 @@ def compare(
 
 def _against_method(plan: Plan, results: Mapping[Place, Result], baseline: str, criteria: Criteria) -> Comparison:
     compared, searches = against_method(plan, results, baseline, criteria), at_equal_search(results, baseline)
-    averages = over_tasks(results, baseline, compared)
+    averages, ordered = over_tasks(results, baseline, compared), orders(results, baseline) if criteria.order else {}
     sheets = [paired_sheet(block, _in_block(compared, block), baseline, criteria) for block in _blocks(compared)]
     sheets += over_tasks_sheets(averages, baseline)
     sheets += [equal_search_sheet(block, _in_block(searches, block), baseline) for block in _blocks(searches)]
+    sheets += [order_sheet(block, _in_block(ordered, block), baseline) for block in _blocks(ordered)]
     columns = {
-        place: {"baseline": baseline, **paired_numbers(cell), **equal_search_numbers(searches.get(place))}
+        place: {
+            "baseline": baseline,
+            **paired_numbers(cell),
+            **equal_search_numbers(searches.get(place)),
+            **order_numbers(ordered.get(place)),
+        }
         for place, cell in compared.items()
     }
     of_averages = {(*place, AVERAGE): over_tasks_numbers(baseline, cell) for place, cell in averages.items()}

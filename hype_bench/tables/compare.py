@@ -34,7 +34,8 @@ _BySeed = dict[int, tuple[Floats, Floats]]  # seed -> labels, predictions
 @dataclass(frozen=True)
 class Criteria:
     """How comparisons are judged. ``margin``: a difference below it does not matter, as a fraction; ``family``: which
-    comparisons share their errors, those on one task or all of the table; ``correction``: a key of ``CORRECTIONS``.
+    comparisons share their errors, those on one task or all of the table; ``correction``: a key of ``CORRECTIONS``;
+    ``order``: whether almost stochastic order is looked at too.
 
     Raises:
         UserError: a negative margin.
@@ -43,6 +44,7 @@ class Criteria:
     margin: float = MARGIN
     family: str = TASK
     correction: str = "holm"
+    order: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < math.inf:

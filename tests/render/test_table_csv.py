@@ -12,6 +12,7 @@ import pytest
 from hype_bench.paper.published import Published
 from hype_bench.render.budget import budget_numbers, equal_search_numbers
 from hype_bench.render.comparisons import paper_numbers
+from hype_bench.render.order import order_numbers
 from hype_bench.render.over_tasks import over_tasks_numbers, ranks_numbers
 from hype_bench.render.paired import paired_numbers
 from hype_bench.render.signal import signal_numbers
@@ -42,6 +43,7 @@ COMPARED = {
     "ranks": next(iter(ranks_numbers({"m": Ranking(["rte"], {Row("a"): (1.0, [CELL])}, [], 1.0, 0.5)}).values())),
     "signal": signal_numbers(TaskSignal(1, 2, NOT_COMPUTABLE, NOT_COMPUTABLE, NOT_COMPUTABLE, math.nan, math.nan)),
     "row": {"baseline": "vanilla", **paired_numbers(PAIRED)},
+    "order": order_numbers((5, 0.1)),
     "equal search": equal_search_numbers(EqualSearch(1, (1, 2), DIFFERENCE)),
 }
 
