@@ -19,7 +19,7 @@ from hype_bench.render.writers import WRITERS
 from hype_bench.stats.verdict import HELPS, HURTS, NO_DIFFERENCE, UNDECIDED, Verdict
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.answer import Answer, Missing, answers
-from hype_bench.tables.compare import Criteria
+from hype_bench.tables.compare import Compared, Criteria
 
 FORMATS = (*WRITERS, "json")
 _CORNER = "method against control"
@@ -28,7 +28,8 @@ _NOTE = (
     "not to be 0; else undecided. Differences are paired by seed and tested over seeds and examples at once; p is "
     "adjusted by {correction} for all that is compared with one control on a task; detectable: the smallest true "
     "difference in points that so many seeds find in 80 % of the cases; more seeds: how many more would find one of "
-    "the margin; time, memory: of training"
+    "the margin; at any time: what a test over seeds allows that may be stopped after any, from 5 on; time, memory: of "
+    "training"
 )
 
 
@@ -90,9 +91,15 @@ def _over_tasks(block: str, answers: Sequence[Answer], notes: list[str], criteri
 
 def _on_tasks(block: str, answers: Sequence[Answer], criteria: Criteria) -> Sheet:
     cells = [(f"{_title(answer)}, {task}", cell) for answer in answers for task, cell in answer.tasks.items()]
-    rows = [(title, _pieces(cell.verdict, cell.measured.paired.n)) for title, cell in cells]
+    rows = [(title, [*_pieces(cell.verdict, cell.measured.paired.n), _decision(cell)]) for title, cell in cells]
+    columns = [*_columns(criteria), ("at any time", "after seeds")]
     notes = [f"{title}: {text}" for title, cell in cells for text in cell.measured.notes]
-    return Sheet(block, _columns(criteria), rows, notes, "on each task, model", _CORNER)
+    return Sheet(block, columns, rows, notes, "on each task, model", _CORNER)
+
+
+def _decision(cell: Compared) -> Pieces:
+    decision = cell.decision
+    return "", "", decision.word if decision.word == UNDECIDED else f"{decision.word} ({decision.seeds})"
 
 
 def _title(answer: Answer) -> str:

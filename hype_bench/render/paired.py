@@ -130,5 +130,7 @@ def paired_numbers(cell: Compared) -> dict[str, object]:
         "p_both_bootstrap": number(measured.bootstrap[1]),
         "verdict": verdict.word if paired.n else "",
         "detectable_fraction": number(verdict.detectable),
+        "decision": cell.decision.word if paired.n else "",
+        "decision_seeds": cell.decision.seeds,
         "more_seeds": None if math.isinf(verdict.more_seeds) else number(verdict.more_seeds),
     }

@@ -21,7 +21,8 @@ from hype_bench.stats.means import Floats, Vector
 from hype_bench.stats.multiple import CORRECTIONS
 from hype_bench.stats.paired import Paired, paired_difference, probability_of_improvement, seed_differences
 from hype_bench.stats.permutation import SIGN_FLIP_FROM, permutation_p
-from hype_bench.stats.verdict import MARGIN, Verdict, verdicts
+from hype_bench.stats.sequential import Decision, decide
+from hype_bench.stats.verdict import LEVEL, MARGIN, Verdict, verdicts
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.predictions import read_predictions
@@ -58,12 +59,14 @@ DEFAULT = Criteria()
 class Measured:
     """A cell against the baseline's on the same task; NaN where there is no such number.
 
-    ``difference``: over seeds and examples, of fractions; ``paired``: over the seeds alone; ``improvement``: the
-    probability that a run here is better than one there; ``won``: with how many seeds it is, ties half; ``p_seeds``: of
-    the sign-flip test, from ``SIGN_FLIP_FROM`` seeds on; ``bootstrap``: p over seeds, and over seeds and examples, from
-    ``BOOTSTRAP_FROM`` seeds on; ``notes``: which seeds are not paired and why; ``complaints``: damaged files.
+    ``by_seed``: differences of the scores, in order of the seeds that make a pair; ``paired``: over these alone;
+    ``difference``: over seeds and examples, of fractions; ``improvement``: the probability that a run here is better
+    than one there; ``won``: with how many seeds it is, ties half; ``p_seeds``: of the sign-flip test, from
+    ``SIGN_FLIP_FROM`` seeds on; ``bootstrap``: p over seeds, and over seeds and examples, from ``BOOTSTRAP_FROM`` seeds
+    on; ``notes``: which seeds are not paired and why; ``complaints``: damaged files.
     """
 
+    by_seed: Vector
     paired: Paired
     difference: Crossed
     notes: list[str]
@@ -76,11 +79,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Compared:
-    """What was measured, and the verdict on it; ``p_seeds``: as measured, but adjusted like the verdict's p-values for
-    the ``family``, so many comparisons."""
+    """What was measured, and the verdict on it; ``decision``: what could have been concluded while seeds were added one
+    by one; ``p_seeds``: as measured. Verdict, decision and p are adjusted for the ``family``, so many comparisons."""
 
     measured: Measured
     verdict: Verdict
+    decision: Decision
     p_seeds: float
     family: int
 
@@ -117,8 +121,9 @@ def _judged(family: Mapping[Place, Measured], criteria: Criteria) -> dict[Place,
     correction = CORRECTIONS[criteria.correction]
     words = verdicts([cell.difference for cell in family.values()], criteria.margin, correction)
     p_seeds = correction([cell.p_seeds for cell in family.values()]).tolist()
+    level = 1 - LEVEL / len(family)  # Bonferroni: a decision cannot wait for the other p-values
     return {
-        place: Compared(cell, verdict, p, len(family))
+        place: Compared(cell, verdict, decide(cell.by_seed, criteria.margin, level=level), p, len(family))
         for (place, cell), verdict, p in zip(family.items(), words, p_seeds, strict=True)
     }
 
@@ -139,12 +144,13 @@ def _measured(result: Result, base: Result, draws: int, read: _Read) -> Measured
     a, b = ({seed: side.cell.scores[seed] for seed in seeds} for side in (result, base))
     paired, differences = paired_difference(a, b), seed_differences(a, b)
     if not seeds:
-        return Measured(paired, difference_over_seeds(differences), notes, complaints)
+        return Measured(differences, paired, difference_over_seeds(differences), notes, complaints)
     of_runs = [[by_seed[seed] for seed in seeds] for by_seed in predictions]
     difference, p_both = _over_examples(result.cell.metric, of_runs, differences)
     if not difference.examples:
         notes.append("tested over seeds alone: the runs were not scored on the same examples, or on a single one")
     return Measured(
+        differences,
         paired,
         difference,
         notes,

@@ -7,6 +7,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hype_bench.paper.published import Published
@@ -20,6 +21,7 @@ from hype_bench.render.table_csv import COLUMNS, cell_rows, to_csv
 from hype_bench.stats.crossed import difference_over_seeds
 from hype_bench.stats.means import Difference
 from hype_bench.stats.paired import paired_difference
+from hype_bench.stats.sequential import decide
 from hype_bench.stats.signal import NOT_COMPUTABLE
 from hype_bench.stats.verdict import verdicts
 from hype_bench.tables.beside_paper import BesidePaper
@@ -35,7 +37,8 @@ DOCUMENTED = (Path(__file__).resolve().parents[2] / "docs" / "table_csv.md").rea
 DIFFERENCE = Difference(0.1, 0.05, 0.15, 0.04)
 CELL = Cell("accuracy", {1: 0.7, 2: 0.8})
 ONE = difference_over_seeds([0.25])
-PAIRED = Compared(Measured(paired_difference({1: 0.5}, {1: 0.25}), ONE, [], []), verdicts([ONE])[0], 1.0, 1)
+MEASURED = Measured(np.array([0.25]), paired_difference({1: 0.5}, {1: 0.25}), ONE, [], [])
+PAIRED = Compared(MEASURED, verdicts([ONE])[0], decide([0.25]), 1.0, 1)
 COMPARED = {
     "paper": paper_numbers(BesidePaper(CELL, Published(1, None, "vanilla", "rte", 72.24, 2.18, n=3), [])),
     "budget": budget_numbers(ExpectedBest(1, 2, 0)),

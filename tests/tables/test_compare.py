@@ -10,6 +10,7 @@ import pytest
 from hype_bench.render.comparisons import compare
 from hype_bench.render.report import Experiment, read_experiment
 from hype_bench.stats.multiple import benjamini_hochberg, holm
+from hype_bench.stats.sequential import decide
 from hype_bench.tables.compare import TABLE, Criteria, against_method
 from tests.tables.swept import write_experiment
 
@@ -38,6 +39,20 @@ def test_a_family_is_a_task_unless_it_is_the_table(experiment: Experiment) -> No
     assert list(adjusted(experiment, family=TABLE).values()) == pytest.approx(holm(list(plain.values())))
     expected = benjamini_hochberg(list(plain.values()))
     assert list(adjusted(experiment, family=TABLE, correction="bh").values()) == pytest.approx(expected)
+
+
+def test_a_decision_at_any_time_is_at_a_level_that_the_family_shares(tmp_path: Path) -> None:
+    write_experiment(tmp_path, SKILLS | {"hype_n": 0.68}, seeds=range(10), tasks=["rte"])
+    read = read_experiment(tmp_path, "mine", "paper")
+    decisions = []
+    for rows in (("vanilla", "hype_n"), ("vanilla", "hype_n", "no_dropout")):
+        results = {place: of for place, of in read.results.items() if place[1].method in rows}
+        compared = against_method(read.plan, results, "vanilla")
+        (cell,) = (cell for place, cell in compared.items() if place[1].method == "hype_n")
+        assert cell.decision == decide(cell.measured.by_seed, level=1 - 0.05 / (len(rows) - 1))
+        decisions.append(cell.decision)
+    assert {decision.word for decision in decisions} == {"helps"}
+    assert decisions[0].seeds < decisions[1].seeds <= 10
 
 
 def columns(experiment: Experiment) -> tuple[list[str], str]:

@@ -13,6 +13,7 @@ from hype_bench.runs.status import RUNNING, RunStatus
 from hype_bench.stats.crossed import difference_over_seeds
 from hype_bench.stats.over_tasks import mean_improvement, mean_over_tasks
 from hype_bench.stats.paired import paired_difference
+from hype_bench.stats.sequential import decide
 from hype_bench.stats.verdict import verdicts
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.cells import Row
@@ -46,8 +47,8 @@ def against_vanilla(plan: Plan, statuses: dict[str, RunStatus]) -> dict[tuple[st
     for place, result, base in pairs_with(found, "vanilla"):
         seeds, _ = comparable(result.shown, base.shown)
         differences = difference_over_seeds([result.cell.scores[seed] - base.cell.scores[seed] for seed in seeds])
-        measured = Measured(paired_difference({}, {}), differences, [], [])
-        compared[place] = Compared(measured, verdicts([differences])[0], 1.0, 1)
+        measured = Measured(np.array([]), paired_difference({}, {}), differences, [], [])
+        compared[place] = Compared(measured, verdicts([differences])[0], decide([]), 1.0, 1)
     return over_tasks(found, "vanilla", compared)
 
 
