@@ -143,8 +143,10 @@ def fill_training(config: Config) -> TrainingSettings:
             if given.keys() & set(pair):
                 filled.update(dict.fromkeys(pair))
         filled.update(given)
-    merged = OmegaConf.merge({"training": OmegaConf.structured(TrainingConfig)}, {"training": filled})
-    typed: Any = OmegaConf.to_object(merged.training)  # a recipe's 3 and a user's 3.0 are the same run
+    schema = OmegaConf.create({"training": TrainingConfig})
+    for name, value in filled.items():
+        schema.training[name] = value
+    typed: Any = OmegaConf.to_object(schema.training)  # a recipe's 3 and a user's 3.0 are the same run
     check_fields("training.", typed)
     filled = vars(typed)
     unset = [name for name, value in filled.items() if value is None]

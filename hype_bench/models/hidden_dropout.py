@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -71,13 +70,14 @@ def set_in_config(config: Any, p: float) -> None:
 
 def hidden_dropouts(model: PreTrainedModel) -> dict[str, Dropout]:
     """The dropouts that the hidden dropout sets, by name; none if the architecture has no such setting."""
-    if model not in _NAMES:
-        _NAMES[model] = _marked_names(model)
+    key = type(model), model.config.to_json_string(use_diff=False)
+    if key not in _NAMES:
+        _NAMES[key] = _marked_names(model)
     dropouts = all_dropouts(model)
-    return {name: dropouts[name] for name in _NAMES[model]}
+    return {name: dropouts[name] for name in _NAMES[key]}
 
 
-_NAMES: WeakKeyDictionary[PreTrainedModel, list[str]] = WeakKeyDictionary()  # building a copy takes 30 ms
+_NAMES: dict[tuple[type, str], list[str]] = {}  # building a copy takes 30 ms
 
 
 def _marked_names(model: PreTrainedModel) -> list[str]:
