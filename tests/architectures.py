@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from hype_bench.models.hidden_dropout import set_in_config
+from hype_bench.testing.copies import copies_of
 
 _SIZES = {
     "vocab_size": 64,
@@ -41,14 +42,14 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 def architecture(kind: str, outputs: int = 3, dropout: float = 0.1) -> Any:
     """A classifier whose hidden dropout is set as a run sets it."""
-    return deepcopy(_untouched(kind, outputs, dropout))
+    return _copies(kind, outputs, dropout)()
 
 
 @cache
-def _untouched(kind: str, outputs: int, dropout: float) -> Any:
+def _copies(kind: str, outputs: int, dropout: float) -> Callable[[], Any]:
     config = AutoConfig.for_model(kind, **ARCHITECTURES[kind])
     config.num_labels = outputs
     set_in_config(config, dropout)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return AutoModelForSequenceClassification.from_config(config)
+        return copies_of(AutoModelForSequenceClassification.from_config(config))

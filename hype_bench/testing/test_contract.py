@@ -41,20 +41,19 @@ FAMILY_AND_OUTPUTS = [*((family, 3) for family in FAMILIES), ("bert", 1), ("xlne
 
 @pytest.mark.parametrize(("family", "outputs"), FAMILY_AND_OUTPUTS)
 def test_it_trains_repeats_and_leaves_a_plain_model(name: str, family: str, outputs: int, tmp_path: Path) -> None:
-    batch, losses, weights = batch_of(outputs), [], []
-    for _ in range(2):
-        model = tiny(family, outputs).train()
-        before = anatomy(model)
-        hooks = compose(technique(name, family), model, context_of(batch))
-        losses.append(list(train(model, hooks, batch, UPDATES)))
-        model.eval()
-        assert torch.equal(logits_of(model, batch), logits_of(model, batch)), "evaluation is random"
-        hooks.finish()
-        assert anatomy(model.train()) == before, "finish left something behind"
-        weights.append({key: value.clone() for key, value in model.state_dict().items()})
-    assert losses[0][-1] < losses[0][0], "training does not lower the loss"
-    assert losses[0] == losses[1], "the same seed is not the same run"
-    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    batch, model = batch_of(outputs), tiny(family, outputs).train()
+    before = anatomy(model)
+    hooks = compose(technique(name, family), model, context_of(batch))
+    losses = list(train(model, hooks, batch, UPDATES))
+    assert losses[-1] < losses[0], "training does not lower the loss"
+    model.eval()
+    assert torch.equal(logits_of(model, batch), logits_of(model, batch)), "evaluation is random"
+    hooks.finish()
+    assert anatomy(model.train()) == before, "finish left something behind"
+    peer = tiny(family, outputs).train()
+    hooks = compose(technique(name, family), peer, context_of(batch))
+    assert list(train(peer, hooks, batch, UPDATES // 2)) == losses[: UPDATES // 2], "the same seed is not the same run"
+    hooks.finish()
     model.eval().save_pretrained(tmp_path)
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path, trust_remote_code=False).eval()
     assert torch.equal(logits_of(again, batch), logits_of(model, batch)), "what is saved is not what was trained"

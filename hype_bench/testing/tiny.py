@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import permutations
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from hype_bench.config import ModelConfig
 from hype_bench.contract.compose import Composed, compose
@@ -17,11 +17,12 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method
 from hype_bench.contract.objective import Batch, forward_of, objective
 from hype_bench.contract.registry import build, discover
-from hype_bench.models.checkpoint import locate
+from hype_bench.models.checkpoint import Checkpoint, locate
 from hype_bench.models.loading import load_classifier
+from hype_bench.testing.copies import copies_of
 
 FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
-UPDATES = 12
+UPDATES = 8
 
 # What the published defaults, made for 24 layers and hundreds of updates, would not show in a test.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -48,13 +49,20 @@ def technique(name: str, family: str = "bert") -> dict[str, Method]:
 
 
 def tiny(family: str, outputs: int = 3) -> Any:
-    return deepcopy(_untouched(family, outputs))
+    checkpoint = locate(ModelConfig(name=family, checkpoint=f"tiny:{family}", family=family))
+    return load_once(checkpoint, outputs, 0.1, head_seed=0)
+
+
+def load_once(
+    checkpoint: Checkpoint, outputs: int, dropout: float, head_seed: int, names: Sequence[str] = ()
+) -> PreTrainedModel:
+    """:func:`load_classifier`, which reads each checkpoint once per test process."""
+    return _copies(checkpoint, outputs, dropout, head_seed, tuple(names))()
 
 
 @cache
-def _untouched(family: str, outputs: int) -> Any:
-    checkpoint = locate(ModelConfig(name=family, checkpoint=f"tiny:{family}", family=family))
-    return load_classifier(checkpoint, outputs, 0.1, head_seed=0)
+def _copies(*arguments: Any) -> Callable[[], PreTrainedModel]:
+    return copies_of(load_classifier(*arguments))
 
 
 def still(model: Any) -> Any:
