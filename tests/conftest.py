@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import re
@@ -43,6 +44,12 @@ if "HYPE_BENCH_DATA" in os.environ:  # under a name that pytest's workers inheri
 DATA_ROOT = os.environ.get("HYPE_BENCH_TEST_DATA")
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: full collections, such as a Trainer's at its end, need not look at it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def check_shapes(function: Any) -> Any:

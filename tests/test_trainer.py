@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_tokenizer
 from hype_bench.options import UserError
 from hype_bench.testing.composed import configured, loaded
-from hype_bench.testing.tiny import OPTIONS, anatomy, batch_of, tiny
+from hype_bench.testing.tiny import OPTIONS, anatomy, batch_of, load_once, tiny
 from hype_bench.trainer import MethodTrainer
 from hype_bench.training import loop
 from hype_bench.training.batches import training_order
@@ -54,10 +53,9 @@ def config(task: str = "demo_rte") -> RunConfig:
 @pytest.fixture(autouse=True)
 def nothing_random_but_the_techniques(monkeypatch: pytest.MonkeyPatch) -> None:
     """The two loops draw masks of dropout in different ways, so there is none; ours logs every update."""
-    plain = loop.load_classifier
 
     def without_dropout(*args: Any) -> Any:
-        model = plain(*args)
+        model = load_once(*args)
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
@@ -382,15 +380,6 @@ def test_evaluation_is_the_models_own(tmp_path: Path) -> None:
     batch = peer.data_collator(rows)
     with torch.no_grad():
         assert found == pytest.approx(float(peer.model.eval()(**batch).loss), abs=1e-6)
-
-
-def test_importing_techniques_starts_no_hydra() -> None:
-    code = (
-        "import sys; from hype_bench.methods import HyPe, RDrop; from hype_bench.trainer import MethodTrainer; "
-        "print(sorted(m for m in ('hydra', 'omegaconf', 'typer', 'hype_bench.config') if m in sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
