@@ -58,6 +58,39 @@ def block(path: str) -> str:
     return found[1]
 
 
+RUNS = """
+import pytest
+from hype_bench.launch.main import main
+
+SHORT = "model=tiny_bert task=demo_rte tracker=none training.max_steps=3 data.max_train_examples=40".split()
+
+
+@pytest.fixture
+def typed(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["run.py", *words, *SHORT])
+        main()
+
+    return run
+
+
+def test_it_runs_alone_and_combined(typed, capsys):
+    typed("-m", "method=embedding_dropout,[embedding_dropout,r_drop]", "method.embedding_dropout.p=0.1,0.2")
+    shown = capsys.readouterr().out
+    assert "4 runs: 4 done now, 0 done before, 0 failed" in shown
+    assert "embedding_dropout+r_drop" in shown
+
+
+def test_a_value_out_of_range_is_one_line(typed, capsys):
+    with pytest.raises(SystemExit):
+        typed("method=embedding_dropout", "method.embedding_dropout.p=1")
+    line = "error: method.embedding_dropout.p must be at least 0 and below 1, not 1\\n"
+    assert capsys.readouterr().err == line
+"""
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with the two files of the worked example in it, and nothing else changed."""
@@ -72,37 +105,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(place)
 
 
-def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=project, capture_output=True, text=True, timeout=240)
-
-
-def test_the_worked_example_runs_alone_and_combined(project: Path) -> None:
-    short = ["model=tiny_bert", "task=demo_rte", "tracker=none", "training.max_steps=3", "data.max_train_examples=40"]
-    chosen = "method=embedding_dropout,[embedding_dropout,r_drop]"
-    ended = run(project, "run.py", "-m", chosen, "method.embedding_dropout.p=0.1,0.2", *short)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "embedding_dropout+r_drop" in ended.stdout
-    wrong = run(project, "run.py", "method=embedding_dropout", "method.embedding_dropout.p=1", *short)
-    assert wrong.stderr == "error: method.embedding_dropout.p must be at least 0 and below 1, not 1\n"
-
-
-def test_the_worked_example_holds_to_the_contract(project: Path) -> None:
-    tests = ["tests/methods/test_techniques.py"]
-    ended = run(
-        project,
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "-k",
-        "embedding_dropout and bert and not roberta and not deberta",
-        *tests,
-    )
+def test_the_worked_example_runs_and_holds_to_the_contract(project: Path) -> None:
+    """In all families: tests/test_installed.py, with the same technique in a package."""
+    (project / "tests" / "test_runs.py").write_text(RUNS)
+    chosen = "test_runs or (embedding_dropout and bert and not roberta and not deberta)"
+    script = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", chosen]
+    tests = ["tests/methods/test_techniques.py", "tests/test_runs.py"]
+    ended = subprocess.run([*script, *tests], cwd=project, capture_output=True, text=True, timeout=240)
     assert ended.returncode == 0, ended.stdout
     assert "failed" not in ended.stdout
     counted = re.search(r"(\d+) passed", ended.stdout)
     assert counted
-    assert int(counted[1]) > 4  # in all families: tests/test_installed.py, with the same technique in a package
+    assert int(counted[1]) > 6
 
 
 def test_the_hooks_named_are_those_there_are() -> None:
