@@ -19,6 +19,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -89,6 +90,7 @@ def become(
     except BaseException:
         traceback.print_exc()
         code = 1
+    threading._shutdown()  # type: ignore[attr-defined]  # as Python ends: threads first
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -19,7 +19,6 @@ from hype_bench.runs.record import Label
 from hype_bench.testing.composed import composed
 from hype_bench.tracking import tracker as tracking
 from hype_bench.tracking.mode import Mode, _answers
-from tests.conftest import ROOT
 
 DEMO: tuple[str, ...] = ("model=tiny_bert", "task=demo_rte", "training.max_steps=2", "data.max_train_examples=32")
 DEMO = (*DEMO, "data.max_eval_examples=16")
@@ -130,10 +129,11 @@ def test_a_wandb_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatc
 STOPPED_HELPER = """
 import os, signal, subprocess, sys
 from hype_bench.runs.record import Label
+from hype_bench.testing.composed import composed
 from hype_bench.tracking import tracker
-from tests.tracking.test_tracker import LABEL, run_config
+run = composed("model=tiny_bert", "task=demo_rte", "results_dir=results")
 tracker._PATIENCE, warnings = 15.0, []
-started = tracker.start(run_config("results_dir=" + sys.argv[1]), "abc", LABEL, warnings)
+started = tracker.start(run, "abc", Label("tiny_bert", "demo_rte", "vanilla", 1, "accuracy"), warnings)
 tracker._PATIENCE = 1.0
 helper = int(subprocess.run(["pgrep", "-P", str(os.getpid()), "wandb-core"], capture_output=True).stdout)
 os.kill(helper, signal.SIGSTOP)
@@ -146,9 +146,9 @@ print(warnings)
 
 @pytest.mark.skipif(shutil.which("pgrep") is None, reason="there is no pgrep")
 @pytest.mark.parametrize("when", ["finish", "exit"])
-def test_a_stopped_helper_process_holds_nobody_up(tmp_path: Path, when: str) -> None:
-    script = [sys.executable, "-c", STOPPED_HELPER, str(tmp_path), when]
-    ended = subprocess.run(script, capture_output=True, text=True, timeout=60, cwd=ROOT)
+def test_a_stopped_helper_process_holds_nobody_up(warm: Any, tmp_path: Path, when: str) -> None:
+    (tmp_path / "script.py").write_text(STOPPED_HELPER)
+    ended = warm(when, program=str(tmp_path / "script.py"))
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stdout.count("did not answer") == (when == "finish")
