@@ -19,6 +19,7 @@ from hype_bench.commands.plugins import plugins as list_plugins
 from hype_bench.config import CONF
 from hype_bench.contract import registry
 from hype_bench.contract.registry import build, discover
+from hype_bench.launch.main import main
 from hype_bench.options import UserError
 from hype_bench.runs.secrets import _words_of_conf
 
@@ -141,6 +142,17 @@ def test_a_package_at_fault_is_named_and_left_out(
     with pytest.raises(typer.Exit):
         list_plugins()
     assert capsys.readouterr().err == f"error: {sentence}\n"
+
+
+def test_a_misspelt_technique_of_a_package_is_named(
+    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choice = {"conf/method/embedding_nothing.yaml": "# @package method.embedding_nothing\nstrength: 0.5\n"}
+    install("good", **{"methods.py": TECHNIQUE.format(name="embedding_nothing"), **choice})
+    monkeypatch.setattr("sys.argv", ["run.py", "method=embedding_nothin"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "there is no method 'embedding_nothin'; did you mean embedding_nothing?" in capsys.readouterr().err
 
 
 def test_a_technique_imported_by_hand_takes_no_name_either(install: Install) -> None:
