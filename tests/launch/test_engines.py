@@ -150,11 +150,11 @@ def check(ended: Any, warm: Any, tmp_path: Path, sweep: tuple[str, ...], each: i
     assert numbers(tmp_path / "results") == numbers(tmp_path / "one_after_another") != {}
 
 
-def test_processes_of_joblib(command: Any, warm: Any, tmp_path: Path) -> None:
-    """As typed by a user; what failed is there for ``hype-bench status``."""
+def test_processes_of_joblib(warm: Any, tmp_path: Path) -> None:
+    """What failed is there for ``hype-bench status``."""
     break_weights(tmp_path)
     sweep = (*SHORT, *FAILING, "seed=1,2")
-    ended = command(*sweep, *chosen("joblib"))
+    ended = warm(*sweep, *chosen("joblib"))
     assert ended.stderr == ""
     check(ended, warm, tmp_path, sweep, each=2)
     status = warm("status", program="hype_bench.cli").stdout
