@@ -44,7 +44,7 @@ def fine_tuned(
                 scaler.unscale_(optimizer)
             if attached.context.will_step(model):
                 attached.before_step(optimizer)
-                optimizer.step()
+                scaler.step(optimizer) if scaler else optimizer.step()
                 attached.after_step(optimizer)
             if scaler:
                 scaler.update()
