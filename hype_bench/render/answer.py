@@ -20,6 +20,7 @@ from hype_bench.stats.verdict import HELPS, HURTS, NO_DIFFERENCE, UNDECIDED, Ver
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.answer import Answer, Missing, answers
 from hype_bench.tables.compare import Compared, Criteria
+from hype_bench.tables.notes import conditional_on
 
 FORMATS = (*WRITERS, "json")
 _CORNER = "method against control"
@@ -94,6 +95,8 @@ def _on_tasks(block: str, answers: Sequence[Answer], criteria: Criteria) -> Shee
     rows = [(title, [*_pieces(cell.verdict, cell.measured.paired.n), _decision(cell)]) for title, cell in cells]
     columns = [*_columns(criteria), ("at any time", "after seeds")]
     notes = [f"{title}: {text}" for title, cell in cells for text in cell.measured.notes]
+    drawn = {task for answer in answers for task, cell in answer.tasks.items() if cell.measured.one_subset}
+    notes += [conditional_on(sorted(drawn))] if drawn else []
     return Sheet(block, columns, rows, notes, "on each task, model", _CORNER)
 
 

@@ -25,6 +25,7 @@ from hype_bench.stats.sequential import Decision, decide
 from hype_bench.stats.verdict import LEVEL, MARGIN, Verdict, verdicts
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.experiment import Place, Result
+from hype_bench.tables.notes import has_one_subset
 from hype_bench.tables.predictions import read_predictions
 
 TASK, TABLE = FAMILIES = ("task", "table")
@@ -63,7 +64,8 @@ class Measured:
     ``difference``: over seeds and examples, of fractions; ``improvement``: the probability that a run here is better
     than one there; ``won``: with how many seeds it is, ties half; ``p_seeds``: of the sign-flip test, from
     ``SIGN_FLIP_FROM`` seeds on; ``bootstrap``: p over seeds, and over seeds and examples, from ``BOOTSTRAP_FROM`` seeds
-    on; ``notes``: which seeds are not paired and why; ``complaints``: damaged files.
+    on; ``notes``: which seeds are not paired and why; ``complaints``: damaged files; ``one_subset``: whether all seeds
+    have the same part of the data, on which all of this is conditional.
     """
 
     by_seed: Vector
@@ -75,6 +77,7 @@ class Measured:
     won: float = 0
     p_seeds: float = math.nan
     bootstrap: tuple[float, float] = (math.nan, math.nan)
+    one_subset: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ def _measured(result: Result, base: Result, draws: int, read: _Read) -> Measured
         won=float((np.sign(differences) + 1).sum() / 2),
         p_seeds=permutation_p(differences, draws=draws) if len(seeds) >= SIGN_FLIP_FROM else math.nan,
         bootstrap=(bootstrap_p(differences) if len(seeds) >= BOOTSTRAP_FROM else math.nan, p_both),
+        one_subset=bool(has_one_subset(result.shown).any()),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,10 +70,18 @@ def _subset(runs: pd.DataFrame) -> Note | None:
 
 def conditional(runs: pd.DataFrame) -> Note | None:
     """Of which tasks a part of the data was drawn once, so that nothing is said about other parts."""
-    subset = runs.subset.astype(object)
-    drawn = runs[subset.str.contains("data.", regex=False, na=False) & ~subset.str.contains(TIED, na=False)]
-    tasks = sorted(drawn.task.astype(str).unique())
-    return Note(_CONDITIONAL.format(tasks=", ".join(tasks)), frozenset(tasks)) if tasks else None
+    tasks = sorted(runs.task[has_one_subset(runs)].astype(str).unique())
+    return Note(conditional_on(tasks), frozenset(tasks)) if tasks else None
+
+
+def has_one_subset(runs: pd.DataFrame) -> pd.Series[bool]:
+    """Of every run, whether its part of the data was drawn, and once for all seeds."""
+    subset = runs.subset.astype(object).fillna("")
+    return subset.str.contains("data.", regex=False) & ~subset.str.contains(TIED, regex=False)
+
+
+def conditional_on(tasks: Iterable[str]) -> str:
+    return _CONDITIONAL.format(tasks=", ".join(tasks))
 
 
 def _remarks(rows: Mapping[Row, Mapping[str, Cell]]) -> list[Note]:

@@ -34,6 +34,17 @@ def test_over_tasks_a_task_counts_once(results: dict[Place, Result]) -> None:
     assert one.gain == one.tasks["rte"].measured.difference.mean
 
 
+@pytest.mark.parametrize(("more", "tied"), [("", False), ("; data.subset_seed=tied", True)])
+def test_on_one_subset_for_all_seeds_an_answer_is_conditional(
+    results: dict[Place, Result], more: str, tied: bool, tmp_path: Path
+) -> None:
+    drawn = f"data.max_train_examples=100{more}"
+    limited = {place: replace(result, frame=result.frame.assign(subset=drawn)) for place, result in results.items()}
+    given, missing = answers(limited, {}, DEFAULT)
+    text = write_answer(read_experiment(tmp_path, "mine", "paper").plan, given, missing, DEFAULT, "text")
+    assert ("one subset for all seeds (mrpc, rte): intervals are conditional on it" in text) is not tied
+
+
 def test_a_price_needs_one_kind_of_device(results: dict[Place, Result], tmp_path: Path) -> None:
     (answer,), _ = answers(results, {}, DEFAULT)
     assert answer.time == 1
