@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ class Result:
         """The planned runs of the cell that have started."""
         return self.frame.take(self.rows)
 
-    @property
+    @cached_property
     def shown(self) -> pd.DataFrame:
         """The runs of which the cell shows the score, by seed."""
         chosen = [run.identity for run in self.planned if run.configuration == self.chosen.configuration]

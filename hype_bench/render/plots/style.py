@@ -31,7 +31,7 @@ METRICS = {
 SMALL, NORMAL = 6.5, 7.5  # points
 _ACROSS = 2  # small panels beside one another
 _LONGEST = 18  # characters of a row's name on one line
-_NOTE = 66  # characters of a note on one line
+_HEADING, _NOTE = 52, 66  # characters on one line
 _LINE, _AROUND = 0.13, 0.85  # inches: a line of a row's name, and what a panel has above and below its rows
 
 
@@ -81,9 +81,13 @@ def canvas(height: float, heading: str, note: str) -> Figure:
     """An empty figure of a column's width; ``height`` in inches."""
     figure = Figure(figsize=(WIDTH, height), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(words(heading), fontsize=NORMAL, x=0.01, ha="left", fontweight="bold")
-    figure.supxlabel(textwrap.fill(note, _NOTE), fontsize=SMALL, x=0.01, ha="left", color=GREY)
+    figure.suptitle(_filled(words(heading), _HEADING), fontsize=NORMAL, x=0.01, ha="left", fontweight="bold")
+    figure.supxlabel(_filled(words(note), _NOTE), fontsize=SMALL, x=0.01, ha="left", color=GREY)
     return figure
+
+
+def _filled(text: str, width: int) -> str:
+    return textwrap.fill(text, width, break_on_hyphens=False)
 
 
 def baseline(panel: Axes, value: float) -> None:
