@@ -8,6 +8,7 @@ IN_HELP = (  # in this order
     "answer",
     "plot",
     "report",
+    "compare",
     "retry",
     "clean",
     "submit",

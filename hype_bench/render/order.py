@@ -28,9 +28,9 @@ def order_sheet(block: str, cells: Mapping[Place, tuple[int, float]], baseline: 
 
 def _pieces(seeds: int, bound: float) -> list[Pieces]:
     if math.isnan(bound):
-        return [("-", "", f" ({seeds})"), ("too few seeds", "", "")]
+        return [("-", "", f" ({seeds})"), ("", "", "too few seeds")]
     word = "clearly" if bound < _CLEAR else "almost" if bound < _ALMOST else "no"
-    return [(f"{bound:.2f}", "", f" ({seeds})"), (word, "", "")]
+    return [(f"{bound:.2f}", "", f" ({seeds})"), ("", "", word)]
 
 
 def order_numbers(cell: tuple[int, float] | None) -> dict[str, object]:

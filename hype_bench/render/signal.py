@@ -54,7 +54,7 @@ def _pieces(signal: TaskSignal) -> list[Pieces]:
         _number(100 * paired.noise, ".2f"),
         _ratio(paired),
         (p_value(shown.p), "", f" {stars(shown.p)}".rstrip()),
-        (words, "", ""),
+        ("", "", words),
         _ratio(unpaired),
         _ratio(signal.without_collapsed),
         _number(signal.released, ".2f"),

@@ -18,8 +18,8 @@ VANILLA, HYPE = [0.60, 0.62, 0.64, 0.61, 0.63], [0.70, 0.71, 0.75, 0.69, 0.72, 0
 
 def test_only_common_seeds_count() -> None:
     plan, statuses = experiment({"vanilla": VANILLA, "hype_n": HYPE})
-    (found,) = orders(results(plan, statuses, "paper"), "vanilla").values()
-    assert found == (5, almost_order(HYPE[:5], VANILLA))
+    (bound,) = orders(results(plan, statuses, "paper"), "vanilla").values()
+    assert bound == (5, almost_order(HYPE[:5], VANILLA))
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,9 @@ def test_what_the_bound_means(bound: float, word: str) -> None:
 
 def test_it_is_shown_if_asked_for() -> None:
     plan, statuses = experiment({"vanilla": VANILLA, "hype_n": HYPE})
-    found = results(plan, statuses, "paper")
+    cells = results(plan, statuses, "paper")
     kinds = [
-        [sheet.kind for sheet in compare(plan, found, "vanilla", Criteria(order=asked)).sheets]
+        [sheet.kind for sheet in compare(plan, cells, "vanilla", Criteria(order=asked)).sheets]
         for asked in (False, True)
     ]
     assert [each for each in kinds[1] if each not in kinds[0]] == ["almost stochastic order against vanilla, model"]
