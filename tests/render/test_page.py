@@ -65,7 +65,7 @@ def test_names_and_texts_are_shown_and_do_nothing(folder: Path) -> None:
     assert all(SHOWN in page.text for page in pages[:3])
     assert "<script>document.title='taken'</script>\\u202e" in pages[3].text  # its traceback keeps its lines
     rows = json.loads(pages[0].data["run-rows"])
-    assert [row[1] for row in rows if row[4] == SHOWN] == ["done", "diverged", "failed", "not started"]
+    assert [row[1] for row in rows if row[4] == SHOWN] == ["done, collapsed", "diverged", "failed", "not started"]
     assert "49" not in pages[0].text.split("{{7*7}}")[1][:10]
     for path in folder.rglob("*.html"):
         assert "\u202e" not in path.read_text(encoding="utf-8")
@@ -95,6 +95,16 @@ def test_the_answer_comes_first(tmp_path: Path) -> None:
     assert "r_drop: vanilla with 2 times the epochs was not run on rte, mrpc" in text
     (tmp_path / "runs" / "rte-hype_n-2-3" / "predictions.csv").unlink()
     assert "predictions.csv is missing" in write_report(tmp_path, ["mine"], "paper").complaints[0]
+
+
+def test_collapsed_runs_are_seen(tmp_path: Path) -> None:
+    swept(tmp_path, {"vanilla": 0.6, "hype_n": 0.9}, seeds=(1,), tasks=("rte",), spread=0.001)
+    path = tmp_path / "runs" / "rte-vanilla-1-3"
+    (path / "predictions.csv").write_text("split,index,label,prediction\nvalidation,0,0,0\nvalidation,1,1,0")
+    record = json.loads((path / "result.json").read_text())
+    (path / "result.json").write_text(json.dumps({**record, "scores": {"accuracy": 0.5}}))
+    rows = json.loads(Page(write_report(tmp_path, [], "paper").page).data["run-rows"])
+    assert [row[1] for row in rows] == ["done", "done, collapsed"]
 
 
 def test_a_run_has_its_curve_its_worst_predictions_and_its_command(folder: Path) -> None:

@@ -18,11 +18,13 @@ from hype_bench.render.page.provenance import provenance
 from hype_bench.render.page.run import run_context
 from hype_bench.render.plots import KINDS
 from hype_bench.render.report import Experiment, read_experiment
+from hype_bench.runs.frame import tidy
 from hype_bench.runs.record import Label
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import RunStatus, read_runs
 from hype_bench.runs.writing import write_atomically, writing_to
 from hype_bench.sweeps.planned import PlannedRun, plans
+from hype_bench.tables.collapsed import collapsed
 
 _HERE = resources.files("hype_bench.render.page")
 _NOT_STARTED = "not started"
@@ -80,19 +82,27 @@ def _index(
     return _with_libraries(scrub(page))
 
 
-def _run_rows(runs: Iterable[RunStatus], experiments: Iterable[Experiment]) -> Iterator[list[Any]]:
+def _run_rows(runs: Sequence[RunStatus], experiments: Iterable[Experiment]) -> Iterator[list[Any]]:
     """What the table of all runs shows, row by row; ``index.html`` names its columns. Planned runs that have not
     started have no page."""
     planned = {run.identity: run for experiment in experiments for run in experiment.plan.once()}
+    constant = _collapsed(runs)
     for run in sorted(runs, key=lambda run: run.title):
         label, record = run.about.label if run.about else planned.get(run.identity), run.record
         score = record.headline if record else None
         number = None if score is None or score != score else 100 * score
         seconds = sum(record.seconds.values()) if record else None
         planned.pop(run.identity, None)
-        yield [run.identity, run.state, *_place(label), number, seconds, run.reason]
+        state = f"{run.state}{', collapsed' * (run.identity in constant)}"
+        yield [run.identity, state, *_place(label), number, seconds, run.reason]
     for rest in planned.values():
         yield ["", _NOT_STARTED, *_place(rest), None, None, rest.problem]
+
+
+def _collapsed(runs: Sequence[RunStatus]) -> set[str]:
+    frame = tidy(runs)
+    headlines = frame[frame.headline]
+    return set(headlines.identity[collapsed(headlines, "")])
 
 
 def _place(label: Label | PlannedRun | None) -> list[Any]:
