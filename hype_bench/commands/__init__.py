@@ -9,6 +9,7 @@ IN_HELP = (  # in this order
     "plot",
     "report",
     "compare",
+    "repeat",
     "retry",
     "clean",
     "submit",
