@@ -27,7 +27,7 @@ def test_every_number_comes_out_the_same_or_is_named(warm: Any, tmp_path: Path) 
     assert "every number came out the same (1 score, 4 points of the curve, and all predictions)" in again.stdout
     record = json.loads((run / "result.json").read_text())
     del record["checksum"]
-    record["scores"]["accuracy"] += 0.5
+    record["scores"]["accuracy"] /= 2
     point = next(point for point in record["curve"] if "loss" in point)
     point["loss"] += 1e-9
     (run / "result.json").write_text(json.dumps(record))
