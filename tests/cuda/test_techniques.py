@@ -6,7 +6,6 @@ On a stand-in for a GPU (device.py), in a process of its own, for torch must fin
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from hype_bench.contract.registry import discover
+from tests.cuda.guard import obstacle
 
 Run = dict[str, Any]
 PROGRAM = Path(__file__).with_name("runs.py")
@@ -72,8 +72,8 @@ def all_others() -> list[Run]:
 
 @pytest.fixture(scope="module", params=[fast, pytest.param(all_others, marks=pytest.mark.slow)])
 def runs(request: pytest.FixtureRequest) -> list[Run]:
-    if shutil.which("g++") is None:
-        pytest.skip("there is no g++: the stand-in for CUDA cannot be built")
+    if reason := obstacle():
+        pytest.skip(reason)
     cases = json.dumps(request.param())
     ended = subprocess.run([sys.executable, str(PROGRAM)], input=cases, capture_output=True, text=True, timeout=900)
     assert ended.returncode == 0, ended.stderr
