@@ -20,7 +20,7 @@ from tests.cuda.guard import obstacle
 Run = dict[str, Any]
 PROGRAM = Path(__file__).with_name("runs.py")
 FAMILIES, PRECISIONS = ("bert", "roberta", "electra"), ("fp32", "bf16", "fp16")
-CLOSE = {"fp32": 1e-7, "bf16": 4e-3}  # of the logits after three updates
+CLOSE = {"fp32": 5e-6, "bf16": 0.1}  # logits after three updates, relative to the largest
 
 # Where an update waits for the device today, and why. A line that is no longer true is deleted; none is added.
 WAITS = {
@@ -85,8 +85,8 @@ def name_of(run: Run) -> str:
 
 
 def closeness(run: Run) -> float:
-    """dps chooses the entries to train, and near its threshold rounding decides: other settings happen to show it."""
-    return 1e-4 if run["technique"] == "dps" and run["settings"] else CLOSE[run["precision"]]
+    """DPS takes the larger of squared gradients, and those of the two rows of a head differ by rounding alone."""
+    return 1e-3 if run["technique"] == "dps" and run["precision"] == "fp32" else CLOSE[run["precision"]]
 
 
 def test_every_technique_runs_on_one_device(runs: list[Run]) -> None:
@@ -97,9 +97,7 @@ def test_every_technique_runs_on_one_device(runs: list[Run]) -> None:
 def test_logits_are_those_of_the_cpu(runs: list[Run]) -> None:
     compared = [run for run in runs if "difference" in run]
     assert compared
-    far = [
-        f"{name_of(run)}: {run['difference']}" for run in compared if not run["difference"] <= CLOSE[run["precision"]]
-    ]
+    far = [f"{name_of(run)}: {run['difference']}" for run in compared if not run["difference"] <= closeness(run)]
     assert not far, "\n".join(far)
 
 
