@@ -56,20 +56,20 @@ def alone(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
     command = [sys.executable, __file__, "--alone", name, "--model", arguments.model, "--task", arguments.task]
     give_back = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **give_back})
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    made = arguments.updates + WARM_UP + 1
+    n = arguments.updates + WARM_UP + 1
     base = alone(arguments, "vanilla")["memory"]
     rows = []
     for name in arguments.methods:
-        pair = {one: partial(train, one, made, arguments) for one in ("vanilla", name)}
+        pair = {one: partial(train, one, n, arguments) for one in ("vanilla", name)}
         ratios = [seconds[name] / seconds["vanilla"] for seconds in rounds(pair, arguments.updates)]
-        found = alone(arguments, name)
-        rows.append({"method": name, "time": statistics.median(ratios), "memory": found["memory"] / base})
-        rows[-1]["once"] = found["once"]
+        result = alone(arguments, name)
+        rows.append({"method": name, "time": statistics.median(ratios), "memory": result["memory"] / base})
+        rows[-1]["once"] = result["once"]
         print(json.dumps(rows[-1]), flush=True)
     return rows
 

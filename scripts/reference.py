@@ -129,16 +129,16 @@ def _escaped(cell: str) -> str:
 
 def _comments(path: Path, prefix: str = "") -> dict[str, str]:
     """``training.epochs`` -> the comment on its line; of keys on the first two levels."""
-    found: dict[str, str] = {}
+    comments: dict[str, str] = {}
     section = prefix
     for line in path.read_text(encoding="utf-8").splitlines():
         match = _COMMENT.match(line)
         if match and len(match[1]) == 0:
             section = f"{prefix}.{match[2]}" if prefix else match[2]
-            found[section] = match[3] or ""
+            comments[section] = match[3] or ""
         elif match and len(match[1]) == 2:
-            found[f"{section}.{match[2]}"] = match[3] or ""
-    return found
+            comments[f"{section}.{match[2]}"] = match[3] or ""
+    return comments
 
 
 def _choices(group: str, paths: list[Path]) -> str:

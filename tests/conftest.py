@@ -99,11 +99,11 @@ def disk_of(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     def mount(size: str) -> Path:
         script = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
         try:
-            made = subprocess.run(script, capture_output=True)
+            ended = subprocess.run(script, capture_output=True)
         except OSError as error:
             pytest.skip(f"cannot mount a small disk: {error}")
-        if made.returncode:
-            pytest.skip(f"cannot mount a small disk: {made.stderr.decode().strip()}")
+        if ended.returncode:
+            pytest.skip(f"cannot mount a small disk: {ended.stderr.decode().strip()}")
         return folder
 
     yield mount

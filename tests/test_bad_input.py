@@ -229,11 +229,11 @@ def test_the_line_is_the_same_from_a_shell(command: Any) -> None:
 )
 def test_offline_names_three_ways_out(typed: tuple[str, ...], ways: tuple[str, ...], warm: Any) -> None:
     started = time.monotonic()
-    said = complaint(warm(*DEMO, *typed))
+    message = complaint(warm(*DEMO, *typed))
     assert time.monotonic() - started < 20
     for way in ways:
-        assert way in said
-    assert said.count("error") <= 2  # one sentence, no stack of reasons
+        assert way in message
+    assert message.count("error") <= 2  # one sentence, no stack of reasons
 
 
 @pytest.fixture
@@ -247,8 +247,8 @@ def test_a_full_disk(small_disk: Path, warm: Any) -> None:
     with pytest.raises(OSError, match="No space left"):
         filler.write_bytes(bytes(1 << 20))
     before = content(small_disk)
-    said = complaint(warm(*DEMO, f"results_dir={small_disk}", "seed=2"))
-    assert "the results folder cannot be written to: No space left on device" in said
+    message = complaint(warm(*DEMO, f"results_dir={small_disk}", "seed=2"))
+    assert "the results folder cannot be written to: No space left on device" in message
     sweep = warm(*DEMO, f"results_dir={small_disk}", "-m", "seed=1,2,3")
     assert "No space left on device" in complaint(sweep)
     after = content(small_disk)
@@ -262,8 +262,8 @@ def test_a_disk_that_fills_up_while_a_run_goes_on(small_disk: Path, warm: Any) -
     """There is room for the start of the run and none for its end."""
     arguments = (*DEMO, "data.max_eval_examples=400", "training.max_steps=2", f"results_dir={small_disk}")
     (small_disk / "filler").write_bytes(bytes(32 * 1024))
-    said = complaint(warm(*arguments))
-    assert "cannot be written to: No space left on device" in said
+    message = complaint(warm(*arguments))
+    assert "cannot be written to: No space left on device" in message
     assert not list(small_disk.glob("runs/*/result.json"))
     assert not list(small_disk.glob("runs/*/.*"))  # no half a file either
     (small_disk / "filler").unlink()

@@ -36,10 +36,10 @@ def test_the_users_own_command(command: Any, tmp_path: Path) -> None:
     assert re.search(r"^hype_n +\d+\.\d\d ± \d+\.\d\d \(3\)$", ended.stdout, re.MULTILINE)
     assert "generated" in table_of(ended.stdout)
     assert ended.stdout.endswith("3 runs: 3 done now, 0 done before, 0 failed\n")
-    found = records(tmp_path / "results")
-    assert sorted(record["label"]["seed"] for record in found) == [1, 2, 3]
-    assert {record["label"]["method"] for record in found} == {"hype_n"}
-    for record in found:
+    written = records(tmp_path / "results")
+    assert sorted(record["label"]["seed"] for record in written) == [1, 2, 3]
+    assert {record["label"]["method"] for record in written} == {"hype_n"}
+    for record in written:
         assert record["status"] == "done"
         assert record["updates"] == 2
         assert 0 <= record["scores"]["accuracy"] <= 1
@@ -199,11 +199,11 @@ def _breaking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_crash_leaves_its_traceback_and_is_tried_again(monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
     sweep = (*DEMO, "-m", "seed=1,2,3")
     assert sweep_in_this_process(monkeypatch, *sweep) == 1
-    said = capsys.readouterr()
-    assert "3 runs: 2 done now, 0 done before, 1 failed" in said.out
-    assert re.search(r"failed: tiny_bert demo_rte vanilla seed 2: a cosmic ray \(traceback: (\S+)\)", said.out)
-    assert re.search(r"vanilla +\S+ ± \S+ \(2, 1 failed\)", said.out)
-    assert said.err == ""
+    printed = capsys.readouterr()
+    assert "3 runs: 2 done now, 0 done before, 1 failed" in printed.out
+    assert re.search(r"failed: tiny_bert demo_rte vanilla seed 2: a cosmic ray \(traceback: (\S+)\)", printed.out)
+    assert re.search(r"vanilla +\S+ ± \S+ \(2, 1 failed\)", printed.out)
+    assert printed.err == ""
     (failed,) = (run for run in read_runs(tmp_path / "results") if run.state == "failed")
     trace = (failed.path / "failure.txt").read_text()
     assert trace.startswith("Traceback")
@@ -222,9 +222,9 @@ def test_a_crash_leaves_its_traceback_and_is_tried_again(monkeypatch: Any, capsy
 @pytest.mark.usefixtures("_breaking")
 def test_a_crash_of_a_single_run_is_one_line(monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
     assert sweep_in_this_process(monkeypatch, *DEMO, "seed=2") == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert re.fullmatch(r"error: tiny_bert demo_rte vanilla seed 2: a cosmic ray \(traceback: \S+\)\n", said.err)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(r"error: tiny_bert demo_rte vanilla seed 2: a cosmic ray \(traceback: \S+\)\n", printed.err)
 
 
 def test_a_table_that_cannot_be_made_is_an_error(monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:

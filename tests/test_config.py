@@ -208,11 +208,11 @@ def test_data_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, t
 def test_wandbs_own_variables_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_PROJECT", "theirs")
     monkeypatch.setenv("WANDB_ENTITY", "team")
-    found = resolved("tracker=wandb").tracker
-    assert (found.project, found.entity) == ("theirs", "team")
-    found = resolved("tracker=wandb", "tracker.project=mine", "tracker.entity=me").tracker
-    assert (found.project, found.entity) == ("mine", "me")
+    settings = resolved("tracker=wandb").tracker
+    assert (settings.project, settings.entity) == ("theirs", "team")
+    settings = resolved("tracker=wandb", "tracker.project=mine", "tracker.entity=me").tracker
+    assert (settings.project, settings.entity) == ("mine", "me")
     monkeypatch.delenv("WANDB_PROJECT")
     monkeypatch.delenv("WANDB_ENTITY")
-    found = resolved("tracker=wandb").tracker
-    assert (found.project, found.entity) == ("hype_bench", None)
+    settings = resolved("tracker=wandb").tracker
+    assert (settings.project, settings.entity) == ("hype_bench", None)

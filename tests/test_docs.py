@@ -53,9 +53,9 @@ def test_the_page_on_packages_shows_the_example() -> None:
 
 def block(path: str) -> str:
     """The code that stands under the name of a file."""
-    found = re.search(rf"`{re.escape(path)}`:\n\n```\w+\n(.*?)```", EXAMPLE, re.DOTALL)
-    assert found, path
-    return found[1]
+    match = re.search(rf"`{re.escape(path)}`:\n\n```\w+\n(.*?)```", EXAMPLE, re.DOTALL)
+    assert match, path
+    return match[1]
 
 
 RUNS = """

@@ -59,9 +59,9 @@ def test_what_is_done_is_not_launched(swept: tuple[Path, Any], warm_in: Any) -> 
 
 def test_the_table_is_there_afterwards_in_every_format(swept: tuple[Path, Any], warm: Any) -> None:
     place, ended = swept
-    found = warm("table", "table1", "--results-dir", str(place / "results"), program="hype_bench.cli")
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.strip() in ended.stdout
+    table = warm("table", "table1", "--results-dir", str(place / "results"), program="hype_bench.cli")
+    assert table.returncode == 0, table.stderr
+    assert table.stdout.strip() in ended.stdout
     for format, sign in (
         ("markdown", "| vanilla"),
         ("latex", r"\begin{tabular}"),
@@ -219,8 +219,8 @@ def test_predicting_a_test_set_changes_no_number(warm: Any, tmp_path: Path) -> N
     assert plain.name == predicted.name
     assert (plain / "predictions.csv").read_bytes() == (predicted / "predictions.csv").read_bytes()
     assert len(pd.read_csv(predicted / "test.csv")) == 24
-    told = warm(*options, "results_dir=without", "data.predict_test=true").stdout
-    assert "its test sets were not predicted" in told
+    output = warm(*options, "results_dir=without", "data.predict_test=true").stdout
+    assert "its test sets were not predicted" in output
 
 
 @pytest.mark.parametrize(
@@ -289,9 +289,9 @@ def predicted_by(folder: Path, text: str) -> Any:
 
 
 def test_predictions_that_are_whole_are_sent(tmp_path: Path) -> None:
-    found = predicted_by(tmp_path, GOOD)
-    assert [*found] == ["test", "ax/test"]
-    assert [logits.tolist() for logits in found.values()] == [[[0.5, 1], [2, -1]], [[1, 2]]]
+    predictions = predicted_by(tmp_path, GOOD)
+    assert [*predictions] == ["test", "ax/test"]
+    assert [logits.tolist() for logits in predictions.values()] == [[[0.5, 1], [2, -1]], [[1, 2]]]
 
 
 @pytest.mark.parametrize(
@@ -312,6 +312,6 @@ def test_predictions_that_are_whole_are_sent(tmp_path: Path) -> None:
     ],
 )
 def test_predictions_that_are_not_whole_are_not_sent(tmp_path: Path, old: str, new: str, why: str) -> None:
-    with pytest.raises(UserError, match=why) as told:
+    with pytest.raises(UserError, match=why) as raised:
         predicted_by(tmp_path, GOOD.replace(old, new, 1))
-    assert str(tmp_path / "test.csv") in str(told.value)
+    assert str(tmp_path / "test.csv") in str(raised.value)

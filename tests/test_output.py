@@ -36,9 +36,9 @@ def test_say_prints_one_line_each_and_show_as_many_as_there_are(capsys: pytest.C
 
 @pytest.mark.parametrize("write", [writers.to_text, writers.to_markdown, writers.to_latex, writers.to_html])
 def test_names_in_a_table_cannot_act(write) -> None:
-    made = Sheet(EVIL, [(EVIL, EVIL)], [(EVIL, [("1.00", "", EVIL)])], [EVIL])
+    sheet = Sheet(EVIL, [(EVIL, EVIL)], [(EVIL, [("1.00", "", EVIL)])], [EVIL])
     plain = Sheet("a", [("a", "a")], [("a", [("1.00", "", "a")])], ["a"])
-    text = write([made], EVIL)
+    text = write([sheet], EVIL)
     assert not ACTS.search(text)
     assert "\\x1b" in text.replace("textbackslash{}", "")
     if write != writers.to_text:

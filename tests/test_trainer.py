@@ -174,15 +174,15 @@ def test_several_labels_an_example_are_refused_whatever_the_model_says(tmp_path:
 
 @pytest.mark.parametrize("task", ["demo_rte", "demo_stsb"])
 def test_a_label_may_stand_in_a_list_of_its_own(task: str, tmp_path: Path) -> None:
-    found = []
+    curves = []
     for wrapped in (False, True):
         peer = trainer(config(task), [HyPe()], tmp_path)
         peer.train_dataset = [
             row | {"labels": [row["labels"]] if wrapped else row["labels"]} for row in peer.train_dataset
         ]
         peer.train()
-        found.append(peer.losses)
-    assert found[0] == found[1]
+        curves.append(peer.losses)
+    assert curves[0] == curves[1]
 
 
 @pytest.mark.parametrize("name", ["hype_n", "lora", "mixout", "r4f"])
@@ -352,7 +352,7 @@ def test_accumulation_and_checkpointing_in_the_trainer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["vanilla", "hype_n", "mixout", "noisefit"])
 def test_scoring_in_between_changes_nothing(name: str, tmp_path: Path) -> None:
     """Bit for bit, with dropout: neither the passes count nor what the Trainer's loader draws."""
-    run, found = config(), []
+    run, curves = config(), []
     rows = rows_of(run, prepared(run)[2])[:8]
     for watched in (False, True):
         often = {"eval_strategy": "steps", "eval_steps": 2} if watched else {}
@@ -362,8 +362,8 @@ def test_scoring_in_between_changes_nothing(name: str, tmp_path: Path) -> None:
                 module.p = 0.1
         peer.train()
         assert ("eval_loss" in str(peer.state.log_history)) == watched
-        found.append(peer.losses)
-    assert found[0] == found[1]
+        curves.append(peer.losses)
+    assert curves[0] == curves[1]
 
 
 def test_the_trainer_logs_what_a_run_would_record(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -376,10 +376,10 @@ def test_evaluation_is_the_models_own(tmp_path: Path) -> None:
     peer = trainer(run, [RDrop()], tmp_path)
     peer.train()
     rows = peer.train_dataset[:8]
-    found = peer.evaluate(eval_dataset=rows)["eval_loss"]
+    evaluated = peer.evaluate(eval_dataset=rows)["eval_loss"]
     batch = peer.data_collator(rows)
     with torch.no_grad():
-        assert found == pytest.approx(float(peer.model.eval()(**batch).loss), abs=1e-6)
+        assert evaluated == pytest.approx(float(peer.model.eval()(**batch).loss), abs=1e-6)
 
 
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)

@@ -96,8 +96,8 @@ def greedy_soup(
     soup, members, best = load(order[0]), order[:1], scores[order[0]]
     for name in order[1:]:
         tried = stirred(soup, len(members), load(name))
-        if (found := score(tried)) > best:
-            soup, best = tried, found
+        if (of_tried := score(tried)) > best:
+            soup, best = tried, of_tried
             members.append(name)
     return soup, members, best
 

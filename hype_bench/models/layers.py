@@ -95,8 +95,8 @@ def pooler(model: nn.Module) -> nn.Module | None:
     """What stands between the encoder and the dropout before a one-layer head: BERT's or DeBERTa's pooler, XLNet's
     summary; None for RoBERTa and ELECTRA, whose head has two layers of its own."""
     for parent, name in ((_base(model), "pooler"), (model, "pooler"), (model, "sequence_summary")):
-        if isinstance(found := getattr(parent, name, None), nn.Module):
-            return found
+        if isinstance(module := getattr(parent, name, None), nn.Module):
+            return module
     return None
 
 

@@ -207,7 +207,7 @@ def _unlabelled(task: TaskConfig, data: DataConfig, name: str, warnings: list[st
         )
     no_text = _no_text(task, _with_columns(task, name, frame, list(task.text_columns)))
     if no_text.any():
-        warnings.append(f"{no_text.sum()} of the {len(frame)} rows of {name} have no text and were not predicted")
+        warnings.append(f"{no_text.sum()} of the {len(frame)} rows of {name} are without text and were not predicted")
     kept = frame[~no_text]
     zeros = np.zeros(len(kept)) if task.is_regression else np.zeros(len(kept), dtype=np.int64)
     return Split(name, _texts(task, name, kept), zeros, kept.index.to_numpy(np.int64))

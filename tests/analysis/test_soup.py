@@ -42,16 +42,16 @@ def place(swept: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["uniform", "greedy"])
 def test_a_soup_stands_in_the_table_beside_its_members(kind: str, place: Path, warm: Warm) -> None:
-    made = warm("soup", kind, program="hype_bench.cli")
-    assert made.returncode == 0, made.stderr
-    assert f"done: tiny_bert demo_rte vanilla+soup_{kind} of 3 runs: accuracy" in made.stdout
+    ended = warm("soup", kind, program="hype_bench.cli")
+    assert ended.returncode == 0, ended.stderr
+    assert f"done: tiny_bert demo_rte vanilla+soup_{kind} of 3 runs: accuracy" in ended.stdout
     (soup,) = [record for record in records(place) if record["label"]["method"] == f"vanilla+soup_{kind}"]
     weights = {path.parent.name: load_file(path / "model.safetensors") for path in place.glob("results/runs/*/model")}
     members = soup["facts"]["members"]
     own = next(name for name in weights if name not in {r for r in members} and name in str(sorted(weights)))
     assert 1 <= len(members) <= 3
-    found = [name for name in weights if is_mean(weights[name], [weights[m] for m in members])]
-    assert len(set(found) - set(members if len(members) == 1 else ())) == 1, own
+    soups = [name for name in weights if is_mean(weights[name], [weights[m] for m in members])]
+    assert len(set(soups) - set(members if len(members) == 1 else ())) == 1, own
     table = warm("table", program="hype_bench.cli").stdout
     assert f"vanilla+soup_{kind}" in table
     assert "data.selection_examples=30" in table
@@ -59,9 +59,9 @@ def test_a_soup_stands_in_the_table_beside_its_members(kind: str, place: Path, w
     assert again.stdout.startswith("done before: ")
 
 
-def is_mean(found: Any, members: list[Any]) -> bool:
+def is_mean(weights: Any, members: list[Any]) -> bool:
     return all(
-        abs(float((found[key] - sum(m[key] for m in members) / len(members)).abs().max())) < 1e-6 for key in found
+        abs(float((weights[key] - sum(m[key] for m in members) / len(members)).abs().max())) < 1e-6 for key in weights
     )
 
 

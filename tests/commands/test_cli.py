@@ -96,8 +96,8 @@ def test_status_says_what_ran_and_what_failed_and_why(hype_bench, results):
 def test_table_in_every_format(hype_bench, results, name):
     done = hype_bench("table", "--results-dir", results, "--format", name)
     assert done.returncode == 0
-    (told,) = done.stderr.splitlines()  # the broken record, whose run is in its cell
-    assert told.startswith(f"warning: {results / 'runs' / 'demo_rte-no_dropout-2' / 'result.json'} is broken (")
+    (warning,) = done.stderr.splitlines()  # the broken record, whose run is in its cell
+    assert warning.startswith(f"warning: {results / 'runs' / 'demo_rte-no_dropout-2' / 'result.json'} is broken (")
     assert "generated" in done.stdout
     if name == "csv":
         lines = {line["method"]: line for line in csv.DictReader(io.StringIO(done.stdout))}

@@ -65,8 +65,8 @@ def test_a_record_that_came_after_the_look_stays(
 def test_a_run_that_was_begun_after_the_look_stays(
     interrupted: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = list(read_runs(tmp_path))
-    monkeypatch.setattr(incomplete, "read_runs", lambda results_dir: found)
+    runs = list(read_runs(tmp_path))
+    monkeypatch.setattr(incomplete, "read_runs", lambda results_dir: runs)
     with interrupted.lock():
         assert clean.remove_incomplete(tmp_path, really=True) == 1
     assert capsys.readouterr().out == f"kept {interrupted.path}: another process is running it\n"

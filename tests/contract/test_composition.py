@@ -137,12 +137,14 @@ def test_child_tuning_has_hype_in_the_forward_pass(order: tuple[str, str]) -> No
 
 def test_the_fisher_pass_sees_what_is_named_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Named first, Child-Tuning-D measures the plain model; named second, the model with HyPe's noise."""
-    found: list[list[torch.Tensor]] = []
+    informations: list[list[torch.Tensor]] = []
     plain = child_tuning_d.child_network
-    monkeypatch.setattr(child_tuning_d, "child_network", lambda fisher, p: found.append(fisher) or plain(fisher, p))
+    monkeypatch.setattr(
+        child_tuning_d, "child_network", lambda fisher, p: informations.append(fisher) or plain(fisher, p)
+    )
     batch = batch_of(2)
     for names in (["child_tuning_d"], ["child_tuning_d", "hype_n"], ["hype_n", "child_tuning_d"]):
         model = still(tiny("bert", 2))
         compose(build({name: {"scale": 0.5} if name == "hype_n" else {} for name in names}), model, context_of(batch))
-    assert all(torch.equal(a, b) for a, b in zip(found[0], found[1], strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(found[0], found[2], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(informations[0], informations[1], strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(informations[0], informations[2], strict=True))

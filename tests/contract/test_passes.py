@@ -61,14 +61,16 @@ def test_without_noise_nothing_is_added_with_dropout_on(name: str, layout: str, 
     batch = packed(unequal()) if layout == "packed" else unequal()
     options, share = WITHOUT_NOISE[name]
     plain, gradients = update({}, batch, False, whole=name in WHOLE_TOP_LAYER)
-    loss, found = update({name: options}, batch, saved, whole=False)
+    loss, of_method = update({name: options}, batch, saved, whole=False)
     if name == "r4f":  # divides the projection; its two passes have two estimates of the singular value
         without, _ = update({name: options | {"weight": 0.0}}, batch, saved, whole=False)
         assert loss == pytest.approx(without, abs=1e-6)
         return
     assert loss == share * plain
     for key, gradient in gradients.items():
-        torch.testing.assert_close(found[key], share * gradient, atol=1e-7, rtol=1e-5, msg=lambda m, k=key: f"{k}: {m}")
+        torch.testing.assert_close(
+            of_method[key], share * gradient, atol=1e-7, rtol=1e-5, msg=lambda m, k=key: f"{k}: {m}"
+        )
 
 
 @pytest.mark.parametrize("name", ["smart", "r3f", "noisefit"])

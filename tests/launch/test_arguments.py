@@ -47,9 +47,9 @@ def test_flags_between_overrides_and_without_any() -> None:
 
 @pytest.mark.parametrize("arguments", [["--seeds", "3"], ["-q"], ["--config-dir"], ["a=1", "--cfg", "b=2"]])
 def test_a_flag_that_is_none_is_told_in_one_line(arguments: list[str]) -> None:
-    with pytest.raises(UserError, match=r"--help") as told:
+    with pytest.raises(UserError, match=r"--help") as raised:
         in_hydra_order(arguments)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_plan_takes_the_flags_of_a_run(tmp_path: Path) -> None:

@@ -240,10 +240,10 @@ def test_an_extra_that_is_not_installed(engine: str, monkeypatch: Any, capsys: A
     monkeypatch.setattr("sys.argv", ["run.py", *SHORT, "seed=1,2", f"hydra/launcher={engine}"])
     with pytest.raises(SystemExit) as end:
         main()
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     extra = {"local": "slurm", "gpus": "ray"}.get(engine, engine)
     line = f"error: hydra/launcher={engine} needs more packages: pip install 'hype-bench[{extra}]'\n"
-    assert (end.value.code, told.err, told.out) == (2, line, "")
+    assert (end.value.code, printed.err, printed.out) == (2, line, "")
 
 
 def test_slurm_that_is_not_there(warm: Any, cluster: dict[str, str], tmp_path: Path) -> None:
@@ -252,8 +252,8 @@ def test_slurm_that_is_not_there(warm: Any, cluster: dict[str, str], tmp_path: P
     wrong = warm(*words, "hydra.launcher.partition=cpu", env=cluster)
     assert refused(wrong, tmp_path) == "error: SLURM has no partition 'cpu'; there are gpu, long"
     (tmp_path / "cluster" / "sinfo").write_text("#!/bin/bash\necho 'Unable to contact slurm controller' >&2; exit 1")
-    told = refused(warm(*words, env=cluster), tmp_path)
-    assert told == "error: SLURM does not answer: Unable to contact slurm controller"
+    complaint = refused(warm(*words, env=cluster), tmp_path)
+    assert complaint == "error: SLURM does not answer: Unable to contact slurm controller"
 
 
 def test_slurm_that_refuses(warm: Any, cluster: dict[str, str], tmp_path: Path) -> None:
@@ -291,18 +291,18 @@ def test_a_ray_cluster_that_is_not_there(warm: Any, tmp_path: Path) -> None:
     chosen("gpus")  # or skips
     words = (*SHORT, "seed=1,2", "hydra/launcher=ray_cluster")
     for address in ("127.0.0.1:1", "ray://127.0.0.1:1"):
-        told = refused(warm(*words, f"hydra.launcher.ray.init.address={address}"), tmp_path)
-        assert told == f"error: no Ray cluster at {address}: Connection refused"
+        complaint = refused(warm(*words, f"hydra.launcher.ray.init.address={address}"), tmp_path)
+        assert complaint == f"error: no Ray cluster at {address}: Connection refused"
 
 
 def test_a_machine_without_a_gpu(warm: Any, tmp_path: Path) -> None:
     ended = warm(*SHORT, "seed=1,2", *chosen("gpus"), "hydra.launcher.gpus_per_run=1", env={"CUDA_VISIBLE_DEVICES": ""})
-    told = refused(ended, tmp_path)
-    assert told == "error: this machine has no GPU; hydra/launcher=joblib spreads the runs over its cores"
+    complaint = refused(ended, tmp_path)
+    assert complaint == "error: this machine has no GPU; hydra/launcher=joblib spreads the runs over its cores"
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "complaint"),
     [
         ("hydra/launcher=joblib hydra.launcher.n_jobs=0", "n_jobs must be a whole number of at least 1, not 0"),
         ("hydra/launcher=local hydra.launcher.jobs_at_once=many", "jobs_at_once must be a whole number"),
@@ -310,10 +310,10 @@ def test_a_machine_without_a_gpu(warm: Any, tmp_path: Path) -> None:
         ("hydra/launcher=submitit_slurm", "there is no hydra/launcher 'submitit_slurm'"),  # which Hydra would know
     ],
 )
-def test_options_that_cannot_be(words: str, told: str, warm: Any, tmp_path: Path) -> None:
-    assert told in refused(warm(*SHORT, "seed=1,2", *words.split()), tmp_path)
+def test_options_that_cannot_be(words: str, complaint: str, warm: Any, tmp_path: Path) -> None:
+    assert complaint in refused(warm(*SHORT, "seed=1,2", *words.split()), tmp_path)
 
 
 def test_an_engine_is_for_sweeps(warm: Any, tmp_path: Path) -> None:
-    told = refused(warm(*SHORT[:-1], "hydra/launcher=slurm"), tmp_path)
-    assert told == "error: hydra/launcher=slurm is for sweeps: add -m"
+    complaint = refused(warm(*SHORT[:-1], "hydra/launcher=slurm"), tmp_path)
+    assert complaint == "error: hydra/launcher=slurm is for sweeps: add -m"

@@ -191,8 +191,8 @@ def test_make_plan_takes_hydras_own_loader() -> None:
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         master = loader.load_configuration("config", overrides=arguments, run_mode=RunMode.MULTIRUN)
-        made = make_plan(loader, master, arguments)
-    assert made == plan_for(*arguments)
+        plan = make_plan(loader, master, arguments)
+    assert plan == plan_for(*arguments)
 
 
 def test_an_order_without_effect_is_no_other_run() -> None:

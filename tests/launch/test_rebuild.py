@@ -88,8 +88,8 @@ def test_a_run_that_failed_elsewhere_is_done_again_as_it_was(warm_in: Any, tmp_p
     for folder in (began, other):
         folder.mkdir()
     (began / "conf" / "task").mkdir(parents=True)
-    mine = (CONF / "task" / "demo_rte.yaml").read_text()
-    (began / "conf" / "task" / "mine.yaml").write_text(mine)
+    task = (CONF / "task" / "demo_rte.yaml").read_text()
+    (began / "conf" / "task" / "mine.yaml").write_text(task)
     options = ("model=tiny_bert", "task=mine", "tracker=none", "training.max_steps=2", "data.max_train_examples=32")
     assert warm_in(began)(*options, f"results_dir='{results}'").returncode == 0
     (run,) = (results / "runs").iterdir()
@@ -99,9 +99,9 @@ def test_a_run_that_failed_elsewhere_is_done_again_as_it_was(warm_in: Any, tmp_p
     assert again.returncode == 0, again.stdout + again.stderr
     assert json.loads((run / "result.json").read_text())["scores"] == before["scores"]
     (run / "result.json").unlink()
-    said = json.loads((run / "run.json").read_text())
-    said["overrides"] = ["hydra.run.dir=x"]
-    (run / "run.json").write_text(json.dumps(said))
+    request = json.loads((run / "run.json").read_text())
+    request["overrides"] = ["hydra.run.dir=x"]
+    (run / "run.json").write_text(json.dumps(request))
     refused = warm_in(other)("retry", "--results-dir", str(results), program="hype_bench.cli")
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1

@@ -72,7 +72,7 @@ def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
     try:
         wait_until((folder / "munge.socket").exists)
         started += [start([name, "-D"], environment) for name in ("slurmctld", "slurmd")]
-        wait_until(lambda: "idle" in said(["sinfo", "--noheader", "--format=%T"], environment))
+        wait_until(lambda: "idle" in output_of(["sinfo", "--noheader", "--format=%T"], environment))
         yield environment
     finally:
         for process in reversed(started):
@@ -85,7 +85,7 @@ def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[b
     return subprocess.Popen(command, env=os.environ | environment, stdin=silent, stdout=silent, stderr=silent)
 
 
-def said(command: list[str], environment: dict[str, str]) -> str:
+def output_of(command: list[str], environment: dict[str, str]) -> str:
     return subprocess.run(
         command, env=os.environ | environment, capture_output=True, text=True, timeout=30, check=True
     ).stdout
@@ -120,10 +120,10 @@ def test_a_job_that_slurm_requeues_starts_its_run_again(warm: Any, slurm: dict[s
     wait_until(lambda: any(tmp_path.glob("results/runs/*/run.json")))
     (begun,) = tmp_path.glob("results/runs/*/run.json")
     first = json.loads(begun.read_text())["started"]
-    (job,) = said(["squeue", "--noheader", "--format=%A"], slurm).split()
-    said(["scontrol", "requeue", job], slurm)
-    wait_until(lambda: "PENDING" in said(["squeue", "--noheader", "--format=%T"], slurm))
-    said(["scontrol", "update", f"JobId={job}", "StartTime=now"], slurm)  # SLURM would wait for two minutes
+    (job,) = output_of(["squeue", "--noheader", "--format=%A"], slurm).split()
+    output_of(["scontrol", "requeue", job], slurm)
+    wait_until(lambda: "PENDING" in output_of(["squeue", "--noheader", "--format=%T"], slurm))
+    output_of(["scontrol", "update", f"JobId={job}", "StartTime=now"], slurm)  # SLURM would wait for two minutes
     ended = sweep.wait(timeout=300)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "1 run: 1 done now" in ended.stdout

@@ -97,12 +97,12 @@ class Adam:
         self.m = b1 * self.m + (1 - b1) * gradient
         self.v = b2 * self.v + (1 - b2) * gradient**2
         c1, c2 = 1 - b1**self.t, 1 - b2**self.t
-        found: Array = (
+        steps: Array = (
             np.sqrt(c2) / c1 * self.m / (np.sqrt(self.v) + self.epsilon)
             if self.form == "adamw_hf"
             else self.m / c1 / (np.sqrt(self.v / c2) + self.epsilon)
         )
-        return found
+        return steps
 
     def step(self, p: Array, gradient: Array, rate: float, decay: float) -> Array:
         """The optimizer's own step with its own decay: torch's before it, that of transformers after it."""

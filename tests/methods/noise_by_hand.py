@@ -192,13 +192,13 @@ def assert_uniform(samples: Sequence[Tensor]) -> None:
 
 def entered(method: Method, model: Any, layer: int, batch: Batch, updates: int = 1, seed: int = 3) -> list[Tensor]:
     """What goes into a layer in every pass of some updates."""
-    attached, found = attach(method, model, seed=seed), list[Tensor]()
-    handle = encoder_layers(model)[layer].register_forward_pre_hook(lambda _, args: found.append(args[0].detach()))
+    attached, inputs = attach(method, model, seed=seed), list[Tensor]()
+    handle = encoder_layers(model)[layer].register_forward_pre_hook(lambda _, args: inputs.append(args[0].detach()))
     for _ in range(updates):
         attached.loss(batch)
     handle.remove()
     attached.hooks.finish()
-    return found
+    return inputs
 
 
 def assert_as_by_hand(
@@ -216,9 +216,9 @@ def assert_as_by_hand(
     outputs = 1 if batch["labels"].is_floating_point() else 3
     model, reference = still(tiny(family, outputs)), still(tiny(family, outputs))
     attached = attach(method, model)
-    found = attached.backward(batch).item()
+    measured = attached.backward(batch).item()
     draws = iter(drawn(attached))
-    assert found == pytest.approx(by_hand(reference, draws, attached.context.facts).item(), abs=loss)
+    assert measured == pytest.approx(by_hand(reference, draws, attached.context.facts).item(), abs=loss)
     assert next(draws, None) is None
     assert_close(gradients(model), gradients(reference), atol=gradient)
     for count in (1, 3):

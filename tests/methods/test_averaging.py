@@ -36,13 +36,13 @@ def averaged(methods: dict[str, Method], updates: int) -> tuple[list[Weights], W
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.9, 1.0])
 def test_ema_is_its_closed_form(decay: float) -> None:
     """``d^(T-1) w_1 + (1 - d) sum_k d^(T-k) w_k``: the first weights are copied."""
-    seen, found = averaged({"ema": EMA(decay=decay)}, 6)
+    seen, averages = averaged({"ema": EMA(decay=decay)}, 6)
     shares = [decay**5, *((1 - decay) * decay ** (6 - k) for k in range(2, 7))]
     assert sum(shares) == pytest.approx(1)
-    for name in found:
+    for name in averages:
         expected = sum(share * weights[name] for share, weights in zip(shares, seen, strict=True))
-        np.testing.assert_allclose(found[name], expected, atol=1e-14, rtol=0, err_msg=name)
-    assert np.array_equal(found["classifier.weight"], seen[-1]["classifier.weight"]) == (decay == 0)
+        np.testing.assert_allclose(averages[name], expected, atol=1e-14, rtol=0, err_msg=name)
+    assert np.array_equal(averages["classifier.weight"], seen[-1]["classifier.weight"]) == (decay == 0)
 
 
 @pytest.mark.parametrize(
@@ -60,19 +60,19 @@ def test_ema_is_its_closed_form(decay: float) -> None:
     ],
 )
 def test_swa_is_the_mean_of_its_members(updates: int, start: float, every: int, members: list[int]) -> None:
-    seen, found = averaged({"swa": SWA(start=start, every=every)}, updates)
-    for name in found:
+    seen, averages = averaged({"swa": SWA(start=start, every=every)}, updates)
+    for name in averages:
         expected = np.mean([seen[member - 1][name] for member in members], axis=0)
-        np.testing.assert_allclose(found[name], expected, atol=1e-14, rtol=0, err_msg=name)
+        np.testing.assert_allclose(averages[name], expected, atol=1e-14, rtol=0, err_msg=name)
 
 
 @pytest.mark.parametrize("method", [EMA(decay=0.5), SWA(start=0.0)], ids=["ema", "swa"])
 def test_training_goes_on_as_if_nothing_was_averaged(method: Method) -> None:
     plain, last = averaged({}, 4)
-    seen, found = averaged({"mean": method}, 4)
+    seen, averages = averaged({"mean": method}, 4)
     for one, other in zip(plain, seen, strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in one)
-    assert not np.array_equal(found["classifier.weight"], last["classifier.weight"])
+    assert not np.array_equal(averages["classifier.weight"], last["classifier.weight"])
 
 
 @pytest.mark.parametrize("method", [EMA(decay=0.5), SWA(start=0.0)], ids=["ema", "swa"])
@@ -85,8 +85,8 @@ def test_frozen_parameters_are_left_alone(method: Method) -> None:
         model.bert.embeddings.LayerNorm.weight.data += 1
     last = weights_of(model)
     hooks.finish()
-    for name, found in weights_of(model).items():
-        assert np.array_equal(found, last[name]) == name.startswith("bert.embeddings."), name
+    for name, values in weights_of(model).items():
+        assert np.array_equal(values, last[name]) == name.startswith("bert.embeddings."), name
 
 
 @pytest.mark.parametrize("method", [EMA(), SWA(start=0.0)], ids=["ema", "swa"])
@@ -94,7 +94,7 @@ def test_a_run_without_updates_keeps_its_weights(method: Method) -> None:
     model = still(tiny("bert"))
     before = weights_of(model)
     compose({"mean": method}, model, Context(updates=5)).finish()
-    assert all(np.array_equal(found, before[name]) for name, found in weights_of(model).items())
+    assert all(np.array_equal(weight, before[name]) for name, weight in weights_of(model).items())
 
 
 def test_swa_needs_the_length_of_the_run_and_ema_does_not() -> None:

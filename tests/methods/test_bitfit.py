@@ -40,14 +40,14 @@ def test_published_counts(size: str, parity: Callable[[str], Any]) -> None:
     for biases, key in (("all", "all_bias"), (["query", "intermediate"], "query_intermediate")):
         context = Context()
         hooks = compose({"bitfit": BitFit(biases)}, model, context)
-        found = trained(model)
-        assert sum(found.values()) == context.facts["trained_parameters"] == case[key]
+        counts = trained(model)
+        assert sum(counts.values()) == context.facts["trained_parameters"] == case[key]
         if biases == "all":
-            assert len(found) == case["n_tensors_all"]
-            without = sum(n for name, n in found.items() if not name.startswith("classifier"))
+            assert len(counts) == case["n_tensors_all"]
+            without = sum(n for name, n in counts.items() if not name.startswith("classifier"))
             assert without == case["all_bias_without_classifier"]
             assert without / total == pytest.approx(case["fraction_all"], rel=1e-12)
-            assert sum(found.values()) - without == case["frozen"]  # the head alone
+            assert sum(counts.values()) - without == case["frozen"]  # the head alone
         hooks.finish()
     assert sum(trained(model).values()) == total
 

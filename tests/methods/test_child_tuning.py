@@ -201,7 +201,7 @@ def test_fisher_information_of_a_small_net_by_hand(size: int, clip: float | None
             yield torch.nn.functional.cross_entropy(hidden @ b_matrix.T + b_bias, target)
 
     count = math.ceil(len(labels) / size)
-    found = fisher_information(weights, losses(), count, clip)
+    information = fisher_information(weights, losses(), count, clip)
     expected = [[0.0] * w.numel() for w in weights]
     clipped = 0
     for at in range(0, len(labels), size):
@@ -214,7 +214,7 @@ def test_fisher_information_of_a_small_net_by_hand(size: int, clip: float | None
             for place, g in enumerate(gradient):
                 sums[place] += (g * factor) ** 2 / count
     assert (clipped > 0) == (clip is not None)
-    for tensor, row in zip(found, expected, strict=True):
+    for tensor, row in zip(information, expected, strict=True):
         torch.testing.assert_close(tensor.flatten(), torch.tensor(row, dtype=torch.float64), atol=1e-12, rtol=0)
     assert all(w.grad is None for w in weights)
 

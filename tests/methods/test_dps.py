@@ -172,7 +172,7 @@ def test_every_linear_map_of_a_classifier_pooler_and_head_too() -> None:
     """With weights that do not move every update has the same gradient, and the mask keeps its largest entries."""
     batch, model = batch_of(3), tiny("bert").train()
     hooks = compose({"dps": DPS(p=0.3, stage_ratio=0.5)}, model, context_of(batch, updates=4))
-    found: list[dict[str, Array]] = []
+    grads: list[dict[str, Array]] = []
 
     def inner(pieces: list[Batch]) -> Tensor:
         model.zero_grad()
@@ -182,8 +182,8 @@ def test_every_linear_map_of_a_classifier_pooler_and_head_too() -> None:
 
     for _ in range(3):
         hooks.backward([batch], inner)
-        found.append({name: copied(p.grad) for name, p in model.named_parameters()})
-    first, second, third = found
+        grads.append({name: copied(p.grad) for name, p in model.named_parameters()})
+    first, second, third = grads
     masked = {name for name in first if not np.array_equal(first[name], third[name])}
     assert masked == {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     assert {"bert.pooler.dense.weight", "classifier.weight"} <= masked
@@ -209,8 +209,8 @@ def test_frequency_against_a_loop_over_entries() -> None:
     torch.manual_seed(0)
     score, counts = torch.rand(3, 4, dtype=torch.float64), torch.tensor([0.0, 1.0, 7.0, 40.0], dtype=torch.float64)
     for stage in (2, 49, 50, 80):
-        found = frequency_penalised(score, counts, stage)
-        for row, values in zip(found.tolist(), score.tolist(), strict=True):
+        penalised = frequency_penalised(score, counts, stage)
+        for row, values in zip(penalised.tolist(), score.tolist(), strict=True):
             for new, s, c in zip(row, values, counts.tolist(), strict=True):
                 penalty = math.exp(-max(c, 1.0) / stage) if stage >= 50 else 1.0
                 assert new == pytest.approx(s / max(c, 1.0) * penalty, rel=1e-14)

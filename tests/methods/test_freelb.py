@@ -243,15 +243,15 @@ def test_dropout_of_the_next_update_is_that_of_vanilla() -> None:
 def test_pieces_of_an_update_equal_the_whole_batch(method: FreeLB) -> None:
     """Gradient accumulation with pieces of 5 and 3 examples that count by their size."""
     batch = batch_of(3)
-    found = []
+    updates = []
     for pieces in ([batch], cut(batch, 5)):
         model = still(tiny("bert"))
         hooks = compose({"freelb": method}, model, context_of(batch))
         loss = hooks.backward(pieces, weighing(model, hooks))
-        found.append((float(loss), gradients(model)))
+        updates.append((float(loss), gradients(model)))
         hooks.finish()
-    assert found[1][0] == pytest.approx(found[0][0], abs=1e-6)
-    assert_close(found[1][1], found[0][1], atol=1e-6)
+    assert updates[1][0] == pytest.approx(updates[0][0], abs=1e-6)
+    assert_close(updates[1][1], updates[0][1], atol=1e-6)
 
 
 def weighing(model: Any, hooks: Any) -> Any:

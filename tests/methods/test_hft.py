@@ -53,7 +53,7 @@ def frozen(model: Any) -> set[str]:
 
 def chosen(model: Any, family: str) -> list[tuple[list[str], list[str], list[str]]]:
     """What is frozen in every layer, by kind; complains about anything frozen in part or besides."""
-    names, found = frozen(model), []
+    names, halves = frozen(model), []
     for layer in range(3):
         inside = {re.sub(r".*\.layer\.\d\.", "", name) for name in names if f".layer.{layer}." in name}
         kinds = [[part for part in parts if {part, f"{part}.weight"} & inside] for parts in PARTS[family]]
@@ -62,9 +62,9 @@ def chosen(model: Any, family: str) -> list[tuple[list[str], list[str], list[str
         }
         units = {part for kind in kinds for part in kind}
         assert inside == {name for name in everything if name in units or name.rpartition(".")[0] in units}
-        found.append((kinds[0], kinds[1], kinds[2]))
+        halves.append((kinds[0], kinds[1], kinds[2]))
     assert all(".layer." in name for name in names)
-    return found
+    return halves
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -74,10 +74,10 @@ def test_half_of_every_layer(family: str, seed: int) -> None:
     a bias goes with its matrix; embeddings, pooler and head train."""
     model, context = tiny(family), Context(seed=seed)
     hooks = compose({"hft": HFT()}, model, context)
-    found = chosen(model, family)
-    assert [len(attention) for attention, _, _ in found] == [len(PARTS[family][0]) // 2] * 3
-    assert [len(forward) for _, forward, _ in found] == [1] * 3
-    assert sum(len(norms) for _, _, norms in found) == 3
+    units = chosen(model, family)
+    assert [len(attention) for attention, _, _ in units] == [len(PARTS[family][0]) // 2] * 3
+    assert [len(forward) for _, forward, _ in units] == [1] * 3
+    assert sum(len(norms) for _, _, norms in units) == 3
     sizes = {name: p.numel() for name, p in model.named_parameters()}
     left = sum(size for name, size in sizes.items() if name not in frozen(model))
     assert context.facts == {"trained_parameters": left}
@@ -123,12 +123,12 @@ def test_every_unit_is_frozen_half_of_the_time_and_layers_do_not_know_of_each_ot
     together = 0
     for seed in range(SEEDS):
         hooks = compose({"hft": HFT()}, model, Context(seed=seed))
-        found = chosen(model, family)
-        for layer, kinds in enumerate(found):
+        units = chosen(model, family)
+        for layer, kinds in enumerate(units):
             counts.update(f"{layer}.{part}" for kind in kinds for part in kind)
-        pairs[tuple(found[0][0])] += 1
-        norms[len(found[0][2])] += 1
-        together += found[0][1] == found[1][1]
+        pairs[tuple(units[0][0])] += 1
+        norms[len(units[0][2])] += 1
+        together += units[0][1] == units[1][1]
         hooks.finish()
 
     def fair(count: int, share: float) -> bool:

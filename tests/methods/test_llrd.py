@@ -27,13 +27,13 @@ PUBLISHED = {"L24_decay0.95": (24, 0.95), "L12_decay0.95": (12, 0.95), "L12_deca
 
 def settings_of(model: Any, groups: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
     """Learning rate and weight decay of every parameter, each of which is in exactly one group."""
-    found: dict[Any, tuple[float, float]] = {}
+    settings: dict[Any, tuple[float, float]] = {}
     for group in groups:
         for p in group["params"]:
-            assert p not in found
-            found[p] = (group["lr"], group["weight_decay"])
-    assert found.keys() == {p for p in model.parameters() if p.requires_grad}
-    return {name: found[p] for name, p in model.named_parameters() if p in found}
+            assert p not in settings
+            settings[p] = (group["lr"], group["weight_decay"])
+    assert settings.keys() == {p for p in model.parameters() if p.requires_grad}
+    return {name: settings[p] for name, p in model.named_parameters() if p in settings}
 
 
 @pytest.mark.parametrize("key", PUBLISHED)

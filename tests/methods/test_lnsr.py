@@ -89,13 +89,13 @@ def test_closed_form_of_linear_layers(layer: int) -> None:
 
 
 def test_with_linear_layers_the_input_does_not_matter() -> None:
-    found = []
+    penalties = []
     for factor in (1.0, -3.0):
         model, batch = linear()
         batch["hidden"] = factor * batch["hidden"]
         attached = attach(LNSR(scale=0.5), model.train())
-        found.append((attached.loss(batch) - task_loss(model(**batch).logits, batch["labels"])).item())
-    assert found[0] == pytest.approx(found[1], rel=1e-12)
+        penalties.append((attached.loss(batch) - task_loss(model(**batch).logits, batch["labels"])).item())
+    assert penalties[0] == pytest.approx(penalties[1], rel=1e-12)
 
 
 def test_instability_against_a_loop() -> None:

@@ -102,12 +102,12 @@ def test_published_counts(key: str, options: dict[str, Any], of_the_pooler: int,
         assert sum(p.numel() for p in model.parameters()) == case["bert_base_total_params_vocab30522"]
         context = Context()
         compose({"lora": LoRA(**options)}, model, context)
-    found = trained(model)
-    head = {name for name in found if ".lora_" not in name}
+    counts = trained(model)
+    head = {name for name in counts if ".lora_" not in name}
     assert head == {name.split(".")[2] + name[name.rindex(".") :] for name in case[key]["trainable_non_lora"]}
-    assert sum(size for name, size in found.items() if name not in head) == case[key]["lora_params"] - of_the_pooler
-    assert sum(found.values()) == case[key]["trainable"] - of_the_pooler
-    assert context.facts == {"trained_parameters": sum(found.values())}
+    assert sum(size for name, size in counts.items() if name not in head) == case[key]["lora_params"] - of_the_pooler
+    assert sum(counts.values()) == case[key]["trainable"] - of_the_pooler
+    assert context.facts == {"trained_parameters": sum(counts.values())}
 
 
 BERT = {"attention.self.query", "attention.self.value"}
@@ -206,24 +206,24 @@ def effective(ours: Arrays, start: Arrays, scale: float) -> Arrays:
 
 def led_back(ours: Arrays, gradients: Arrays, scale: float) -> Arrays:
     """From the gradient G of an effective weight: dA = s B^T G, dB = s G A^T."""
-    found = {}
+    led = {}
     for name in ours:
         base, _, letter = name.rpartition(".")
         if letter == "A":
-            found[name] = scale * ours[f"{base}.B"].T @ gradients[f"{base}.weight"]
+            led[name] = scale * ours[f"{base}.B"].T @ gradients[f"{base}.weight"]
         elif letter == "B":
-            found[name] = scale * gradients[f"{base}.weight"] @ ours[f"{base}.A"].T
+            led[name] = scale * gradients[f"{base}.weight"] @ ours[f"{base}.A"].T
         else:
-            found[name] = gradients[name]
-    return found
+            led[name] = gradients[name]
+    return led
 
 
 def values_of(model: Any) -> Arrays:
     """A and B of every addition, and the head's weights."""
     pairs = {name: factors(module) for name, module in wrapped(model).items()}
-    found = {f"{name}.{letter}": pair["AB".index(letter)] for name, pair in pairs.items() for letter in "AB"}
-    found |= {name: p for name, p in model.named_parameters() if name.startswith("classifier")}
-    return {name: p.detach().numpy().copy() for name, p in found.items()}
+    parameters = {f"{name}.{letter}": pair["AB".index(letter)] for name, pair in pairs.items() for letter in "AB"}
+    parameters |= {name: p for name, p in model.named_parameters() if name.startswith("classifier")}
+    return {name: p.detach().numpy().copy() for name, p in parameters.items()}
 
 
 @pytest.mark.parametrize(("options", "scale"), [({}, 16 / 4), ({"rank_stabilized": True}, 16 / 2)], ids=["r", "sqrt r"])

@@ -132,14 +132,14 @@ def test_a_prediction_does_not_depend_on_its_batch(family: str) -> None:
 
 
 def test_padding_is_nothing_and_a_packed_row_is_the_same() -> None:
-    found = []
+    updates = []
     for batch in (unequal(), unequal(padding=33), packed(unequal())):
         model = still(tiny("bert"))
         if "packing" in batch:
             attach_packing(model)
         loss = attach(MatchTuning(), model).backward(batch)
-        found.append((loss.item(), gradients(model)))
-    assert found[1][0] == found[0][0]
-    assert_close(found[1][1], found[0][1], atol=0)
-    assert found[2][0] == pytest.approx(found[0][0], abs=1e-12)
-    assert_close(found[2][1], found[0][1], atol=1e-12)
+        updates.append((loss.item(), gradients(model)))
+    assert updates[1][0] == updates[0][0]
+    assert_close(updates[1][1], updates[0][1], atol=0)
+    assert updates[2][0] == pytest.approx(updates[0][0], abs=1e-12)
+    assert_close(updates[2][1], updates[0][1], atol=1e-12)

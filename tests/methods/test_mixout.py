@@ -82,8 +82,8 @@ def test_published_numbers(key: str, parity: Callable[[str], Any]) -> None:
     for gradient, name in (("true", "true_derivative_times_upstream"), ("official", "official_grad")):
         mixed = mix(weight, target, keep, gradient)
         torch.testing.assert_close(mixed.detach(), torch.tensor(case[key]["forward"]), atol=1e-6, rtol=1e-5)
-        (found,) = torch.autograd.grad(mixed, weight, upstream)
-        torch.testing.assert_close(found, torch.tensor(case[key][name]), atol=1e-6, rtol=1e-5)
+        (downstream,) = torch.autograd.grad(mixed, weight, upstream)
+        torch.testing.assert_close(downstream, torch.tensor(case[key][name]), atol=1e-6, rtol=1e-5)
     expected = formula(case["weight"], case["target"], case[key]["mask_forced"], p)
     torch.testing.assert_close(torch.tensor(expected), torch.tensor(case[key]["forward"]), atol=1e-6, rtol=1e-5)
 

@@ -48,12 +48,12 @@ def test_noise_entry_by_entry() -> None:
 
     mean_variance = statistics.mean(statistics.variance(token) for token in hidden[real].tolist())
     factors = []
-    for token, z, found in zip(hidden[real].tolist(), draw[real].tolist(), noised[real].tolist(), strict=True):
+    for token, z, noisy in zip(hidden[real].tolist(), draw[real].tolist(), noised[real].tolist(), strict=True):
         median = sorted(token)[3]
         distances = [abs(h - median) for h in token]
         spread = max(sorted(distances)[3], 1e-6 * math.sqrt(sum(h * h for h in token)))
         factors.append(min(5.0, math.exp(statistics.variance(token) / (mean_variance + 1e-6))))
-        for h, d, n, value in zip(token, distances, z, found, strict=True):
+        for h, d, n, value in zip(token, distances, z, noisy, strict=True):
             s = 0.3 * spread * math.exp(-0.1 * d / (spread + 1e-6)) * factors[-1]
             assert value == pytest.approx(h + n * s, abs=1e-12)
     assert factors[1] == 5.0
@@ -94,9 +94,9 @@ def test_divergences_against_sums_written_out() -> None:
     rows = (clean / 2).softmax(-1).tolist(), first.softmax(-1).tolist(), second.softmax(-1).tolist()
     for p, q1, q2 in zip(*rows, strict=True):
         total += 0.4 * (kl(p, q1) + kl(p, q2)) / 2 + 0.3 * kl(q2, q1)
-    found = consistency(clean, first, second, 0.6, 0.3, 2.0)
-    assert found.item() == pytest.approx(total / 4, abs=1e-12)
-    found.backward()
+    divergence = consistency(clean, first, second, 0.6, 0.3, 2.0)
+    assert divergence.item() == pytest.approx(total / 4, abs=1e-12)
+    divergence.backward()
     assert clean.grad is None
     assert first.grad.abs().min() > 0
     assert second.grad.abs().min() > 0
@@ -298,14 +298,14 @@ def test_noise_is_normal_in_a_million_draws() -> None:
 @pytest.mark.parametrize("family", ["bert", "xlnet"])
 def test_padding_is_nothing(family: str) -> None:
     """Nor does it enter the spread of the hidden states, their mean variance or the choice of layers."""
-    found = []
+    losses = []
     for padding in (9, 33):
         model, batch = still(tiny(family)), unequal(3, family, padding=padding)
         attached = attach(METHOD, model)
         loss = attached.backward(batch)
-        found.append((loss.item(), attached.context.facts["noised_layers"], gradients(model)))
-    assert found[0][:2] == found[1][:2]
-    assert_close(found[0][2], found[1][2], atol=1e-15)
+        losses.append((loss.item(), attached.context.facts["noised_layers"], gradients(model)))
+    assert losses[0][:2] == losses[1][:2]
+    assert_close(losses[0][2], losses[1][2], atol=1e-15)
 
 
 def test_a_packed_row_gets_what_a_padded_batch_gets() -> None:

@@ -22,8 +22,8 @@ def test_against_a_loop_over_entries() -> None:
     before = [w.clone() for w in weights]
     decay_towards(weights, priors, 0.3)
     for w, prior, old in zip(weights, priors, before, strict=True):
-        for found, p0, p in zip(*(x.flatten().tolist() for x in (w, prior, old)), strict=True):
-            assert found == pytest.approx(p - 0.3 * (p - p0), rel=0, abs=1e-15)
+        for decayed, p0, p in zip(*(x.flatten().tolist() for x in (w, prior, old)), strict=True):
+            assert decayed == pytest.approx(p - 0.3 * (p - p0), rel=0, abs=1e-15)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -147,14 +147,14 @@ def test_the_gradient_runs_through_the_division() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_size_of_the_projection_does_not_matter(family: str) -> None:
-    found = []
+    losses = []
     for factor in (1.0, 50.0):
         model, batch = still(tiny(family)), unequal(3, family)
         output_projection(model).weight.data *= factor
         attached = attach(R4F(scale=0.5), model)
-        found.append(attached.loss(batch).item())
+        losses.append(attached.loss(batch).item())
         attached.hooks.finish()
-    assert found[0] == pytest.approx(found[1], abs=1e-12)
+    assert losses[0] == pytest.approx(losses[1], abs=1e-12)
 
 
 def test_one_power_iteration_a_training_pass_and_none_in_evaluation() -> None:

@@ -51,8 +51,8 @@ def test_published_schedules(parity: Callable[[str], Any]) -> None:
     assert settings.keys() == cases["lambda_sigmoid"].keys()
     for key, values in cases["lambda_sigmoid"].items():
         for step, expected in values.items():
-            found = share_of_task(int(step), "sigmoid", *settings[key], 1.0)
-            assert found == pytest.approx(expected, rel=1e-10, abs=0), (key, step)
+            share = share_of_task(int(step), "sigmoid", *settings[key], 1.0)
+            assert share == pytest.approx(expected, rel=1e-10, abs=0), (key, step)
     for step, expected in cases["lambda_linear_t0_250"].items():
         assert share_of_task(int(step), "linear", 0.5, 250, 1.0) == pytest.approx(expected, abs=1e-15)
 
@@ -92,8 +92,8 @@ def test_a_sigmoid_far_from_its_middle_does_not_overflow() -> None:
 def test_one_step_against_a_loop_over_entries(share: float, w: float) -> None:
     torch.manual_seed(0)
     weight, adam, pretrained = torch.randn(3, 5, 4, dtype=torch.float64)
-    (found,) = recall([weight], [adam], [pretrained], share, w, 0.07)
-    for new, p, q, p0 in zip(*(x.flatten().tolist() for x in (found, weight, adam, pretrained)), strict=True):
+    (recalled,) = recall([weight], [adam], [pretrained], share, w, 0.07)
+    for new, p, q, p0 in zip(*(x.flatten().tolist() for x in (recalled, weight, adam, pretrained)), strict=True):
         moved = p + share * (q - p)  # Adam's step is q - p
         assert new == pytest.approx(moved - 0.07 * (w - share) * (moved - p0), rel=0, abs=1e-14)
 

@@ -36,9 +36,9 @@ def moved(family: str, method: Reinit, seed: int = 3) -> tuple[Any, dict[str, Te
 def test_what_starts_anew(family: str, layers: int, pooler: bool) -> None:
     """The highest layers and, where there is one, the pooler; nothing else. LayerNorm is the identity, biases are 0,
     and all of XLNet's attention tensors are drawn, as its architecture begins."""
-    _, found = moved(family, Reinit(layers, pooler))
+    _, new = moved(family, Reinit(layers, pooler))
     fresh = 0
-    for name, p in found.items():
+    for name, p in new.items():
         layer = re.search(r"\.layer\.(\d)\.", name)
         inside = bool(layer and int(layer[1]) >= 3 - layers)
         inside |= pooler and name.startswith(POOLERS.get(family, "none"))
@@ -84,8 +84,8 @@ def test_law_on_a_million_draws(std: float) -> None:
     assert float((z**4).mean()) == pytest.approx(3, abs=4 * math.sqrt(96 / count))
     for width in (1, 2, 3):
         share = math.erf(width / math.sqrt(2))
-        found = float((z.abs() < width).double().mean())
-        assert found == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / count))
+        fraction = float((z.abs() < width).double().mean())
+        assert fraction == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / count))
     others = [z.roll(1), z.view(1000, 1000).T.flatten(), wide(2).dense.weight.detach().double().flatten()]
     for other in others:
         assert abs(float(torch.corrcoef(torch.stack([z, other]))[0, 1])) < 4 / math.sqrt(count)
@@ -98,13 +98,13 @@ def test_draws_are_those_of_a_generator_of_the_seeds() -> None:
     """One after the other from the lowest new layer up, pooler last; torch's own generator does not move."""
     key = hashlib.blake2b(b"5/reinit/0/weights", digest_size=8).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(key, "little", signed=True))
-    _, found = moved("bert", Reinit(2), seed=5)
+    _, new = moved("bert", Reinit(2), seed=5)
     order = ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
              "intermediate.dense", "output.dense"]  # fmt: skip
     names = [f"bert.encoder.layer.{layer}.{part}.weight" for layer in (1, 2) for part in order]
     for name in [*names, "bert.pooler.dense.weight"]:
-        expected = torch.randn(found[name].shape, generator=generator) * 0.02
-        torch.testing.assert_close(found[name], expected, atol=1e-9, rtol=1e-6, msg=name)
+        expected = torch.randn(new[name].shape, generator=generator) * 0.02
+        torch.testing.assert_close(new[name], expected, atol=1e-9, rtol=1e-6, msg=name)
     model = tiny("bert")
     state = torch.get_rng_state()
     compose({"reinit": Reinit(2)}, model, Context(seed=5))

@@ -56,9 +56,9 @@ def test_quantiles_are_numpys(lower: float, upper: float, count: int, dtype: tor
     values = torch.randperm(count, generator=torch.Generator().manual_seed(0)).to(dtype)
     low, high = np.quantile(values.double().numpy(), [lower, upper])
     expected = [float(low - 1e-5 <= v <= high + 1e-5) for v in values.tolist()]  # quantiles of float32 are not exact
-    found = within_quantiles(values, lower, upper)
-    assert found.tolist() == expected
-    assert found.dtype == dtype
+    within = within_quantiles(values, lower, upper)
+    assert within.tolist() == expected
+    assert within.dtype == dtype
 
 
 def test_equal_saliencies_are_all_within() -> None:
@@ -68,8 +68,8 @@ def test_equal_saliencies_are_all_within() -> None:
 def test_second_order_saliency_against_a_loop() -> None:
     torch.manual_seed(0)
     gradients, moments = torch.rand(2, 7, dtype=torch.float64) + 0.1
-    found = second_order_saliency(gradients, moments)
-    for value, g, m in zip(found.tolist(), gradients.tolist(), moments.tolist(), strict=True):
+    saliency = second_order_saliency(gradients, moments)
+    for value, g, m in zip(saliency.tolist(), gradients.tolist(), moments.tolist(), strict=True):
         assert value == pytest.approx(abs(0.1 * g / m - 1), rel=1e-13)
 
 

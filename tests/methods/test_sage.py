@@ -28,11 +28,11 @@ def test_sensitivity_and_factor_against_a_loop_over_entries(step: int, beta3: fl
     (now,), average = sensitivity([weight], [gradient]), average.abs()
     (factor,) = learning_rate_factor([now], [average], step, beta3, 0.3)
     parts = (weight, gradient, average, now, factor)
-    for w, g, mean, seen, found in zip(*(x.flatten().tolist() for x in parts), strict=True):
+    for w, g, mean, seen, scale in zip(*(x.flatten().tolist() for x in parts), strict=True):
         importance, corrected = abs(w * g), mean / (1 - beta3**step)
         assert seen == importance
         expected = abs(importance - corrected) / (corrected + 0.3 * 0.3)
-        assert found == pytest.approx(expected, rel=1e-12, abs=1e-15)
+        assert scale == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 
 def test_a_weight_that_the_loss_does_not_feel_has_factor_zero() -> None:

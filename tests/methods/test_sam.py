@@ -50,11 +50,11 @@ def test_ascent_against_a_loop_over_entries(adaptive: bool) -> None:
     entries = [(w, g) for p, q in zip(weights, gradients, strict=True)
                for w, g in zip(p.flatten().tolist(), q.flatten().tolist(), strict=True)]  # fmt: skip
     norm = math.sqrt(sum((abs(w) * g if adaptive else g) ** 2 for w, g in entries))
-    found = torch.cat([step.flatten() for step in ascent(weights, gradients, RHO, adaptive)]).tolist()
+    climbed = torch.cat([step.flatten() for step in ascent(weights, gradients, RHO, adaptive)]).tolist()
     expected = [RHO * (w * w if adaptive else 1.0) * g / norm for w, g in entries]
-    assert found == pytest.approx(expected, rel=1e-11, abs=1e-14)
+    assert climbed == pytest.approx(expected, rel=1e-11, abs=1e-14)
     if not adaptive:
-        assert math.sqrt(sum(e * e for e in found)) == pytest.approx(RHO, rel=1e-11)
+        assert math.sqrt(sum(e * e for e in climbed)) == pytest.approx(RHO, rel=1e-11)
 
 
 def test_adaptive_ascent_does_not_depend_on_the_scale_of_a_weight() -> None:
@@ -105,11 +105,11 @@ def test_one_update_by_hand(adaptive: bool) -> None:
     top = deepcopy(start)
     for name, p in top.named_parameters():
         p.data = torch.from_numpy(second[name])
-    found = [p.grad for p in model.parameters() if p.requires_grad]
-    for name, one, other in zip(moving, found, gradients_at(top, batch), strict=True):
+    gradients = [p.grad for p in model.parameters() if p.requires_grad]
+    for name, one, other in zip(moving, gradients, gradients_at(top, batch), strict=True):
         torch.testing.assert_close(one, other, atol=1e-14, rtol=0, msg=name)
-    assert slope(top, moving, batch) == pytest.approx(along(moving, found), rel=1e-6)
-    assert slope(start, moving, batch) != pytest.approx(along(moving, found), rel=1e-2)
+    assert slope(top, moving, batch) == pytest.approx(along(moving, gradients), rel=1e-6)
+    assert slope(start, moving, batch) != pytest.approx(along(moving, gradients), rel=1e-2)
 
 
 def direction(name: str, like: Any) -> Tensor:

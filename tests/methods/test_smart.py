@@ -120,13 +120,13 @@ def test_one_step_of_the_ascent_against_a_loop(method: SMART) -> None:
     generator = torch.Generator().manual_seed(2)
     delta, gradient = (torch.randn(2, 5, 6, dtype=torch.float64, generator=generator) for _ in range(2))
     delta, gradient[1, 3] = 0.04 * delta, 0
-    found = climb(delta, gradient, method.step_size, method.radius, method.variant)
-    torch.testing.assert_close(found, climbed(delta, gradient, method), atol=1e-14, rtol=0)
+    moved = climb(delta, gradient, method.step_size, method.radius, method.variant)
+    torch.testing.assert_close(moved, climbed(delta, gradient, method), atol=1e-14, rtol=0)
     if method.variant == "paper":
-        assert found.abs().max() == method.radius
-        assert torch.equal(found[1, 3], delta[1, 3].clamp(-0.05, 0.05))
+        assert moved.abs().max() == method.radius
+        assert torch.equal(moved[1, 3], delta[1, 3].clamp(-0.05, 0.05))
     else:
-        assert ((found.abs().amax(-1) < 1) & (found.abs().amax(-1) > 0.999)).all()
+        assert ((moved.abs().amax(-1) < 1) & (moved.abs().amax(-1) > 0.999)).all()
 
 
 def test_smoothness_against_sums_written_out() -> None:
@@ -176,9 +176,9 @@ def test_official_ascent_climbs_the_released_divergence() -> None:
 def test_what_else_is_climbed() -> None:
     """The paper's ascent climbs what it adds, the official one of a regression the sum of squares."""
     perturbed, clean = two_logits()
-    found = ascent_loss(perturbed, clean, "paper", False)
-    assert found.item() == pytest.approx(divergence(perturbed, clean, "paper", False).item(), abs=1e-14)
-    found.backward()
+    loss = ascent_loss(perturbed, clean, "paper", False)
+    assert loss.item() == pytest.approx(divergence(perturbed, clean, "paper", False).item(), abs=1e-14)
+    loss.backward()
     assert clean.grad is None
     perturbed, clean = two_logits(1)
     squares = [(a - b) ** 2 for (a,), (b,) in zip(perturbed.tolist(), clean.tolist(), strict=True)]

@@ -34,9 +34,9 @@ def greedily(alone: dict[str, float], together: dict[frozenset[str], float]) -> 
 
     def score(state: State) -> float:
         mean = float(state["w"])
-        for members, found in [*((frozenset([n]), s) for n, s in alone.items()), *together.items()]:
+        for members, value in [*((frozenset([n]), s) for n, s in alone.items()), *together.items()]:
             if abs(mean - sum(values[n] for n in members) / len(members)) < 1e-9:
-                return found
+                return value
         return -1.0
 
     load = lambda name: {"w": torch.tensor(values[name], dtype=torch.float64)}  # noqa: E731

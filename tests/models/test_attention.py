@@ -57,8 +57,8 @@ def test_output_and_gradients(attend: Callable[..., Tensor]) -> None:
     qkv = inputs()
     output, expected = attend(*qkv, Packing.of(LENGTHS), 0.0, SCALING), written_out(*qkv)
     torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
-    for found, wanted in zip(gradients(output, qkv), gradients(expected, qkv), strict=True):
-        torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
+    for gradient, wanted in zip(gradients(output, qkv), gradients(expected, qkv), strict=True):
+        torch.testing.assert_close(gradient, wanted, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])
@@ -70,8 +70,8 @@ def test_dropout_on_the_probabilities(p: float) -> None:
     keep = keep_mask(qkv[0], (HEADS * sum(n * n for n in LENGTHS),), p)
     expected = written_out(*qkv, keep)
     torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
-    for found, wanted in zip(gradients(output, qkv), gradients(expected, qkv), strict=True):
-        torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
+    for gradient, wanted in zip(gradients(output, qkv), gradients(expected, qkv), strict=True):
+        torch.testing.assert_close(gradient, wanted, atol=1e-12, rtol=0)
 
 
 def test_bfloat16_under_autocast() -> None:
@@ -83,8 +83,8 @@ def test_bfloat16_under_autocast() -> None:
         output = attend_each(q, k, v, Packing.of(LENGTHS), 0.0, SCALING)
     assert output.dtype == torch.bfloat16
     torch.testing.assert_close(output.float(), expected, atol=0.03, rtol=0.03)
-    for found, wanted in zip(gradients(output, rough), gradients(expected, exact), strict=True):
-        torch.testing.assert_close(found, wanted, atol=0.05, rtol=0.05)
+    for gradient, wanted in zip(gradients(output, rough), gradients(expected, exact), strict=True):
+        torch.testing.assert_close(gradient, wanted, atol=0.05, rtol=0.05)
 
 
 @pytest.mark.parametrize("attend", [attend_each, attend_padded])
@@ -95,8 +95,8 @@ def test_where_only_first_tokens_ask(attend: Any) -> None:
     output = attend(q[:, packing.starts], k, v, packing, 0.0, SCALING)
     expected = written_out(q, k, v)[:, packing.starts]
     torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
-    for found, wanted in zip(gradients(output, [q, k, v]), gradients(expected, [q, k, v]), strict=True):
-        torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
+    for gradient, wanted in zip(gradients(output, [q, k, v]), gradients(expected, [q, k, v]), strict=True):
+        torch.testing.assert_close(gradient, wanted, atol=1e-12, rtol=0)
 
 
 def test_dropout_where_only_first_tokens_ask() -> None:

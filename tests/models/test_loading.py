@@ -137,8 +137,8 @@ def test_what_is_saved_names_the_classes_of_the_task(folder: Path) -> None:
     saved = json.loads((folder / "config.json").read_text())
     assert saved["id2label"] == {"0": "entailment", "1": "not_entailment"}
     assert saved["label2id"] == {"entailment": 0, "not_entailment": 1}
-    said = pipeline("text-classification", str(folder), device="cpu", top_k=None)(["a b"])[0]
-    assert {row["label"] for row in said} == {"entailment", "not_entailment"}
+    answers = pipeline("text-classification", str(folder), device="cpu", top_k=None)(["a b"])[0]
+    assert {row["label"] for row in answers} == {"entailment", "not_entailment"}
     assert load_classifier(checkpoint, 1, 0.1, 0).config.id2label == {0: "score"}
     assert load_classifier(checkpoint, 2, 0.1, 0).config.id2label == {0: "0", 1: "1"}
 

@@ -145,12 +145,12 @@ def test_rows_that_several_tables_print_agree() -> None:
         if p.model == "bert_large" and p.task and p.table in (1, 5, 8, 9, 16, 17, 18):
             key = (p.method, p.task, tuple((k, v) for k, v in p.setting.items() if (k, v) not in DEFAULTS))
             printed.setdefault(key, {}).setdefault((p.mean, p.std), set()).add(p.table)
-    shared = [found for found in printed.values() if len(set().union(*found.values())) > 1]
+    shared = [by_table for by_table in printed.values() if len(set().union(*by_table.values())) > 1]
     assert len(shared) == 4 * 8  # vanilla, HyPe-N, HyPe-U, HyPe-N at 1e-5 and four single techniques
-    for (method, task, _), found in printed.items():
-        means = {mean for mean, _ in found}
-        stds = {std for _, std in found if std is not None}
-        assert len(means) == 1, (method, task, found)
+    for (method, task, _), by_table in printed.items():
+        means = {mean for mean, _ in by_table}
+        stds = {std for _, std in by_table if std is not None}
+        assert len(means) == 1, (method, task, by_table)
         assert len(stds) <= 1 or ((method, task) == ("r3f", "stsb") and stds == {0.54, 0.56})
 
 
@@ -228,9 +228,9 @@ def names(group: str) -> set[str]:
 
 
 def options(group: str, name: str) -> dict[str, Any]:
-    found = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"), resolve=False)
-    assert isinstance(found, dict)
-    return {str(key): value for key, value in found.items()}
+    content = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"), resolve=False)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
 
 
 def test_names_are_choices_of_this_project() -> None:

@@ -81,5 +81,5 @@ def printed_rte() -> Published:
     ],
 )
 def test_another_model_or_other_data_contradict(part: str, setting: str, value: Any) -> None:
-    (said,) = contradictions(printed_rte(), {}, {part: {setting: value}}, {})
-    assert said.startswith(f"{setting}={value} instead of")
+    (contradiction,) = contradictions(printed_rte(), {}, {part: {setting: value}}, {})
+    assert contradiction.startswith(f"{setting}={value} instead of")

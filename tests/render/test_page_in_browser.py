@@ -116,12 +116,12 @@ def test_both_themes_are_readable(page: Page, scheme: Any, index: Path) -> None:
         page.goto(address.as_uri())
         assert page.evaluate("document.documentElement.classList.contains('dark')") is (scheme == "dark")
         page.wait_for_timeout(300)  # until the tables or the curves are drawn
-        found = (
+        violations = (
             axe.Axe()
             .run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"], "preload": False})
             .response["violations"]
         )
-        assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found] == []
+        assert [(rule["id"], rule["nodes"][0]["html"]) for rule in violations] == []
 
 
 def test_the_reader_chooses_the_theme_and_prints_light(page: Page) -> None:

@@ -84,7 +84,7 @@ def content(run: Path) -> list[Any]:
     """The records of a run's file: LevelDB's log format behind seven bytes, W&B's own messages in it."""
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
-    data, place, whole, found = run.read_bytes(), 7, b"", []
+    data, place, whole, records = run.read_bytes(), 7, b"", []
     assert data[:4] == b":W&B"
     while place + 7 <= len(data):
         if (left := 32768 - place % 32768) < 7:
@@ -94,9 +94,9 @@ def content(run: Path) -> list[Any]:
         whole += data[place + 7 : place + 7 + length]
         place += 7 + length
         if kind in (1, 4):  # whole, or the last part
-            found.append(Record.FromString(whole))
+            records.append(Record.FromString(whole))
             whole = b""
-    return found
+    return records
 
 
 def values(items: Any) -> dict[str, Any]:

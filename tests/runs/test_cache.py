@@ -68,10 +68,10 @@ def without_cache(results: Path) -> list[RunStatus]:
     results.rename(results.parent / "aside")
     copy.rename(results)
     (results / "records.cache").mkdir()  # so that none can be made either
-    found = answer(results)
+    runs = answer(results)
     shutil.rmtree(results)
     (results.parent / "aside").rename(results)
-    return found
+    return runs
 
 
 def stored(results: Path) -> set[str]:
@@ -159,8 +159,8 @@ def test_runs_of_one_cell_share_what_they_agree_in(results: Path) -> None:
 
 def test_names_are_answered_in_their_order_and_only_if_they_have_begun(results: Path) -> None:
     for _ in range(2):
-        found = [run.identity for run in read_named(results, ["07", "nobody", "03", "05"])]
-        assert found == ["07", "03", "05"]
+        identities = [run.identity for run in read_named(results, ["07", "nobody", "03", "05"])]
+        assert identities == ["07", "03", "05"]
     assert stored(results) == {"03", "05", "07"}
 
 
@@ -217,12 +217,12 @@ def test_only_what_is_new_or_changed_is_opened(results: Path, opened: list[str])
     write(results, "05", record_of(5, score=0.75), age=OLD / 2)  # of the same size
     write(results, "06", record_of(6, score=0.123456789))
     shutil.rmtree(results / "runs" / "07")
-    found = {run.identity: run.record for run in answer(results)}
+    records = {run.identity: run.record for run in answer(results)}
     assert sorted(opened) == ["05", "06", "20"]
-    assert sorted(found) == [f"{seed:02}" for seed in range(21) if seed != 7]
-    assert [record.headline for name in ("05", "06", "20") if (record := found[name])] == [0.75, 0.123456789, 0.5]
+    assert sorted(records) == [f"{seed:02}" for seed in range(21) if seed != 7]
+    assert [record.headline for name in ("05", "06", "20") if (record := records[name])] == [0.75, 0.123456789, 0.5]
     opened.clear()
-    assert {run.identity: run.record for run in answer(results)} == found
+    assert {run.identity: run.record for run in answer(results)} == records
     assert opened == []
 
 
@@ -245,9 +245,9 @@ def test_what_is_too_young_is_not_stored(results: Path) -> None:
     stamp = young.stat().st_mtime_ns
     young.write_text(young.read_text().replace("0.25", "0.75"))
     os.utime(young, ns=(stamp, stamp))
-    (found,) = (run for run in answer(results) if run.identity == "05")
-    assert found.record is not None
-    assert found.record.scores.first == {"accuracy": 0.75}
+    (run_5,) = (run for run in answer(results) if run.identity == "05")
+    assert run_5.record is not None
+    assert run_5.record.scores.first == {"accuracy": 0.75}
 
 
 # --- what may be wrong with the file ----------------------------------------------------------------------------------

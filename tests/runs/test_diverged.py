@@ -29,8 +29,8 @@ def test_diverged(warm: Any, tmp_path: Path) -> None:
     assert any("3 diverged" in row and "±" not in row for row in rows)
 
     files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("results/runs/*/result.json")}
-    found = [json.loads(path.read_text()) for path in files]
-    diverged = [record for record in found if record["status"] == "diverged"]
+    records = [json.loads(path.read_text()) for path in files]
+    diverged = [record for record in records if record["status"] == "diverged"]
     assert len(diverged) == 3
     for record in diverged:
         assert record["scores"] == {}

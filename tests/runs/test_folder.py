@@ -150,8 +150,8 @@ def test_every_state_is_told_apart(tmp_path: Path) -> None:
     (tmp_path / "runs" / "a file.txt").write_text("not a run")
     (tmp_path / "runs" / "my notes").mkdir()
     (tmp_path / "runs" / "my notes" / "thesis.tex").write_text("not a run either")
-    found = {run.identity: run for run in read_runs(tmp_path)}
-    assert {name: run.state for name, run in found.items()} == {
+    runs = {run.identity: run for run in read_runs(tmp_path)}
+    assert {name: run.state for name, run in runs.items()} == {
         "done": "done",
         "diverged": "diverged",
         "failed": "failed",
@@ -160,11 +160,11 @@ def test_every_state_is_told_apart(tmp_path: Path) -> None:
         "hardly_began": "interrupted",
         "failed_silently": "failed",
     }
-    assert found["failed"].reason == "RuntimeError: a cosmic ray"
-    assert found["diverged"].reason == "no number"
-    assert "result.json is broken" in found["broken"].reason
-    assert found["interrupted"].title == "m t v seed 3"
-    assert found["hardly_began"].title == "hardly_began"
+    assert runs["failed"].reason == "RuntimeError: a cosmic ray"
+    assert runs["diverged"].reason == "no number"
+    assert "result.json is broken" in runs["broken"].reason
+    assert runs["interrupted"].title == "m t v seed 3"
+    assert runs["hardly_began"].title == "hardly_began"
     assert list(read_runs(tmp_path / "nowhere")) == []
 
 
@@ -202,8 +202,8 @@ def test_the_weights_of_a_run_whose_record_is_broken_stay(folder: RunFolder) -> 
     for name in ("predictions.csv", "model/model.safetensors", "result.json", ".run.json.ab12cd34"):
         (folder.path / name).write_text(name)
     assert folder.start(Request.from_json(REQUEST))
-    found = {str(path.relative_to(folder.path)) for path in folder.path.rglob("*")}
-    assert found == {"predictions.csv", "model", "model/model.safetensors", "result.broken.json", "run.json"}
+    files = {str(path.relative_to(folder.path)) for path in folder.path.rglob("*")}
+    assert files == {"predictions.csv", "model", "model/model.safetensors", "result.broken.json", "run.json"}
 
 
 def test_links_are_neither_written_through_nor_followed_when_removing(folder: RunFolder, tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ def evaluated(split: Split, outputs: int) -> Evaluation:
 
 def test_every_example_leads_back_to_its_row_and_names_its_classes(tmp_path: Path) -> None:
     data = loaded(tmp_path)
-    found = {split.name: evaluated(split, 2) for split in data.evaluation}
-    table = pd.read_csv(io.StringIO(scored(found, data)))
+    evaluations = {split.name: evaluated(split, 2) for split in data.evaluation}
+    table = pd.read_csv(io.StringIO(scored(evaluations, data)))
     assert list(table.columns) == [
         *("split", "index", "label", "prediction", "logit_0", "logit_1", "row", "label_name", "prediction_name")
     ]
@@ -56,9 +56,11 @@ def test_every_example_leads_back_to_its_row_and_names_its_classes(tmp_path: Pat
         assert frame.text[part["row"]].tolist() == split.texts[0]
         assert frame.label[part["row"]].tolist() == part.label_name.tolist()
         assert part.label.tolist() == split.labels.tolist()
-        assert part.prediction.tolist() == found[split.name].predictions.tolist()
+        assert part.prediction.tolist() == evaluations[split.name].predictions.tolist()
         assert [data.labels[number] for number in part.prediction] == part.prediction_name.tolist()
-        assert part[["logit_0", "logit_1"]].to_numpy(np.float32) == pytest.approx(found[split.name].logits, rel=1e-7)
+        assert part[["logit_0", "logit_1"]].to_numpy(np.float32) == pytest.approx(
+            evaluations[split.name].logits, rel=1e-7
+        )
 
 
 def test_a_regression_has_no_names(tmp_path: Path) -> None:

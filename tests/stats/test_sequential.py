@@ -69,8 +69,8 @@ def decisions(effect, draws, margin=0.0, most=MOST):
     return [decide(sample, margin, LEAST) for sample in samples]
 
 
-def share(made, *words):
-    return np.mean([decision.word in words for decision in made])
+def share(verdicts, *words):
+    return np.mean([decision.word in words for decision in verdicts])
 
 
 def test_a_t_test_that_is_repeated_after_every_seed_is_wrong_far_more_often():
@@ -94,7 +94,7 @@ def test_a_difference_of_the_margin_is_called_none_in_one_case_of_twenty_at_most
 
 @pytest.mark.slow
 def test_a_large_effect_is_decided_with_less_than_two_thirds_of_twenty_seeds():
-    made = decisions(2.0, 2000)
-    assert share(made, HELPS) > 0.99
-    assert np.mean([decision.seeds for decision in made]) < MOST * 2 / 3
+    verdicts = decisions(2.0, 2000)
+    assert share(verdicts, HELPS) > 0.99
+    assert np.mean([decision.seeds for decision in verdicts]) < MOST * 2 / 3
     assert np.mean([decision.seeds for decision in decisions(1.0, 2000)]) < MOST * 2 / 3

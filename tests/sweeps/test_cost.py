@@ -236,11 +236,11 @@ def test_the_plan_as_a_user_reads_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("train", "said"), [(-6, "4 s"), (80, "90 s"), (95, "1.8 min"), (1e4, "2.8 h"), (1e7, "2,778 h")]
+    ("train", "time"), [(-6, "4 s"), (80, "90 s"), (95, "1.8 min"), (1e4, "2.8 h"), (1e7, "2,778 h")]
 )
-def test_times_are_short(train: float, said: str) -> None:
+def test_times_are_short(train: float, time: str) -> None:
     text = plan_text(plan(planned(1), planned(2)), dict([finished(planned(1), float(train))]))
-    assert f"  {said}" in text.splitlines()[3]
+    assert f"  {time}" in text.splitlines()[3]
 
 
 def test_an_empty_plan_has_nothing_to_say() -> None:

@@ -30,9 +30,9 @@ def test_the_union_and_not_the_product() -> None:
         by_hand |= {(task, seed, "hype_n", scale, None, None) for scale in ("0.0001", "1e-05")}
         by_hand |= {(task, seed, "vanilla", None, rate, "wider") for rate in ("1e-05", "2e-05")}
     keys = ("task", "seed", "method", "noise_scale", "training.learning_rate")
-    found = [(*(dict(point.values).get(key) for key in keys), point.row) for point in points]
-    assert len(found) == len(set(found)) == len(by_hand) == 24
-    assert set(found) == by_hand
+    combinations = [(*(dict(point.values).get(key) for key in keys), point.row) for point in points]
+    assert len(combinations) == len(set(combinations)) == len(by_hand) == 24
+    assert set(combinations) == by_hand
 
 
 def test_a_point_that_two_grids_have_stands_there_once() -> None:

@@ -23,11 +23,11 @@ SWEEP = (*SWEEP, "-m", "seed=1,2,3,4")
 
 def done(results: Path) -> dict[str, int]:
     """Run -> when its record was written; every record there is whole."""
-    found = {}
+    times = {}
     for path in results.glob("runs/*/result.json"):
         assert json.loads(path.read_text())["status"] == "done"
-        found[path.parent.name] = path.stat().st_mtime_ns
-    return found
+        times[path.parent.name] = path.stat().st_mtime_ns
+    return times
 
 
 def table_of(output: str) -> str:

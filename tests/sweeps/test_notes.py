@@ -102,7 +102,7 @@ def test_who_is_waited_for_is_named_and_not_for_ever(
     monkeypatch.setattr(outcomes, "_POLL_SECONDS", 0.02)
     monkeypatch.setattr(outcomes, "_PATIENCE", 60.0 if is_stopped else 0.0)
     folder = RunFolder.of(tmp_path, DONE.identity)
-    command, said = [sys.executable, "-c", HOLD, str(folder.path)], []
+    command, messages = [sys.executable, "-c", HOLD, str(folder.path)], []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         try:
             assert other.stdout is not None
@@ -110,11 +110,11 @@ def test_who_is_waited_for_is_named_and_not_for_ever(
             if is_stopped:
                 other.send_signal(signal.SIGSTOP)
             busy = JobResult(RUNNING, DONE.title, DONE.identity)
-            ended = wait_for_others([busy, DONE, busy], tmp_path, said.append)
+            ended = wait_for_others([busy, DONE, busy], tmp_path, messages.append)
         finally:
             other.kill()
     who = f"process {other.pid} on {socket.gethostname()}"
-    assert said == [f"waiting for {who}, which runs m t v seed 1"]
+    assert messages == [f"waiting for {who}, which runs m t v seed 1"]
     why = f"holds it and is stopped; kill -CONT {other.pid} lets it go on" if is_stopped else "still holds it"
     assert [(job.state, job.reason) for job in ended] == [
         (RUNNING, f"{who} {why}"),

@@ -40,13 +40,13 @@ def experiment(
 @pytest.mark.parametrize("metric", ["accuracy", "f1", "accuracy_f1", "macro_f1", "matthews"])
 def test_collapsed_runs_are_counted_beside_the_others(metric: str, tmp_path: Path) -> None:
     plan, statuses = experiment(tmp_path, {"vanilla": [LEARNT, ONES, ZEROS], "hype_n": [LEARNT]}, metric)
-    found = results(plan, statuses, "paper")
-    cells = {(row.method, task): result.cell.collapsed for (_, row, task), result in found.items()}
+    by_place = results(plan, statuses, "paper")
+    cells = {(row.method, task): result.cell.collapsed for (_, row, task), result in by_place.items()}
     assert cells == {("vanilla", "rte"): [1, 2], ("hype_n", "rte"): []} | {
         ("vanilla", "rte/other"): [0, 1, 2],
         ("hype_n", "rte/other"): [0],
     }
-    text = write(experiment_tables(plan, found))
+    text = write(experiment_tables(plan, by_place))
     assert "(3, 2 collapsed)" in text
     assert "collapsed: the run scores as if it always gave one class" in text
     assert "(3, 2 collapsed)" in write(build_tables(statuses.values()))

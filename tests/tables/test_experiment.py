@@ -103,17 +103,19 @@ def plan() -> Plan:
 @pytest.fixture
 def statuses(plan: Plan) -> dict[str, RunStatus]:
     better = {"2e-05": 0.0, "1e-05": -0.1}
-    found = {}
+    by_identity = {}
     for run in plan.runs:
         score = (
             HYPE[run.seed - 1]
             if run.method == "hype_n"
             else VANILLA[run.seed - 1] + better[run.configuration["learning_rate"]]
         )
-        found[run.identity] = done(run, score)
-    del found["hype_n-mrpc-2-0.0001-1e-05"]
-    found["hype_n-mrpc-3-0.0001-1e-05"] = replace(found["hype_n-mrpc-3-0.0001-1e-05"], state=RUNNING, record=None)
-    return found
+        by_identity[run.identity] = done(run, score)
+    del by_identity["hype_n-mrpc-2-0.0001-1e-05"]
+    by_identity["hype_n-mrpc-3-0.0001-1e-05"] = replace(
+        by_identity["hype_n-mrpc-3-0.0001-1e-05"], state=RUNNING, record=None
+    )
+    return by_identity
 
 
 def rendered(plan: Plan, statuses: dict[str, RunStatus], rule: str = "paper") -> str:
@@ -130,8 +132,8 @@ def test_intervals_of_means_come_behind_the_table(plan: Plan, statuses: dict[str
 
 
 def test_the_rule_decides_which_configuration_is_shown(plan: Plan, statuses: dict[str, RunStatus]) -> None:
-    found = results(plan, statuses, "paper")
-    assert {r.chosen.configuration["learning_rate"] for (_, row, _), r in found.items() if row.method == "vanilla"} == {
+    cells = results(plan, statuses, "paper")
+    assert {r.chosen.configuration["learning_rate"] for (_, row, _), r in cells.items() if row.method == "vanilla"} == {
         "2e-05"
     }
     assert "X (no held-out scores" in " ".join(rendered(plan, statuses, "heldout").split())
@@ -143,8 +145,8 @@ def test_held_out_scores_choose_and_are_not_shown(plan: Plan, statuses: dict[str
         if run.identity in statuses and (record := statuses[run.identity].record):
             held = {run.metric: 0.9 if run.configuration["learning_rate"] == "1e-05" else 0.1}
             statuses[run.identity] = changed(statuses[run.identity], scores=replace(record.scores, heldout=held))
-    found = results(plan, statuses, "heldout")
-    vanilla = [result for (_, row, task), result in found.items() if (row.method, task) == ("vanilla", "rte")]
+    cells = results(plan, statuses, "heldout")
+    vanilla = [result for (_, row, task), result in cells.items() if (row.method, task) == ("vanilla", "rte")]
     assert vanilla[0].chosen.configuration == {"learning_rate": "1e-05"}
     assert vanilla[0].chosen.cell.mean == pytest.approx(0.62)
     assert "selection" not in rendered(plan, statuses, "heldout")
@@ -240,7 +242,7 @@ def test_against_the_paper_by_hand(plan: Plan, statuses: dict[str, RunStatus]) -
         compare(replace(plan, table=None), {}, "paper")
 
 
-def told(run: PlannedRun, score: float, **settings: Any) -> RunStatus:
+def with_settings(run: PlannedRun, score: float, **settings: Any) -> RunStatus:
     """A record with the settings of Table 1, but for those given."""
     training = {"learning_rate": 1e-5, "batch_size": 16, "epochs": 3.0, "adam_betas": [0.9, 0.99], "packing": "off"}
     options = {"scale": 1e-4, "layers": "all", "position": "between", "dropout": 0.0} if run.method == "hype_n" else {}
@@ -267,7 +269,7 @@ def test_a_cell_of_another_setting_is_not_compared(other: dict[str, Any], reason
     plan = Plan("table1", "", "paper", 1, [], "", runs)
     shown = {}
     for name, settings in (("as printed", {}), ("other", other)):
-        statuses = {run.identity: told(run, 0.7 + run.seed / 100, **settings) for run in runs}
+        statuses = {run.identity: with_settings(run, 0.7 + run.seed / 100, **settings) for run in runs}
         (shown[name],) = compare(plan, results(plan, statuses, "paper"), "paper").sheets
     assert shown["as printed"].plain()[0][-1] == "undecided"
     assert shown["other"].plain()[0][-2:] == ["", "other setting"]
@@ -296,8 +298,8 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
             runs.append(run)
             statuses[run.identity] = replace(done(run, (right + seed) / 400), runs=tmp_path)
     plan = plan_of(runs)
-    found = results(plan, statuses, "paper")
-    (one,) = compare(plan, found, "vanilla").sheets
+    cells = results(plan, statuses, "paper")
+    (one,) = compare(plan, cells, "vanilla").sheets
     lines = dict(zip([title for title, _ in one.rows], one.plain(), strict=True))
     assert lines["hype_n, rte"][1:] == [
         "+20.00 [+16.09, +23.91]",  # 2 standard errors of about sqrt(0.2 * 0.8 / 400)
@@ -312,7 +314,7 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
     assert lines["hype_u, rte"][1:] == same
     assert "p adjusted by Holm over the 2 comparisons on a task" in writers.to_text([one], "").replace("\n  ", " ")
     with pytest.raises(UserError, match="no row 'nothing' to compare with; there are vanilla, hype_n, hype_u"):
-        compare(plan, found, "nothing")
+        compare(plan, cells, "nothing")
 
 
 def test_a_further_split_is_compared_over_its_own_examples_and_scores(tmp_path: Path) -> None:
@@ -332,11 +334,11 @@ def test_a_further_split_is_compared_over_its_own_examples_and_scores(tmp_path: 
             scores = {"validation_mismatched/accuracy": more}
             statuses[run.identity] = replace(done(run, first, **scores), runs=tmp_path)
     plan = Plan("mine", "", "paper", None, ["training.learning_rate"], "", runs)
-    found = results(plan, statuses, "paper")
-    one, *_ = compare(plan, found, "vanilla").sheets
+    by_place = results(plan, statuses, "paper")
+    one, *_ = compare(plan, by_place, "vanilla").sheets
     p_values = {title: "".join(cells[1]) for title, cells in one.rows}
     assert p_values == {"hype_n, rte": "1.000", "hype_n, rte/mismatched": "< 0.001 ***"}
-    same, _ = compare(plan, found, "budget").sheets
+    same, _ = compare(plan, by_place, "budget").sheets
     assert [line[2] for line in same.plain()] == ["40.00 ± 10.00 (2)", "100.00 ± 0.00 (1)"]
 
 
@@ -423,12 +425,12 @@ def test_runs_of_two_kinds_of_device_are_no_pair(scored: tuple[Plan, dict[str, R
     plan, statuses = scored
     name = "hype_n-rte-2-None-1e-05"
     statuses[name] = changed(statuses[name], machine={"device": "cuda", "threads": 16})
-    found = results(plan, statuses, "paper")
-    (one,) = compare(plan, found, "vanilla").sheets
+    cells = results(plan, statuses, "paper")
+    (one,) = compare(plan, cells, "vanilla").sheets
     assert (one.plain()[0][1], one.plain()[0][5]) == ("+20.00", "1.00 (1 of 1)")
     assert "hype_n, rte: seed 2 is not paired: cuda and cpu draw different dropout and noise" in one.notes
     assert "hype_n rte: its runs differ in device cpu, cuda" in rendered(plan, statuses)
-    assert compare(plan, found, "vanilla").complaints == []
+    assert compare(plan, cells, "vanilla").complaints == []
     statuses[name] = changed(statuses[name], machine={})
     (compared,) = against_method(plan, results(plan, statuses, "paper"), "vanilla").values()
     assert compared.measured.notes == ["seed 2 is not paired: unknown and cpu draw different dropout and noise"]

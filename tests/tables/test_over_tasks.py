@@ -42,14 +42,14 @@ def experiment(scores=SCORES) -> tuple[Plan, dict[str, RunStatus]]:
 
 def against_vanilla(plan: Plan, statuses: dict[str, RunStatus]) -> dict[tuple[str, Row], OverTasks]:
     """Single tasks are judged over the seeds alone: there are no predictions."""
-    found = results(plan, statuses, "paper")
+    cells = results(plan, statuses, "paper")
     compared = {}
-    for place, result, base in pairs_with(found, "vanilla"):
+    for place, result, base in pairs_with(cells, "vanilla"):
         seeds, _ = comparable(result.shown, base.shown)
         differences = difference_over_seeds([result.cell.scores[seed] - base.cell.scores[seed] for seed in seeds])
         measured = Measured(np.array([]), paired_difference({}, {}), differences, [], [])
         compared[place] = Compared(measured, verdicts([differences])[0], decide([]), 1.0, 1)
-    return over_tasks(found, "vanilla", compared)
+    return over_tasks(cells, "vanilla", compared)
 
 
 def test_against_a_row_over_all_tasks() -> None:
@@ -88,11 +88,11 @@ def test_letter_by_letter() -> None:
 
 def test_by_ranks() -> None:
     plan, statuses = experiment({**SCORES, "reinit": {"rte": [0.9]}})
-    found = results(plan, statuses, "paper")
-    (ranking,) = rankings(found).values()
+    cells = results(plan, statuses, "paper")
+    (ranking,) = rankings(cells).values()
     assert next(iter(ranking.rows)).method == "hype_n"
     assert ranking.left_out == ["reinit"]
-    comparison = compare(plan, found, "ranks")
+    comparison = compare(plan, cells, "ranks")
     (sheet,) = comparison.sheets
     assert sheet.plain()[0][1] == "1.00"
     assert "left out, without a number on every task: reinit" in sheet.notes

@@ -60,9 +60,9 @@ MACHINES = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other", "said"), MACHINES)
-def test_what_a_cell_mixes(one: Any, other: Any, said: list[str]) -> None:
-    assert mixture(*({"machine": machine} for machine in (one, other, one))) == said
+@pytest.mark.parametrize(("one", "other", "remarks"), MACHINES)
+def test_what_a_cell_mixes(one: Any, other: Any, remarks: list[str]) -> None:
+    assert mixture(*({"machine": machine} for machine in (one, other, one))) == remarks
 
 
 def test_versions_are_told_by_name() -> None:

@@ -251,7 +251,7 @@ TYPES = {
 }
 
 
-@pytest.mark.parametrize("named", [True, False], ids=["named", "found"])
+@pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
 @pytest.mark.parametrize("case", TYPES.values(), ids=TYPES.keys())
 def test_labels_of_any_column_type(tmp_path, monkeypatch, case, named):
     values, dtype = case
@@ -261,8 +261,8 @@ def test_labels_of_any_column_type(tmp_path, monkeypatch, case, named):
     monkeypatch.setattr("hype_bench.tasks.data.read_split", lambda *_: frame)
     data = load(custom("x.csv", labels=["no", "yes"] if named else None), DataConfig())
     assert data.train.labels.tolist() == [1, 0, 1]
-    found = ["False", "True"] if dtype in ("bool", "boolean") else ["0", "1"]
-    assert data.labels == (["no", "yes"] if named else found)
+    unnamed = ["False", "True"] if dtype in ("bool", "boolean") else ["0", "1"]
+    assert data.labels == (["no", "yes"] if named else unnamed)
 
 
 def test_named_labels_fix_the_order_and_may_be_numbers_in_the_file(tmp_path):
@@ -453,7 +453,7 @@ def test_a_test_row_without_text_is_told_and_never_a_word(tmp_path):
     data = load(task, DataConfig(root=str(tmp_path), predict_test=True))
     assert data.test[0].texts[0] == ["a", "d"]
     assert data.test[0].rows.tolist() == [0, 3]
-    assert data.warnings == ["2 of the 4 rows of test have no text and were not predicted"]
+    assert data.warnings == ["2 of the 4 rows of test are without text and were not predicted"]
     save(frame.drop(columns="premise"), tmp_path / "own" / "test.parquet")
     with pytest.raises(UserError, match="split test: no column 'premise'; there are hypothesis, label"):
         load(task, DataConfig(root=str(tmp_path), predict_test=True))

@@ -50,10 +50,10 @@ class Session:
 
 
 def test_what_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    session, told = Session(), {}
+    session, settings = Session(), {}
 
     def init(**arguments: Any) -> Session:
-        told.update(arguments)
+        settings.update(arguments)
         return session
 
     monkeypatch.setattr("wandb.init", init)
@@ -62,13 +62,18 @@ def test_what_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tracker = tracking.start(run, "abc123", LABEL, warnings)
     tracker.log({"update": 10.0, "loss": 0.5})
     tracker.finish({"accuracy": 0.75}, "done")
-    assert (told["id"], told["resume"], told["group"], told["project"]) == ("abc123", "allow", "noise", "mine")
-    assert told["tags"] == ["tiny_bert", "demo_rte", "hype_n", "vanilla"]
-    assert told["job_type"] == "fine-tune"
-    assert told["config"]["training"]["batch_size"] == 16
-    assert told["config"]["methods"]["hype_n"]["scale"] == 1e-5
-    assert told["config"]["identity"] == "abc123"
-    assert Path(told["dir"]) == tmp_path
+    assert (settings["id"], settings["resume"], settings["group"], settings["project"]) == (
+        "abc123",
+        "allow",
+        "noise",
+        "mine",
+    )
+    assert settings["tags"] == ["tiny_bert", "demo_rte", "hype_n", "vanilla"]
+    assert settings["job_type"] == "fine-tune"
+    assert settings["config"]["training"]["batch_size"] == 16
+    assert settings["config"]["methods"]["hype_n"]["scale"] == 1e-5
+    assert settings["config"]["identity"] == "abc123"
+    assert Path(settings["dir"]) == tmp_path
     assert session.logged == [({"update": 10.0, "loss": 0.5}, 10)]
     assert session.summary == {"accuracy": 0.75, "status": "done"}
     assert session.exit_code == 0
@@ -177,9 +182,9 @@ def test_mode(
     settings = SimpleNamespace(base_url="https://api.wandb.ai")  # the real setup would leave traces in this process
     monkeypatch.setattr("wandb.setup", lambda: SimpleNamespace(settings=settings))
     monkeypatch.setattr("hype_bench.tracking.mode._answers", lambda url: answers and url == settings.base_url)
-    found = Mode()
-    assert found.resolve() == mode
-    assert warning in found.warning
+    tracker_mode = Mode()
+    assert tracker_mode.resolve() == mode
+    assert warning in tracker_mode.warning
     assert bool(warning) == (asked == "online" != mode)
 
 

@@ -151,7 +151,7 @@ def test_an_update_that_fp16_skips_takes_nothing_from_the_schedule(
     curve = outcome.curve
     assert 5 < len(curve) < 20
     assert f"fp16 skipped {20 - len(curve)} of 20 updates, whose gradients overflowed" in outcome.warnings
-    rates = [1e-3 * learning_rate_factor(made, 20, 0) for made in range(len(curve))]
+    rates = [1e-3 * learning_rate_factor(update, 20, 0) for update in range(len(curve))]
     assert [row["learning_rate"] for row in curve] == pytest.approx(rates)
 
 

@@ -99,9 +99,9 @@ def test_the_key_holds_what_the_numbers_depend_on(stored: Callable[[], list[Path
     for number, change in enumerate((left, no_types, one_more), 2):
         changed = tokenizer()
         change(changed)
-        found = tokenise(TRAIN, changed, 5)
+        tokens = tokenise(TRAIN, changed, 5)
         assert len(stored()) == number
-        assert same(found, plain) == (change is one_more)
+        assert same(tokens, plain) == (change is one_more)
     assert tokenise(TRAIN, tokenizer(), 6).lengths.max() == 6
 
 
