@@ -6,13 +6,13 @@ Scores are in the metric's own units, and higher is better. What is not finite i
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+Floats = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]  # jaxtyping takes no NDArray of numpy 2.5
 Vector = Float64[Floats, "n"]  # of scores, one per run or seed
 Interval = tuple[float, float]  # low, high
 

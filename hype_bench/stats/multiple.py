@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hype_bench.stats.means import Vector
 
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
-_Places = Int64[NDArray[np.int64], "..."]
+_Places = Int64[np.ndarray[tuple[Any, ...], np.dtype[np.int64]], "..."]
 
 
 def holm(p_values: ArrayLike) -> Vector:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hype_bench.stats.means import Floats
 
@@ -17,7 +18,7 @@ Scores = Float64[Floats, "draws seeds"]
 BothPredictions = Float64[Floats, "both_seeds examples"]  # of a and then of b
 BothScores = Float64[Floats, "draws both_seeds"]
 OfDraws = Float64[Floats, "draws"]
-_Conditions = Bool[NDArray[np.bool_], "runs examples"]
+_Conditions = Bool[np.ndarray[tuple[Any, ...], np.dtype[np.bool_]], "runs examples"]
 _Totals = Float64[Floats, "draws runs"]
 _Sizes = Float64[Floats, "draws 1"]
 _Values = Float64[Floats, "... examples"]  # the same in every draw, or each draw's own
