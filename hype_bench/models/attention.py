@@ -1,9 +1,13 @@
-"""Attention within each sequence of a packed row: one sequence after the other on a CPU, one padded batch on a GPU."""
+"""Attention within each sequence of a packed row.
+
+One sequence after the other on a CPU; on a GPU one padded batch (``models.padded_attention``).
+"""
 
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,36 +23,83 @@ from hype_bench.models.dropout import keep_mask
 class Packing:
     """Where the sequences of a packed row lie.
 
-    mask: True at the tokens of the padded batch.
     cu_seqlens: cumulative sequence lengths, from 0 to the number of tokens.
-    lengths: tokens of each sequence.
+    lengths: tokens of each example.
+    filler: tokens behind the examples that belong to none, a sequence of their own (``training.graphs``).
+    longest: no sequence has more tokens.
     queries: of each sequence, as in the top layer (see ``models.packing``); 0: one for each of its tokens.
     """
 
-    mask: Bool[Tensor, "batch longest"]
-    cu_seqlens: Int[Tensor, " batch+1"]
+    cu_seqlens: Int[Tensor, " bounds"]
     lengths: list[int]
+    longest: int
+    filler: int = 0
     queries: int = 0
+    _biases: dict[Any, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)  # of all layers
 
     @classmethod
-    def of(cls, lengths: list[int]) -> Packing:
+    def of(cls, lengths: list[int], filler: int = 0, longest: int = 0) -> Packing:
         """Sequences of these lengths, each at least 1, one behind the other."""
-        sizes = torch.tensor(lengths)
-        return cls(torch.arange(max(lengths))[None] < sizes[:, None], F.pad(sizes.cumsum(0), (1, 0)), lengths)
+        sizes = torch.tensor([*lengths, filler] if filler else lengths)
+        bounds = F.pad(sizes.cumsum(0), (1, 0)).int()
+        return cls(bounds, lengths, max(longest, filler, *lengths), filler)
 
     def to(self, device: torch.device) -> Packing:
-        return replace(self, cu_seqlens=self.cu_seqlens.to(device), mask=self.mask.to(device))
+        return replace(self, cu_seqlens=self.cu_seqlens.to(device))
 
     @property
-    def starts(self) -> Int[Tensor, " batch"]:
+    def sequences(self) -> int:
+        """The examples, and the filler if there is one."""
+        return len(self.cu_seqlens) - 1
+
+    @property
+    def starts(self) -> Int[Tensor, " sequences"]:
         """The row's index of each sequence's first token."""
         return self.cu_seqlens[:-1]
 
-    @property
+    @cached_property
     def segment_ids(self) -> Int[Tensor, " tokens"]:
         """The index of each token's sequence."""
-        batch = torch.arange(len(self.lengths), device=self.cu_seqlens.device)
-        return batch.repeat_interleave(self.cu_seqlens.diff(), output_size=sum(self.lengths))
+        sequences = torch.arange(self.sequences, device=self.cu_seqlens.device)
+        return sequences.repeat_interleave(self.cu_seqlens.diff(), output_size=sum(self.lengths) + self.filler)
+
+    @cached_property
+    def mask(self) -> Bool[Tensor, "sequences longest"]:
+        """True at the tokens of the padded batch."""
+        return torch.arange(self.padded_length, device=self.cu_seqlens.device) < self.cu_seqlens.diff()[:, None]
+
+    @cached_property
+    def slots(self) -> Int[Tensor, " tokens"]:
+        """The index of each token in the flattened padded batch."""
+        tokens = torch.arange(len(self.segment_ids), device=self.cu_seqlens.device)
+        return self.segment_ids * self.padded_length + tokens - self.starts[self.segment_ids]
+
+    @cached_property
+    def sources(self) -> Int[Tensor, "sequences longest"]:
+        """The row's index of the token at each position of the padded batch: of its sequence's last one at padding."""
+        positions = torch.arange(self.padded_length, device=self.cu_seqlens.device)
+        return self.starts[:, None] + torch.minimum(positions, self.cu_seqlens.diff()[:, None] - 1)
+
+    @property
+    def padded_length(self) -> int:
+        """Tokens of each sequence of the padded batch: kernels take masks by eights."""
+        return -(-self.longest // 8) * 8
+
+    def bias(self, query: Float[Tensor, "sequences queries heads width"], window: int | None) -> Tensor:
+        """0 where a query of the padded batch attends to a key, else minus infinity: (sequences, heads, queries, keys).
+
+        Args:
+            window: tokens this far apart, or further, do not attend to each other.
+        """
+        key = (query.dtype, query.shape, window)
+        if key not in self._biases:
+            seen = self.mask[:, None, None, :]
+            if (hidden := _out_of_window(self.padded_length, window, query.device)) is not None:
+                seen = seen & (~hidden | ~self.mask[:, None, :, None])  # padding attends to all, or to nothing
+            zero = torch.zeros((), dtype=query.dtype, device=query.device)
+            bias = torch.where(seen, zero, -torch.inf)
+            self._biases[key] = bias.expand(-1, query.shape[2], query.shape[1], -1)
+        return self._biases[key]
 
     @property
     def query_lengths(self) -> list[int]:
@@ -75,33 +126,6 @@ def attend_each(
     """
     attended: Tensor = _Attention.apply(query, key, value, packing, dropout, scaling, window)  # type: ignore[no-untyped-call]
     return attended
-
-
-def attend_padded(
-    query: Float[Tensor, "heads queries width"],
-    key: Float[Tensor, "heads tokens width"],
-    value: Float[Tensor, "heads tokens width"],
-    packing: Packing,
-    dropout: float,
-    scaling: float,
-    window: int | None = None,
-) -> Float[Tensor, "heads queries width"]:
-    """For a GPU, where padding costs less than many small calls: the same as :func:`attend_each`."""
-    batch, longest = packing.mask.shape
-    slots = packing.mask.flatten().nonzero().flatten()
-
-    def pad(x: Tensor) -> Tensor:
-        padded = x.new_zeros(len(x), batch * longest, x.shape[-1]).index_copy(1, slots, x)
-        return padded.view(len(x), batch, longest, x.shape[-1]).transpose(0, 1)
-
-    q = query.unflatten(1, (batch, -1)).transpose(0, 1) if packing.queries else pad(query)
-    k, v, mask = pad(key), pad(value), packing.mask[:, None, None, :]
-    if (hidden := _out_of_window(longest, window, query.device)) is not None:
-        padding = ~packing.mask[:, None, :, None]  # attends to all, or its softmax would be empty
-        mask = mask & (~hidden | padding)
-    attended = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scaling)
-    rows: Tensor = attended.transpose(0, 1).flatten(1, 2)
-    return rows if packing.queries else rows.index_select(1, slots)
 
 
 class _Attention(torch.autograd.Function):

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import sdpa_mask
 
-from hype_bench.models.attention import Packing, attend_each, attend_padded
+from hype_bench.models.attention import Packing, attend_each
 from hype_bench.models.layers import attention_block, encoder_layers
+from hype_bench.models.padded_attention import attend_padded
 from hype_bench.options import UserError
 
 NAME = "hype_bench_packed"
@@ -63,15 +64,21 @@ def packed_attention(
     if packing is None:
         attended = F.scaled_dot_product_attention(query, key, value, attention_mask, dropout, scale=scaling)
         return attended.transpose(1, 2).contiguous(), None
-    attend = attend_each if query.device.type == "cpu" else attend_padded
+    heads = query.squeeze(0), key.squeeze(0), value.squeeze(0)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attended = attend(query.squeeze(0), key.squeeze(0), value.squeeze(0), packing, dropout, scaling, sliding_window)
+    attend = attend_each if query.device.type == "cpu" else attend_padded
+    attended = attend(*heads, packing, dropout, scaling, sliding_window)
     return attended.transpose(0, 1)[None], None
 
 
 def can_pack(model: PreTrainedModel) -> bool:
     """Whether this model computes the same on a packed row as on a padded batch."""
     return model.config.model_type in FAMILIES
+
+
+def takes_filler(model: PreTrainedModel) -> bool:
+    """Whether tokens that belong to no example may stand at the end of a packed row."""
+    return model.config.model_type in _AS_BERT
 
 
 def first_position(model: PreTrainedModel) -> int:
@@ -213,8 +220,8 @@ def _keep_first_tokens(module: nn.Module, args: Any, kwargs: dict[str, Any], out
     """(1, tokens, width) -> (batch, 1, width), on which every head that reads token 0 works unchanged."""
     if (packing := kwargs.get("packing")) is not None:
         states = output.last_hidden_state.squeeze(0)
-        first = states if len(states) == len(packing.lengths) else states.index_select(0, packing.starts)
-        output.last_hidden_state = first[:, None]
+        first = states if len(states) == packing.sequences else states.index_select(0, packing.starts)
+        output.last_hidden_state = first[: len(packing.lengths), None]
     return output
 
 

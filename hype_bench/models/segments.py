@@ -36,8 +36,9 @@ class Segments:
         """From the keyword arguments of a forward call; ``length_first`` for hidden states as XLNet has them."""
         ids = inputs["input_ids"]
         if (packing := inputs.get("packing")) is not None:
-            batch, longest = packing.mask.shape
-            return cls(packing.segment_ids[None], torch.ones_like(ids, dtype=torch.bool), batch, longest, packed=True)
+            assert not packing.filler, "a technique that reads segments cannot be captured"
+            every = torch.ones_like(ids, dtype=torch.bool)
+            return cls(packing.segment_ids[None], every, packing.sequences, packing.longest, packed=True)
         mask = inputs.get("attention_mask")
         mask = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
         segment_ids = torch.arange(len(ids), device=ids.device)[:, None].expand_as(ids)

@@ -30,7 +30,7 @@ WRONG: dict[str, Callable[[], object]] = {
     "classes of one example": lambda: consistency(ONE, ONE, ONE, 0.5, 0.1, 1.0),
     "saliency of entries": lambda: within_quantiles(torch.ones(2, 2), 0.0, 1.0),
     "a batch of heads": lambda: attend_each(HEADS, HEADS, HEADS, Packing.of([3]), 0.0, 1.0),
-    "one end too few": lambda: Packing(MASK, torch.tensor([0, 6]), [3, 3]),
+    "bounds in a column": lambda: Packing(torch.tensor([[0], [3], [6]]), [3, 3], 3),
     "an index without mask": lambda: Segments(torch.zeros(2, 4, dtype=torch.int64), MASK, 2, 3),
     "integers for hidden states": lambda: SEGMENTS.norms(torch.ones(2, 3, 4, dtype=torch.int64)),
 }

@@ -103,40 +103,24 @@ def test_launches_are_kernels_and_not_views(counts: Counts) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_attention_of_packed_rows_is_that_of_each_sequence(dtype: torch.dtype) -> None:
-    lengths, heads, width = [3, 1, 4], 2, 8
-    cu = torch.tensor([0, 3, 4, 8], dtype=torch.int32)
-    rows = [torch.randn(1, 8, heads, width, dtype=dtype) for _ in range(3)]
-    up = torch.randn(1, 8, heads, width, dtype=dtype)
-    packed = [row.to("cuda").requires_grad_() for row in rows]
-    out, log_sum, seed, offset, most, _ = aten._efficient_attention_forward(
-        *packed, None, cu.to("cuda"), cu.to("cuda"), 4, 4, 0.0, 0, True
-    )
+def test_attention_and_its_backward_pass(dtype: torch.dtype) -> None:
+    q, k, v, up = (torch.randn(2, 3, 5, 8, dtype=dtype) for _ in range(4))
+    bias = torch.zeros(2, 1, 1, 5, dtype=dtype)
+    bias[1, ..., 3:] = -torch.inf
+    bias = bias.expand(2, 3, 5, 5)
+    on_gpu = [x.to("cuda") for x in (q, k, v, bias)]
+    out, log_sum, seed, offset = aten._scaled_dot_product_efficient_attention(*on_gpu, True, 0.0, scale=0.5)
+    swapped = [x.transpose(1, 2) for x in (up.to("cuda"), *on_gpu[:3])]
     gradients = aten._efficient_attention_backward(
-        up.to("cuda"),
-        *packed,
-        None,
-        out,
-        cu.to("cuda"),
-        cu.to("cuda"),
-        most,
-        most,
-        log_sum,
-        0.0,
-        seed,
-        offset,
-        0,
-        False,
+        *swapped, on_gpu[3], out.transpose(1, 2), None, None, 5, 5, log_sum, 0.0, seed, offset, 0, False, scale=0.5
     )
-    alone = [row.float().requires_grad_() for row in rows]
-    parts = zip(*(row.split(lengths, 1) for row in alone), strict=True)
-    of_each = [F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in part)).transpose(1, 2) for part in parts]
-    expected = torch.cat(of_each, 1)
+    exact = [x.float().requires_grad_() for x in (q, k, v)]
+    expected = F.scaled_dot_product_attention(exact[0], exact[1], exact[2], bias.float(), scale=0.5)
     expected.backward(up.float())
     atol, rtol = (1e-6, 1e-5) if dtype == torch.float32 else (0.05, 0.02)
     torch.testing.assert_close(values(out).float(), expected, atol=atol, rtol=rtol)
-    for gradient, row in zip(gradients[:3], alone, strict=True):
-        torch.testing.assert_close(values(gradient).float(), row.grad, atol=atol, rtol=rtol)
+    for gradient, x in zip(gradients[:3], exact, strict=True):
+        torch.testing.assert_close(values(gradient.transpose(1, 2)).float(), x.grad, atol=atol, rtol=rtol)
 
 
 def test_attention_drops_in_the_backward_pass_what_it_dropped_before() -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 aten = torch.ops.aten
-Sequences = Iterator[tuple[slice, slice]]  # of each sequence: its queries, and its keys and values
 
 
 def native_dropout(x: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
@@ -114,46 +112,6 @@ def sdpa_backward(
     return (*attend_backward(up, q, k, v, weights, keep, scale), None)
 
 
-def _sequences(cu_q: Tensor | None, cu_k: Tensor | None, queries: int, keys: int) -> Sequences:
-    of_queries = [0, queries] if cu_q is None else cu_q.tolist()
-    of_keys = [0, keys] if cu_k is None else cu_k.tolist()
-    for (q_start, q_end), (k_start, k_end) in zip(pairwise(of_queries), pairwise(of_keys), strict=True):
-        yield slice(q_start, q_end), slice(k_start, k_end)
-
-
-def efficient_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: Tensor | None,
-    cu_q: Tensor | None,
-    cu_k: Tensor | None,
-    longest_q: int | None,
-    longest_k: int | None,
-    dropout_p: float,
-    custom_mask_type: int,
-    compute_log_sumexp: bool = False,
-    *,
-    scale: float | None = None,
-    seqlen_k: Tensor | None = None,
-    window_size: int | None = None,
-) -> tuple[Any, ...]:
-    """aten::_efficient_attention_forward on packed rows (1, tokens, heads, width), which ``cu_q``, ``cu_k`` cut."""
-    _check_packed(q, cu_q, cu_k, longest_q, longest_k, custom_mask_type, bias, seqlen_k or window_size)
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    output, seed = torch.zeros_like(q), new_seed(dropout_p)
-    rows = -(-(longest_q or q.shape[1]) // 32) * 32
-    log_sums = torch.full((q.shape[0] if cu_q is None else len(cu_q) - 1, q.shape[2], rows), torch.inf)
-    for number, (queries, keys) in enumerate(_sequences(cu_q, cu_k, q.shape[1], k.shape[1])):
-        one_q, one_k, one_v = (x.transpose(1, 2) for x in (q[:, queries], k[:, keys], v[:, keys]))
-        weights, log_sum = probabilities(one_q, one_k, None, scale)
-        keep = keep_mask(weights.shape, dropout_p, seed, number)
-        output[:, queries] = attend(one_q, one_k, one_v, weights, keep).transpose(1, 2)
-        log_sums[number, :, : log_sum.shape[-1]] = log_sum[0]
-    empty = log_sums if compute_log_sumexp else log_sums[..., :0]
-    return output, empty, seed, torch.zeros((), dtype=torch.int64), longest_q or q.shape[1], longest_k or k.shape[1]
-
-
 def efficient_attention_backward(
     up: Tensor,
     q: Tensor,
@@ -177,39 +135,16 @@ def efficient_attention_backward(
     window_size: int | None = None,
     shared_storage_dqdkdv: bool = False,
 ) -> tuple[Tensor, ...]:
-    _check_packed(q, cu_q, cu_k, longest_q, longest_k, custom_mask_type, bias, window_size)
+    """aten::_efficient_attention_backward on (batch, tokens, heads, width)."""
+    _refuse(cu_q is not None or cu_k is not None or custom_mask_type != 0, "packed rows or causal masks")
+    _refuse(bias_requires_grad or bool(window_size), "the gradient of a bias, or a window")
+    _refuse((longest_q, longest_k) != (q.shape[1], k.shape[1]), "other lengths than its operands have")
     _refuse(log_sums.shape[-1] == 0, "a backward pass without log_sumexp")
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    gradients = [torch.zeros_like(x) for x in (q, k, v)]
-    for number, (queries, keys) in enumerate(_sequences(cu_q, cu_k, q.shape[1], k.shape[1])):
-        one_q, one_k, one_v = (x.transpose(1, 2) for x in (q[:, queries], k[:, keys], v[:, keys]))
-        weights, _ = probabilities(one_q, one_k, None, scale)
-        keep = keep_mask(weights.shape, dropout_p, seed, number)
-        parts = attend_backward(up[:, queries].transpose(1, 2), one_q, one_k, one_v, weights, keep, scale)
-        for gradient, rows, part in zip(gradients, (queries, keys, keys), parts, strict=True):
-            gradient[:, rows] = part.transpose(1, 2)
-    return (*gradients, torch.empty(0))
-
-
-def _check_packed(
-    q: Tensor,
-    cu_q: Tensor | None,
-    cu_k: Tensor | None,
-    longest_q: int | None,
-    longest_k: int | None,
-    custom_mask_type: int,
-    bias: Tensor | None,
-    unsupported: Any,
-) -> None:
-    """What the real kernel refuses, or what is not imitated here."""
-    _refuse(custom_mask_type != 0 or bias is not None or bool(unsupported), "a mask, a bias or a window")
-    _refuse((cu_q is None) != (cu_k is None), "cu_seqlens of queries or of keys alone")
-    if cu_q is None or cu_k is None:
-        return
-    _refuse(len(q) != 1, "cu_seqlens with a batch")
-    _refuse(cu_q.dtype != torch.int32 or cu_k.dtype != torch.int32, "cu_seqlens that are not int32")
-    for name, cu, longest in (("queries", cu_q, longest_q), ("keys", cu_k, longest_k)):
-        _refuse(longest is None or int(cu.diff().max()) > longest, f"{name} longer than max_seqlen")
+    up, q, k, v, out = (x.transpose(1, 2) for x in (up, q, k, v, out))
+    gradients = sdpa_backward(
+        up, q, k, v, bias, out, log_sums, seed, offset, dropout_p, [True, True, True, False], scale=scale
+    )
+    return (*(g.transpose(1, 2) for g in gradients[:3] if g is not None), torch.empty(0))
 
 
 def _refuse(condition: bool, what: str) -> None:
@@ -226,6 +161,5 @@ KERNELS: dict[Any, Callable[..., Any]] = {
     aten._log_softmax_backward_data.default: log_softmax_backward,
     aten._scaled_dot_product_efficient_attention.default: sdpa,
     aten._scaled_dot_product_efficient_attention_backward.default: sdpa_backward,
-    aten._efficient_attention_forward.default: efficient_attention,
     aten._efficient_attention_backward.default: efficient_attention_backward,
 }

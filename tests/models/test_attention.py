@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hype_bench.models.attention import Packing, attend_each, attend_padded
+from hype_bench.models.attention import Packing, attend_each
 from hype_bench.models.dropout import keep_mask
+from hype_bench.models.padded_attention import attend_padded
 
 LENGTHS = [3, 1, 7, 2, 7]
 HEADS, WIDTH, SCALING = 2, 5, 0.4
@@ -115,4 +116,16 @@ def test_packing_of_a_row() -> None:
     assert packing.starts.tolist() == [0, 3, 4]
     assert packing.query_lengths == packing.lengths == [3, 1, 2]
     assert replace(packing, queries=1).to(torch.device("cpu")).query_lengths == [1, 1, 1]
-    assert packing.mask.tolist() == [[True] * 3, [True, False, False], [True, True, False]]
+    assert packing.padded_length == 8
+    assert packing.mask[:, :3].tolist() == [[True] * 3, [True, False, False], [True, True, False]]
+    assert not packing.mask[:, 3:].any()
+    assert packing.slots.tolist() == [0, 1, 2, 8, 16, 17]
+    assert packing.sources[:, :3].tolist() == [[0, 1, 2], [3, 3, 3], [4, 5, 5]]
+
+
+def test_a_filler_is_a_sequence_of_no_example() -> None:
+    packing = Packing.of([3, 1], filler=12, longest=10)
+    assert packing.lengths == [3, 1]
+    assert packing.cu_seqlens.tolist() == [0, 3, 4, 16]
+    assert (packing.sequences, packing.longest) == (3, 12)
+    assert packing.segment_ids.tolist() == [0, 0, 0, 1] + [2] * 12

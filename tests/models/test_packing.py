@@ -13,11 +13,12 @@ import torch
 from hype_bench.config import ModelConfig
 from hype_bench.contract.objective import task_loss
 from hype_bench.models import packing
-from hype_bench.models.attention import Packing, attend_each, attend_padded
+from hype_bench.models.attention import Packing, attend_each
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.layers import attention_block, encoder_layers
 from hype_bench.models.loading import load_classifier, load_tokenizer
 from hype_bench.models.packing import attach_packing, can_pack, compute_every_token, first_position
+from hype_bench.models.padded_attention import attend_padded
 from hype_bench.options import UserError
 from hype_bench.tasks.data import Split
 from hype_bench.training.batches import Collator

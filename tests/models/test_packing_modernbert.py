@@ -10,8 +10,9 @@ import torch
 
 from hype_bench.contract.objective import Batch, task_loss
 from hype_bench.models import packing
-from hype_bench.models.attention import Packing, attend_each, attend_padded
+from hype_bench.models.attention import Packing, attend_each
 from hype_bench.models.packing import attach_packing, can_pack, first_position
+from hype_bench.models.padded_attention import attend_padded
 from hype_bench.training.batches import Collator
 from hype_bench.training.tokens import Tokens
 from tests.architectures import architecture
