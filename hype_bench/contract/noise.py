@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,9 +31,18 @@ class NoiseSource:
     def __init__(self, seed: int, name: str) -> None:
         self.key = f"{seed}/{name}"
         self.forward = 0
+        self._on_device: Tensor | None = None  # the same number, for kernels
 
     def next_forward(self) -> None:
         self.forward += 1
+        if self._on_device is not None:
+            self._on_device += 1  # which a CUDA graph does again at every replay
+
+    def set_forward(self, forward: int) -> None:
+        """Goes to another pass."""
+        if forward != self.forward and self._on_device is not None:
+            self._on_device.fill_(forward)
+        self.forward = forward
 
     def watch(self, model: nn.Module, args: Any) -> None:
         """A forward pre-hook of the model."""
@@ -46,10 +57,14 @@ class NoiseSource:
 
     def normal(self, like: Float[Tensor, "*shape"], site: str) -> Float[Tensor, "*shape"]:
         """N(0, 1) with the dtype and device of ``like``."""
+        if has_kernels(like):
+            return self._drawn(like, like.dtype, site, "normal")
         return torch.empty_like(like).normal_(generator=self.generator(site, like.device))
 
     def uniform(self, like: Float[Tensor, "*shape"], site: str) -> Float[Tensor, "*shape"]:
         """U[0, 1) with the dtype and device of ``like``."""
+        if has_kernels(like):
+            return self._drawn(like, like.dtype, site, "uniform")
         return torch.empty_like(like).uniform_(generator=self.generator(site, like.device))
 
     def draw(self, like: Float[Tensor, "*shape"], site: str, distribution: str) -> Float[Tensor, "*shape"]:
@@ -65,6 +80,8 @@ class NoiseSource:
             return None
         if like.device.type == "cpu":
             return keep_mask(like, like.shape, 1 - p, self.seed(site))
+        if has_kernels(like):
+            return (self._drawn(like, torch.float32, site, "uniform") < p).to(like.dtype).div_(p)
         return torch.empty_like(like).bernoulli_(p, generator=self.generator(site, like.device)).div_(p)
 
     def keep_each(self, likes: Mapping[str, Tensor], p: float) -> dict[str, Tensor]:
@@ -85,3 +102,21 @@ class NoiseSource:
             return drop_(values, 1 - p, self.seed(site))
         keep = self.keep(values, p, site)
         return values if keep is None else values.mul_(keep)
+
+    def _drawn(self, like: Tensor, dtype: torch.dtype, site: str, distribution: str) -> Tensor:
+        from hype_bench.contract import philox  # imports Triton
+
+        if self._on_device is None or self._on_device.device != like.device:
+            self._on_device = torch.full((), self.forward, dtype=torch.int64, device=like.device)
+        return philox.draw(like.shape, dtype, self._on_device, seed_of(f"{self.key}/{site}"), distribution)
+
+
+@functools.cache
+def has_triton() -> bool:
+    """Whether random tensors on CUDA can be drawn by a kernel: Triton comes with torch on Linux only."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def has_kernels(like: Tensor) -> bool:
+    """Whether tensors on the device of ``like`` are drawn by such a kernel."""
+    return like.device.type == "cuda" and has_triton()

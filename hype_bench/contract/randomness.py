@@ -98,4 +98,4 @@ class Randomness(Lifetime):
 
     def set_forwards(self, forwards: list[int]) -> None:
         for source, forward in zip(self.sources, forwards, strict=True):
-            source.forward = forward
+            source.set_forward(forward)
