@@ -53,6 +53,7 @@ class TrainingSettings:
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
     packing: str
+    cuda_graphs: str
     evaluate_every: int
     save: str
 

@@ -28,6 +28,7 @@ class Composed:
 
     Attributes:
         has_backward: whether a technique makes several backward passes an update, and needs the update as a whole.
+        capturable: whether all of them can be captured in a CUDA graph.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class Composed:
         hooks: Sequence[Hooks] = (),
         cleanup: contextlib.ExitStack | None = None,
         unscaled: Callable[[Backward], contextlib.AbstractContextManager[Backward]] = contextlib.nullcontext,
+        capturable: bool = False,
     ) -> None:
         self._hooks, self._cleanup, self._unscaled = hooks, cleanup or contextlib.ExitStack(), unscaled
+        self.capturable = capturable
         self.has_backward = any(technique.backward for technique in hooks)
 
     def parameter_groups(self, groups: Groups) -> Groups:
@@ -90,7 +93,8 @@ def compose(methods: Mapping[str, Method], model: PreTrainedModel, context: Cont
     except BaseException:
         context.cleanup.close()  # what the first ones put on the model
         raise
-    return Composed(prepared, context.cleanup, functools.partial(context.unscaled_passes, model))
+    unscaled = functools.partial(context.unscaled_passes, model)
+    return Composed(prepared, context.cleanup, unscaled, all(method.capturable for method in methods.values()))
 
 
 def check_together(methods: Mapping[str, Method]) -> None:

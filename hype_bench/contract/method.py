@@ -103,6 +103,13 @@ class Method:
         """Whether it reads what the top layer puts out, of which a packed row has first tokens only otherwise."""
         return False
 
+    @property
+    def capturable(self) -> bool:
+        """Whether its part of forward and backward can be captured in a CUDA graph: a class attribute, or a property
+        where options decide. It then launches the same kernels at every update, reads nothing back, draws from its
+        :class:`NoiseSource` alone, and does not care for tokens that belong to no example."""
+        return False
+
     def check(self, model: PreTrainedModel) -> None:
         """Asks whether the options fit the model: before a run leaves anything on disk, of a model on the meta device,
         and again before :meth:`prepare`.

@@ -83,6 +83,7 @@ class EMA(Method):
 
     exclusive = frozenset({Exclusive.SCORED_WEIGHTS})
     acts_on = frozenset({Part.WEIGHTS_AFTER_STEP})
+    capturable = True
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         return Hooks.of(_Average(model, get_ema_multi_avg_fn(self.decay), lambda update: True))
@@ -125,6 +126,7 @@ class SWA(Method):
 
     exclusive = frozenset({Exclusive.SCORED_WEIGHTS})
     acts_on = frozenset({Part.WEIGHTS_AFTER_STEP})
+    capturable = True
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         first = self.start * context.needs("swa", "updates")

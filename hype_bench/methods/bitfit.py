@@ -59,6 +59,7 @@ class BitFit(Method):
 
     exclusive = frozenset({Exclusive.TRAINED_WEIGHTS})
     acts_on = frozenset({Part.TRAINED_WEIGHTS})
+    capturable = True
 
     def check(self, model: PreTrainedModel) -> None:
         endings, kind = self._endings(), model.config.model_type

@@ -123,6 +123,7 @@ class ChildTuningD(Method):
     exclusive = frozenset({Exclusive.GRADIENT_MASK, Exclusive.TRAINED_ENTRIES})
     # Its Fisher pass runs the model as it is when the technique is prepared.
     acts_on = frozenset(part for part in Part if part < Part.PARAMETER_GROUPS) | {Part.GRADIENTS}
+    capturable = True
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)

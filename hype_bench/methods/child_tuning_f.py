@@ -52,6 +52,7 @@ class ChildTuningF(Method):
 
     exclusive = frozenset({Exclusive.GRADIENT_MASK})
     acts_on = frozenset({Part.GRADIENTS})
+    capturable = True
 
     def check(self, model: PreTrainedModel) -> None:
         word_embeddings(model)

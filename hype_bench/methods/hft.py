@@ -79,6 +79,7 @@ class HFT(Method):
 
     exclusive = frozenset({Exclusive.TRAINED_WEIGHTS})
     acts_on = frozenset({Part.TRAINED_WEIGHTS})
+    capturable = True
 
     def check(self, model: PreTrainedModel) -> None:
         for layer in encoder_layers(model):

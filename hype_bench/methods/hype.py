@@ -90,6 +90,7 @@ class HyPe(Method):
     layers: str | list[int] = "all"
     position: str = choice("between", "between", "within", "both")
     dropout: float | None = number(0.0, least=0, below=1)
+    capturable = True
 
     @property
     def exclusive(self) -> frozenset[Exclusive]:

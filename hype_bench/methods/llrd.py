@@ -60,6 +60,7 @@ class LLRD(Method):
 
     exclusive = frozenset({Exclusive.LEARNING_RATES})
     acts_on = frozenset({Part.PARAMETER_GROUPS})
+    capturable = True
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)

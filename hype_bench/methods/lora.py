@@ -62,6 +62,7 @@ class LoRA(Method):
 
     exclusive = frozenset({Exclusive.TRAINED_WEIGHTS, Exclusive.LINEAR_MAPS, Exclusive.TRAINED_ENTRIES})
     acts_on = frozenset({Part.INITIAL_WEIGHTS, Part.TRAINED_WEIGHTS, Part.LINEAR_MAPS})
+    capturable = True
 
     def check(self, model: PreTrainedModel) -> None:
         self._targets(model)

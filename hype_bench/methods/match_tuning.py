@@ -56,6 +56,7 @@ class MatchTuning(Method):
     temperature: float = number(1.0, above=0)
 
     acts_on = frozenset({Part.HEAD_INPUTS})
+    capturable = True
 
     def check(self, model: PreTrainedModel) -> None:
         output_projection(model)

@@ -60,6 +60,7 @@ class Mixout(Method):
 
     exclusive = frozenset({Exclusive.HIDDEN_DROPOUT, Exclusive.LINEAR_MAPS, Exclusive.OUTPUT_PROJECTION})
     acts_on = frozenset({Part.INITIAL_WEIGHTS, Part.DROPOUT, Part.LINEAR_MAPS})
+    capturable = True
 
     def check(self, model: PreTrainedModel) -> None:
         linear_maps(model)

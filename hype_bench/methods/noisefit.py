@@ -42,13 +42,20 @@ def adaptive_noise(
 
     Reference: Khadangi et al. 2025, "Noise Augmented Fine Tuning", arXiv:2504.03302, as in its released code.
     """
-    median = hidden.median(-1, keepdim=True).values
+    median = _median(hidden)
     distance = (hidden - median).abs()
     least = _STABILISER * hidden.norm(dim=-1, keepdim=True)
-    spread = torch.maximum(distance.median(-1, keepdim=True).values, least)
+    spread = torch.maximum(_median(distance), least)
     variance = hidden.var(-1, keepdim=True)
     factor = (variance / (_at(real, variance).mean() + _STABILISER)).exp().clamp(max=_MOST)
     return hidden + draw * base_std * spread * (-0.1 * distance / (spread + _STABILISER)).exp() * factor
+
+
+def _median(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*kept"]:
+    """Over the last dimension, which stays; CUDA's own function is not deterministic."""
+    if x.device.type == "cuda":
+        return x.sort(-1).values[..., (x.shape[-1] - 1) // 2, None]
+    return x.median(-1, keepdim=True).values
 
 
 def _at(real: Bool[Tensor, "*positions"] | None, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*kept"]:

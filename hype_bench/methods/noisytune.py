@@ -67,6 +67,7 @@ class NoisyTune(Method):
     scope: str = choice("backbone", "backbone", "all")
 
     acts_on = frozenset({Part.INITIAL_WEIGHTS})
+    capturable = True
 
     @torch.no_grad()
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:

@@ -50,6 +50,7 @@ class PriorWeightDecay(Method):
 
     exclusive = frozenset({Exclusive.WEIGHT_DECAY})
     acts_on = frozenset({Part.PARAMETER_GROUPS, Part.WEIGHTS_BEFORE_STEP})
+    capturable = True
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         return Hooks.of(_Prior())

@@ -82,6 +82,10 @@ class R3F(Method):
     exclusive = frozenset({Exclusive.NOISED_PASS})
     acts_on = frozenset({Part.LOSS})
 
+    @property
+    def capturable(self) -> bool:
+        return self.dropout_masks == "own"  # shared ones are drawn again from a saved state
+
     def check(self, model: PreTrainedModel) -> None:
         word_embeddings(model)
 

@@ -74,6 +74,7 @@ class RDrop(Method):
     variant: str = choice("paper", "paper", "official_hf")
 
     acts_on = frozenset({Part.LOSS})
+    capturable = True
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         compared = EqualPasses("r_drop", context)

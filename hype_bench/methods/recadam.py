@@ -93,6 +93,7 @@ class RecAdam(Method):
 
     exclusive = frozenset({Exclusive.OPTIMIZER_STEP, Exclusive.WEIGHT_DECAY})
     acts_on = frozenset({Part.PARAMETER_GROUPS, Part.WEIGHTS_BEFORE_STEP, Part.WEIGHTS_AFTER_STEP})
+    capturable = True
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         return Hooks() if self.w == 0 else Hooks.of(_Recall(self, model))

@@ -67,6 +67,7 @@ class Reinit(Method):
     pooler: bool = True
 
     acts_on = frozenset({Part.INITIAL_WEIGHTS})
+    capturable = True
 
     def check(self, model: PreTrainedModel) -> None:
         depth = len(encoder_layers(model))

@@ -29,7 +29,7 @@ def within_quantiles(saliency: Float[Tensor, " tensors"], lower: float, upper: f
     Reference: Jiang et al. 2022, "ROSE: Robust Selective Fine-tuning for Pre-trained Language Models", section 3,
     https://aclanthology.org/2022.emnlp-main.186
     """
-    low, high = torch.quantile(saliency, saliency.new_tensor([lower, upper]))
+    low, high = torch.quantile(saliency, lower), torch.quantile(saliency, upper)
     inside: Tensor = (saliency >= low) & (saliency <= high)
     return inside.to(saliency.dtype)
 

@@ -83,6 +83,7 @@ class SAGE(Method):
 
     exclusive = frozenset({Exclusive.OPTIMIZER_STEP, Exclusive.WEIGHT_DECAY})
     acts_on = frozenset({Part.PARAMETER_GROUPS, Part.GRADIENTS, Part.WEIGHTS_BEFORE_STEP, Part.WEIGHTS_AFTER_STEP})
+    capturable = True
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)

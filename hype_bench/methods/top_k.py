@@ -43,6 +43,7 @@ class TopK(Method):
 
     exclusive = frozenset({Exclusive.TRAINED_WEIGHTS})
     acts_on = frozenset({Part.TRAINED_WEIGHTS})
+    capturable = True
 
     def check(self, model: PreTrainedModel) -> None:
         layers = len(encoder_layers(model))

@@ -40,6 +40,7 @@ class Vanilla(Method):
     neutral: ClassVar[Mapping[str, Any]] = {}
 
     acts_on = frozenset[Part]()
+    capturable = True
 
 
 @register("no_dropout")
@@ -77,6 +78,7 @@ class NoDropout(Method):
 
     exclusive = frozenset({Exclusive.HIDDEN_DROPOUT})
     acts_on = frozenset({Part.DROPOUT})
+    capturable = True
 
     def check(self, model: PreTrainedModel) -> None:
         if not hidden_dropouts(model):

@@ -13,6 +13,7 @@ from hype_bench.options import Affects, affecting
 FORMAT = 6  # raised when a change of the code changes the numbers of the same settings
 
 _TRAINING = affecting(TrainingConfig, Affects.IDENTITY)
+_LATER = {"cuda_graphs": "auto"}  # settings that were added, with the value that leaves the identity as it was
 
 
 def identity(
@@ -33,7 +34,8 @@ def identity(
         methods: name -> all hyper-parameters, defaults included.
         plugins: name -> the package that brings the technique and the version of its numbers; ours have ``FORMAT``.
     """
-    training = {key: value for key, value in asdict(run.training).items() if key in _TRAINING}
+    settings = asdict(run.training)
+    training = {key: settings[key] for key in _TRAINING if key not in _LATER or settings[key] != _LATER[key]}
     return {
         "format": FORMAT,
         "model": checkpoint,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import Any
 
@@ -17,9 +17,11 @@ from transformers import PreTrainedModel
 from hype_bench.models.attention import Packing
 from hype_bench.models.packing import NAME as PACKED
 from hype_bench.models.packing import first_position
+from hype_bench.training.graphs import Buckets
 from hype_bench.training.tokens import Tokens
 
 Indices = NDArray[np.int64]
+_ALIGNMENT = 16  # bytes
 
 
 def training_order(examples: int, batch_size: int, steps: int, seed: int) -> Iterator[Indices]:
@@ -54,6 +56,7 @@ class Collator:
         first_position: the position number of a sequence's first token (packed rows only).
         pad_token, pad_left: as the tokenizer has them.
         rows: for every token id, its row in the model's table, if that is not the id (``models.vocabulary``).
+        buckets: the sizes to which packed rows are filled up, if they are.
     """
 
     packed: bool
@@ -62,24 +65,27 @@ class Collator:
     pad_token: int = 0
     pad_left: bool = False
     rows: NDArray[np.int64] | None = None
+    buckets: Buckets | None = None
 
     def __call__(self, tokens: Tokens, indices: Indices) -> dict[str, Any]:
         labels = torch.from_numpy(tokens.labels[indices])
         batch = self._packed(tokens, indices) if self.packed else self._padded(tokens, indices)
         batch["labels"] = labels.float() if labels.is_floating_point() else labels
-        return {key: value.to(self.device) for key, value in batch.items()}
+        return to_device(batch, self.device)
 
     def _packed(self, tokens: Tokens, indices: Indices) -> dict[str, Any]:
         lengths = tokens.lengths[indices].tolist()
         rows = _rows(tokens.bounds, indices)
+        filler = self.buckets.filler(len(lengths), len(rows)) if self.buckets else 0
+        longest = self.buckets.longest if self.buckets and filler else 0
         positions = np.fromiter(chain.from_iterable(map(range, lengths)), dtype=np.int64, count=len(rows))
         batch: dict[str, Any] = {
-            "input_ids": _long(self._ids(tokens, rows))[None],
-            "position_ids": _long(positions + self.first_position)[None],
-            "packing": Packing.of(lengths),
+            "input_ids": _row(self._ids(tokens, rows), filler),
+            "position_ids": _row(positions + self.first_position, filler, self.first_position),
+            "packing": Packing.of(lengths, filler, longest),
         }
         if tokens.types is not None:
-            batch["token_type_ids"] = _long(tokens.types[rows])[None]
+            batch["token_type_ids"] = _row(tokens.types[rows], filler)
         return batch
 
     def _padded(self, tokens: Tokens, indices: Indices) -> dict[str, Any]:
@@ -97,6 +103,27 @@ class Collator:
         return tokens.ids[positions] if self.rows is None else self.rows[tokens.ids[positions]]
 
 
+def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """The batch on the device; to CUDA in one copy that the host does not wait for."""
+    if device.type != "cuda":
+        return {name: value.to(device) for name, value in batch.items()}
+    packing = batch.get("packing")
+    tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
+    if packing is not None:
+        tensors["packing"] = packing.cu_seqlens
+    pieces = [tensor.contiguous().view(-1).view(torch.uint8) for tensor in tensors.values()]
+    sizes = [-len(piece) % _ALIGNMENT + len(piece) for piece in pieces]
+    staged = torch.empty(sum(sizes), dtype=torch.uint8, pin_memory=True)
+    for piece, room in zip(pieces, staged.split(sizes), strict=True):
+        room[: len(piece)] = piece
+    rooms = staged.to(device, non_blocking=True).split(sizes)
+    moved = {
+        name: room[: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+        for (name, tensor), room in zip(tensors.items(), rooms, strict=True)
+    }
+    return moved if packing is None else moved | {"packing": replace(packing, cu_seqlens=moved["packing"])}
+
+
 def collator_for(model: PreTrainedModel, tokenizer: Any, device: torch.device) -> Collator:
     """Packed rows if packing is attached to the model, else padding as the tokenizer has it."""
     packed = model.config._attn_implementation == PACKED
@@ -112,6 +139,10 @@ def collator_for(model: PreTrainedModel, tokenizer: Any, device: torch.device) -
 def _rows(bounds: NDArray[np.int64], indices: Indices) -> NDArray[np.int64]:
     """The positions in the flat arrays of all tokens of these examples, one example after the other."""
     return np.concatenate([np.arange(bounds[i], bounds[i + 1]) for i in indices])
+
+
+def _row(values: NDArray[Any], filler: int, padding: int = 0) -> Tensor:
+    return _long(np.pad(values, (0, filler), constant_values=padding))[None]
 
 
 def _fill(mask: NDArray[np.bool_], values: NDArray[Any], padding: int) -> Tensor:

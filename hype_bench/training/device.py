@@ -9,7 +9,9 @@ import platform
 import re
 import resource
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,6 +32,8 @@ def choose_device(name: str, precision: str) -> torch.device:
         raise UserError(f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("device=mps: this machine has no Metal device")
+    if name == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device())
     if precision in ("fp16", "tf32") and device.type != "cuda":
         raise UserError(f"training.precision={precision} needs a CUDA device, not {device.type}; use fp32 or bf16")
     return device
@@ -40,8 +44,14 @@ def set_up(device: torch.device, precision: str) -> None:
     use_tf32(precision == "tf32")
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.cuda.set_device(device)
+        torch.cuda.init()
         torch.cuda.reset_peak_memory_stats(device)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        deterministic: Any = torch.utils.deterministic
+        deterministic.fill_uninitialized_memory = False  # or every torch.empty is a kernel more
+        warnings.filterwarnings("ignore", "Memory Efficient attention defaults")  # ours sums in one order
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it would plan anew for every shape of a batch
     else:
         keep_memory()
 

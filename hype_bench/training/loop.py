@@ -36,6 +36,7 @@ from hype_bench.training.batches import Collator, collator_for, split_evenly, tr
 from hype_bench.training.device import autocast_for, choose_device, describe, peak_memory, set_up
 from hype_bench.training.evaluation import Evaluation, evaluate, predict
 from hype_bench.training.fit import check_speed
+from hype_bench.training.graphs import Buckets, Graphs, may_capture
 from hype_bench.training.optimizer import (
     clip_gradients,
     make_optimizer,
@@ -132,13 +133,19 @@ def fine_tune(
     trainable = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     autocast = autocast_for(device, settings.precision)
     backward = _backward(model, hooks, autocast, scaler)
+    batches = partial(training_order, len(train), settings.batch_size, total, derive(run.seed, "order"))
+    of_training = collate
+    if hooks.capturable and may_capture(model, settings):
+        of_training = replace(collate, buckets=Buckets.of(train.lengths, batches(), settings.batch_size))
+        backward = Graphs(backward, trainable, context)
     clock.end("model")
 
     torch.manual_seed(derive(run.seed, "dropout"))
     model.train()
     losses = _Losses(device)
-    for indices in training_order(len(train), settings.batch_size, total, derive(run.seed, "order")):
-        micro_batches = [collate(train, part) for part in split_evenly(indices, settings.gradient_accumulation_steps)]
+    for indices in batches():
+        parts = split_evenly(indices, settings.gradient_accumulation_steps)
+        micro_batches = [of_training(train, part) for part in parts]
         loss = hooks.backward(micro_batches, backward)
         scaler.unscale_(optimizer)
         norm = clip_gradients(trainable, settings.max_grad_norm)

@@ -41,7 +41,11 @@ def test_the_version_of_a_task_counts() -> None:
 
 def test_every_training_setting_counts_unless_it_has_no_effect() -> None:
     counted = parts_of()["training"].keys()
-    assert counted == vars(configured(*TINY).training).keys() - {"evaluate_every", "save"}
+    assert counted == vars(configured(*TINY).training).keys() - {"evaluate_every", "save", "cuda_graphs"}
+
+
+def test_a_setting_that_came_later_counts_where_it_is_not_as_before() -> None:
+    assert parts_of("training.cuda_graphs=off")["training"]["cuda_graphs"] == "off"
 
 
 def test_an_identity_is_the_one_it_was() -> None:

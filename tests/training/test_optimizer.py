@@ -26,7 +26,8 @@ from hype_bench.training.optimizer import (
 SETTINGS = TrainingSettings(
     learning_rate=2e-3, batch_size=16, epochs=3, max_steps=None, warmup_ratio=0.1, warmup_steps=None, weight_decay=0.1,
     adam_betas=(0.9, 0.99), adam_epsilon=1e-5, max_grad_norm=1.0, dropout=0.1, optimizer="adamw", precision="fp32",
-    gradient_accumulation_steps=1, gradient_checkpointing=False, packing="auto", evaluate_every=0, save="none",
+    gradient_accumulation_steps=1, gradient_checkpointing=False, packing="auto", cuda_graphs="auto", evaluate_every=0,
+    save="none",
 )  # fmt: skip
 
 
