@@ -2,6 +2,7 @@
 # make test    install, check style and types, run the tests (below 10 minutes on 2 cores)
 # make test-slow, make test-engines    what takes longer: large folders and tables; Ray (0.4 GB) and, as root, SLURM
 # make report  results/ as a page to open in a browser: results/report/index.html
+# make test-gpu, make bench-gpu    on a machine with a GPU: the CUDA side held to float64 and to the CPU; its speed
 # make site    the documentation as HTML, in site/; make docs rewrites the pages that follow from the code
 # make mutation    which changes to statistics and tables no test would notice
 # make table1 ... table18, make tables    the tables of the paper; scope=small or scope=smoke for a laptop
@@ -13,7 +14,7 @@ TABLES := table1 table2 table3 table4 table5 table8 table9 table12 table16 table
 scope := paper
 RESULTS := results$(if $(filter-out paper,$(scope)),/$(scope))
 
-.PHONY: demo report test test-slow test-engines mutation bench bench-methods docs site tables $(TABLES)
+.PHONY: demo report test test-slow test-engines mutation bench bench-methods test-gpu bench-gpu docs site tables $(TABLES)
 
 demo: $(INSTALLED)
 	$(BIN)/python run.py -m experiment=demo results_dir=results/demo
@@ -49,6 +50,12 @@ bench: $(INSTALLED)
 
 bench-methods: $(INSTALLED)
 	$(BIN)/python scripts/bench_methods.py
+
+test-gpu: $(INSTALLED)
+	$(BIN)/pytest tests/gpu
+
+bench-gpu: $(INSTALLED)
+	$(BIN)/python scripts/bench_gpu.py
 
 docs: $(INSTALLED)
 	$(BIN)/python scripts/docs.py

