@@ -51,7 +51,7 @@ def find_run(results_dir: Path, name: str) -> tuple[RunStatus, Record]:
         raise UserError(f"{name!r} {several}; a run is named by its folder in {results_dir / 'runs'}, or how it begins")
     status = read_run(RunFolder(results_dir / "runs" / names[0]))
     if status.record is None:
-        raise UserError(f"run {names[0]} is {status.state} and has no record to compare")
+        raise UserError(f"run {names[0]} is {status.state} and has no record")
     return status, status.record
 
 
