@@ -181,12 +181,12 @@ class Repeat:
     @classmethod
     def of(cls, task: str, updates: int, work: float) -> Repeat:
         """``work``: the operations of matrix products that an update is counted with."""
-        made = updates + WARM_UP + 1
+        n = updates + WARM_UP + 1
         arms: dict[str, Callable[[Turn], None]] = {
-            "vanilla": partial(ours, "vanilla", task, made),
-            "hype_n": partial(ours, "hype_n", task, made),
-            "trainer, longest": partial(trainer, "longest", task, made),
-            "trainer, 128": partial(trainer, "max_length", task, made),
+            "vanilla": partial(ours, "vanilla", task, n),
+            "hype_n": partial(ours, "hype_n", task, n),
+            "trainer, longest": partial(trainer, "longest", task, n),
+            "trainer, 128": partial(trainer, "max_length", task, n),
         }
         products = {size: partial(square_products, size) for size in SIZES}
         timed = rounds(arms | {str(size): program for size, program in products.items()}, updates)
