@@ -130,3 +130,18 @@ def test_attention_drops_in_the_backward_pass_what_it_dropped_before() -> None:
     out.square().sum().backward()
     assert v.grad is not None
     torch.testing.assert_close(values((v.grad * v).sum()), 2 * values(out.square().sum()))
+
+
+def test_the_backward_kernel_drops_what_attention_dropped() -> None:
+    q, k, v = (torch.randn(2, 2, 6, 4).to("cuda").requires_grad_() for _ in range(3))
+    bias = torch.zeros(2, 2, 6, 6).masked_fill_(torch.arange(6) > 3, -torch.inf).to("cuda")
+    out, *kept = aten._scaled_dot_product_efficient_attention(q, k, v, bias, True, 0.5)
+    out.sum().backward()
+    rows = [x.detach().transpose(1, 2) for x in (torch.ones_like(out), q, k, v)]
+    log_sums, seed, offset = kept
+    gradients = aten._efficient_attention_backward(
+        *rows, bias, out.transpose(1, 2), None, None, 6, 6, log_sums, 0.5, seed, offset, 0, False
+    )
+    for gradient, x in zip(gradients[:3], (q, k, v), strict=True):
+        assert x.grad is not None
+        torch.testing.assert_close(values(gradient.transpose(1, 2)), values(x.grad))
