@@ -33,9 +33,12 @@ def collapsed(runs: pd.DataFrame, split: str) -> NDArray[np.bool_]:
     flags = np.zeros(len(runs), dtype=bool)
     done = np.flatnonzero(runs.status.astype(object) == DONE)
     scores, paths = runs.score.to_numpy(np.float64), runs.path.to_numpy()
-    data = runs[["task", "metric", "subset"]].iloc[done].astype(object).fillna("")
-    data["subset"] = data.subset.mask(data.subset.str.contains(TIED, regex=False), paths[done])  # each has its own rows
-    for members in data.groupby(list(data)).indices.values():
+    data = runs[["task", "metric", "subset"]].iloc[done]
+    parts = data.subset.dropna().unique()
+    data = data.assign(subset=data.subset.astype(object).fillna("") if len(parts) else "")
+    if any(TIED in part for part in parts):  # each run has rows of its own
+        data["subset"] = data.subset.mask(data.subset.str.contains(TIED, regex=False), paths[done])
+    for members in data.groupby(list(data), observed=True).indices.values():
         alike, metric = done[members], str(data.metric.iloc[members[0]])
         if metric in _CLASSIFICATION:
             constants = _constant_scores(paths[alike[:_TRIED]].tolist(), split, metric)

@@ -76,8 +76,8 @@ def conditional(runs: pd.DataFrame) -> Note | None:
 
 def has_one_subset(runs: pd.DataFrame) -> pd.Series[bool]:
     """Of every run, whether its part of the data was drawn, and once for all seeds."""
-    subset = runs.subset.astype(object).fillna("")
-    return subset.str.contains("data.", regex=False) & ~subset.str.contains(TIED, regex=False)
+    drawn = [words for words in runs.subset.dropna().unique() if "data." in words and TIED not in words]
+    return runs.subset.isin(drawn)
 
 
 def conditional_on(tasks: Iterable[str]) -> str:
