@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, Self, TypeVar
 
 from hype_bench.runs.check import check_record, check_request
 from hype_bench.tasks.sizes import SUBSET
 
+T = TypeVar("T")
 HELDOUT = "selection"  # the name of the split of training examples that were set aside for choices
 
 _PART = re.compile(rf"{SUBSET}(\d+) of the (\d+) rows of (.+)")
@@ -118,13 +119,10 @@ class Request:
     @classmethod
     def trusted(cls, content: Mapping[str, Any]) -> Self:
         """From content that was checked before; unknown keys are ignored."""
-        names = _NAMES[cls]
-        values = {name: value for name, value in content.items() if value is not None and name in names}
-        label = values["label"]
-        values["label"] = Label(**{name: label[name] for name in _NAMES[Label] if name in label})
-        if "scores" in values:
-            values["scores"] = Scores.from_json(values["scores"])
-        return cls(**values)
+        values = {**content, "label": _filled(Label, content["label"])}
+        if "scores" in content:
+            values["scores"] = Scores.from_json(content["scores"])
+        return _filled(cls, values)
 
     def to_json(self) -> dict[str, Any]:
         """The content of its file."""
@@ -235,6 +233,29 @@ class Record(Request):
         return str(self.machine.get("device", "unknown"))
 
 
+def _filled(kind: type[T], values: Mapping[str, Any]) -> T:
+    """An instance with these values, and its defaults for what is absent or None, in half the time of ``__init__``,
+    which sets every field of a frozen class by its name."""
+    instance = object.__new__(kind)
+    for name, put, default in _SLOTS[kind]:
+        value = values.get(name)
+        put(instance, default() if value is None else value)
+    return instance
+
+
+def _default_of(of: Field[Any]) -> Callable[[], Any]:
+    def default() -> Any:
+        if of.default is MISSING:
+            raise KeyError(of.name)
+        return of.default
+
+    return default if of.default_factory is MISSING else of.default_factory
+
+
+_SLOTS: dict[type, list[tuple[str, Callable[[Any, Any], None], Callable[[], Any]]]] = {
+    kind: [(f.name, getattr(kind, f.name).__set__, _default_of(f)) for f in fields(kind)]
+    for kind in (Label, Request, Record)
+}
 _NAMES = {kind: dict.fromkeys(f.name for f in fields(kind)) for kind in (Label, Request, Record)}
 
 
