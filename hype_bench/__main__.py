@@ -8,12 +8,14 @@ import sys
 def main() -> None:
     try:
         from hype_bench.cli import main as start
+
+        start()  # a verb imports what it needs when it runs
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("hype_bench"):
             raise
-        print(f"error: {error.name} is not installed: pip install 'hype-bench[bench]'", file=sys.stderr)
+        needs = "pip install 'hype-bench[bench]' installs what hype-bench needs"
+        print(f"error: {error.name} is not installed; {needs}", file=sys.stderr)
         raise SystemExit(2) from error
-    start()
 
 
 if __name__ == "__main__":

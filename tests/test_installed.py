@@ -148,4 +148,6 @@ def test_without_the_extra_the_command_says_what_to_install(program: Program) ->
     code = "import sys; sys.modules['typer'] = None; from hype_bench.__main__ import main; main()"
     done = program("python", "-c", code)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: typer is not installed: pip install 'hype-bench[bench]'\n"
+    assert (
+        done.stderr == "error: typer is not installed; pip install 'hype-bench[bench]' installs what hype-bench needs\n"
+    )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hype_bench.__main__ import main
 from hype_bench.render.text import FORMATS
 from tests.runs.records import request_of
 
@@ -170,3 +171,16 @@ def test_both_verbs_answer_within_a_second(command, tmp_path):
             seconds.append(processor_seconds() - before)
             assert words in done.stdout
         assert statistics.median(seconds) < 1.0, seconds
+
+
+def test_a_verb_names_what_is_not_installed(monkeypatch, capsys):
+    """Also where it is imported when the verb runs, as by ``report``."""
+
+    def start():
+        raise ModuleNotFoundError("No module named 'itables'", name="itables")
+
+    monkeypatch.setattr("hype_bench.cli.main", start)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: itables is not installed; pip install 'hype-bench[bench]'")
