@@ -23,16 +23,19 @@ class GridsSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Plans, notes what is done, and runs the rest.
+        """Plans, notes what is done, and runs the rest; then more seeds, if the experiment wants a decision.
 
         Raises:
             UserError: a run of the experiment is invalid, or the results folder cannot be written to.
         """
         from hype_bench.launch.plan import make_plan  # lazily: Hydra imports every plugin
-        from hype_bench.launch.start import start_sweep
+        from hype_bench.launch.start import rounds
 
         assert self.hydra_context is not None  # setup has set both
         assert self.config is not None
         plan = make_plan(self.hydra_context.config_loader, self.config, arguments)
-        to_do = start_sweep(plan, self.config.results_dir, Path(self.config.hydra.sweep.dir))
-        return self.launcher.launch([run.overrides for run in to_do], initial_job_idx=0) if to_do else []
+        ended: list[Any] = []
+        for first, to_do in rounds(plan, Path(self.config.results_dir), Path(self.config.hydra.sweep.dir)):
+            if to_do:
+                ended += self.launcher.launch([run.overrides for run in to_do], initial_job_idx=first)
+        return ended

@@ -138,6 +138,16 @@ class TrackerConfig:
 
 
 @dataclass
+class SeedsConfig:
+    """``until=decided``: the seeds 1 to ``least`` for every cell, then one more at a time, up to ``most``, where a
+    verdict is open; None: the seeds that the grids name."""
+
+    until: str | None = choice(None, "decided")
+    least: int = number(5, least=5)  # on fewer nothing is decided: stats.sequential.LEAST
+    most: int = number(20, least=5)
+
+
+@dataclass
 class ExperimentConfig:
     """What belongs together: a union of grids, each ``axis -> values``. ``shared``: axes of every grid; ``scopes``: a
     scope's own values of axes; ``search``: the axes over which its table takes the best; ``table``: that of the paper.
@@ -147,6 +157,7 @@ class ExperimentConfig:
     title: str = ""
     table: int | None = None
     search: list[str] = field(default_factory=list)
+    seeds: SeedsConfig = field(default_factory=SeedsConfig)
     shared: dict[str, Any] = field(default_factory=dict)
     grids: list[dict[str, Any]] = field(default_factory=list)
     scopes: dict[str, Any] = field(default_factory=dict)

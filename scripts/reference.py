@@ -187,6 +187,8 @@ def _kind(field: Field[Any]) -> str:
 
 def _value(field: Field[Any]) -> str:
     default = field.default_factory() if field.default_factory is not MISSING else field.default
+    if is_dataclass(default):
+        return f"`{{{', '.join(f'{key}: {write(value)}' for key, value in vars(default).items())}}}`"
     return "given by the choice" if default in (REQUIRED, MISSING) else f"`{write(default) if default != {} else '{}'}`"
 
 

@@ -23,7 +23,8 @@ def plan(
     from hype_bench.launch.arguments import only_prints, overrides_to_plan
     from hype_bench.launch.errors import composition_errors
     from hype_bench.launch.plan import plan_of
-    from hype_bench.render.plan import plan_text
+    from hype_bench.launch.seeds import called_for
+    from hype_bench.render.plan import at_most, plan_text
     from hype_bench.sweeps.planned import write_plan
 
     if only_prints(overrides):
@@ -34,7 +35,8 @@ def plan(
         return
     with composition_errors():
         planned, results_dir = plan_of(overrides_to_plan(overrides))
-        write_plan(results_dir, planned)
         runs = {run.identity: run for run in read_runs(results_dir)}
-        show(scrub(plan_text(planned, runs)))
+        called = called_for(planned, runs)
+        write_plan(results_dir, called)
+        show(scrub("\n".join([plan_text(called, runs), *at_most(planned, runs)])))
     report_problems(runs.values(), [], every_run_has_a_cell=True)

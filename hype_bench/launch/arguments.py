@@ -23,6 +23,8 @@ _PARTS = {"": Config, "data.": DataConfig, "task.": TaskConfig, "model.": ModelC
 _PATHS = {f"{part}{f.name}" for part, cls in _PARTS.items() for f in fields(cls) if "place" in f.metadata}
 _CONFIG_DIR = re.compile(r"^(?:--config-dir|-cd)(?==|$)")
 _WORD = re.compile(r"[^\[\]{}(),:'\"=\s]+(?:[ \t]+[^\[\]{}(),:'\"=\s]+)*")
+UNTIL_DECIDED = "experiment.seeds.until=decided"
+_AUTO = {"seed=auto": [UNTIL_DECIDED, "hydra/sweeper=grids"]}  # what is typed -> what it stands for
 _BARE = re.compile(r"[A-Za-z0-9_/\-\\+.$%*@?| \t]+")  # what Hydra's grammar accepts without quotes
 
 
@@ -40,7 +42,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--fail-fast", action="store_true")  # not one of Hydra's
     parser.error = fail  # type: ignore[method-assign]
     parsed = parser.parse_intermixed_args(list(arguments))
-    parsed.overrides = [*map(quoted, parsed.overrides), *(["fail_fast=true"] if parsed.fail_fast else [])]
+    words = [word for typed in parsed.overrides for word in _AUTO.get(typed, [typed])]
+    parsed.overrides = [*map(quoted, words), *(["fail_fast=true"] if parsed.fail_fast else [])]
     check_named_once(parsed.overrides)
     return parsed
 

@@ -37,9 +37,11 @@ class SweepCallback(Callback):
         """Counts the jobs.
 
         Raises:
-            SystemExit: with code 2 if there are none, or if a scope has no experiment to apply to.
+            SystemExit: with code 2 if there are none, or if a scope or a rule for seeds does not apply to the sweep.
         """
         check_scope(config)
+        if config.experiment.seeds.until and config.hydra.runtime.choices["hydra/sweeper"] != "grids":
+            fail("experiment.seeds.until=decided needs hydra/sweeper=grids; seed=auto sets both", 2)
         with contextlib.suppress(OmegaConfBaseException):  # an unresolvable ${...}, which Hydra reports
             atexit.register(_remove_leftovers, Path(config.hydra.sweep.dir), _missing(Path(config.hydra.sweep.dir)))
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # glob(*) reads conf/

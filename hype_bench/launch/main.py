@@ -66,6 +66,8 @@ def _hydra_main(composed: DictConfig) -> None:
     if composed.experiment.grids:
         fail(f"experiment={composed.experiment.name} stands for several runs: add -m to run them", 2)
     check_scope(composed)
+    if composed.experiment.seeds.until:
+        fail("seed=auto stands for several runs: add -m to run them", 2)
     run_alone(composed)
 
 

@@ -18,9 +18,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hype_bench.config import CONF, RunConfig
-from hype_bench.launch.arguments import check_named_once, swept_values
+from hype_bench.launch.arguments import UNTIL_DECIDED, check_named_once, swept_values
 from hype_bench.launch.execute import check_planned, identify, resolve_run
-from hype_bench.options import UserError
+from hype_bench.options import UserError, check_fields
+from hype_bench.schema import SeedsConfig
 from hype_bench.sweeps.grids import Axes, Point, expand, row_axes
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.sweeps.workload import workload_of
@@ -61,7 +62,10 @@ def make_plan(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]
     fixed, given = _split(OverridesParser.create(config_loader=loader).parse_overrides(arguments))
     experiment: dict[str, Any] = OmegaConf.to_container(master.experiment, resolve=True)  # type: ignore[assignment]
     scope: dict[str, Any] = OmegaConf.to_container(master.scope, resolve=True)  # type: ignore[assignment]
+    least = _until_decided(experiment, given)
     points = expand(experiment, scope, given)
+    if least:
+        _check_no_search(points, experiment["search"])
     rows = row_axes(points, experiment["search"])
     composer = _Composer(loader, master, fixed)
     resolved = _resolver(composer)
@@ -71,9 +75,41 @@ def make_plan(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]
         scope=scope["name"],
         table=experiment["table"],
         search=experiment["search"],
-        command=" ".join(["python run.py -m", *arguments]),
+        command=" ".join(["python run.py -m", *_typed(arguments)]),
         runs=[_planned(point, resolved, fixed, rows, experiment["search"]) for point in points],
+        least=least,
     )
+
+
+def _until_decided(experiment: dict[str, Any], given: Axes) -> int:
+    """Gives the axis of the seeds, unless the command line has, all that a rule for seeds allows; returns how many of
+    them are run in any case, 0 for all.
+
+    Raises:
+        UserError: a limit is out of range.
+    """
+    seeds = SeedsConfig(**experiment["seeds"])
+    check_fields("experiment.seeds.", seeds)
+    if seeds.least > seeds.most:
+        raise UserError(f"experiment.seeds.least={seeds.least} is above experiment.seeds.most={seeds.most}")
+    if not seeds.until or "seed" in given:
+        return 0
+    given["seed"] = [str(seed) for seed in range(1, seeds.most + 1)]
+    return seeds.least
+
+
+def _check_no_search(points: Sequence[Point], search: list[str]) -> None:
+    """Raises UserError if a row has the choice of several configurations: the best one would change with the seeds."""
+    tried, rows = ({replace(p, values=p.without(["seed", *axes])) for p in points} for axes in ([], search))
+    if len(tried) > len(rows):
+        axis = search[0]
+        raise UserError(
+            f"seeds until it is decided need one configuration for each row: fix {', '.join(search)}, as in {axis}=..."
+        )
+
+
+def _typed(arguments: Iterable[str]) -> list[str]:
+    return ["seed=auto" if word == UNTIL_DECIDED else word for word in arguments]
 
 
 def _split(overrides: list[Override]) -> tuple[list[str], Axes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from hype_bench.controls import VANILLA, Control
@@ -69,13 +69,18 @@ def answers_of(
     Raises:
         UserError: there is no such technique.
     """
-    from hype_bench.contract.registry import cards  # torch comes with it
-
-    controls = {name: card.controls for name, card in cards().items()}
+    controls = own_controls()
     if against is not None and against not in controls:
         raise UserError(f"--against={against}: there is no such method; hype-bench methods lists them")
     only = None if against is None else Control(against)
     return answers(experiment.results, controls, criteria, only)
+
+
+def own_controls() -> dict[str, Mapping[Control, str]]:
+    """Technique -> the controls that its card names, each with what it shares."""
+    from hype_bench.contract.registry import cards  # torch comes with it
+
+    return {name: card.controls for name, card in cards().items()}
 
 
 def _over_tasks(block: str, answers: Sequence[Answer], notes: list[str], criteria: Criteria) -> Sheet:

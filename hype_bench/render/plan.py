@@ -39,6 +39,15 @@ def plan_text(plan: Plan, statuses: Mapping[str, RunStatus]) -> str:
     return "\n".join([f"{plan.name}{scope}: {plan.title}".rstrip(": "), "", *table, "", *below])
 
 
+def at_most(plan: Plan, statuses: Mapping[str, RunStatus]) -> list[str]:
+    """A line on a plan whose seeds depend on what they show: if every verdict stays open to the last seed."""
+    if not plan.least:
+        return []
+    most = max(run.seed for run in plan.runs)
+    least = f"at least that; where a verdict is open, up to {counted(most, 'seed')}"
+    return ["", f"{least}, at most {total(cost_of(plan, statuses))}"]
+
+
 def _row(groups: Sequence[Group]) -> list[str]:
     counts = [str(sum(getattr(group, name) for group in groups)) for name in ("runs", "done", "failed", "to_do")]
     unfinished = [group for group in groups if group.to_do] or groups

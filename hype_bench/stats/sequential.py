@@ -19,6 +19,7 @@ from hype_bench.stats.means import Floats, finite, tails
 from hype_bench.stats.verdict import HELPS, HURTS, MARGIN, NO_DIFFERENCE, UNDECIDED
 
 EFFECT = 1.0  # standard deviation of the effects that are looked for, in standard deviations of the differences
+LEAST = 5  # seeds before which nothing is decided
 _PerSeeds = Float64[Floats, "looks"]
 
 
@@ -30,7 +31,7 @@ class Decision:
     seeds: int
 
 
-def decide(differences: ArrayLike, margin: float = MARGIN, least: int = 5, level: float = 0.95) -> Decision:
+def decide(differences: ArrayLike, margin: float = MARGIN, least: int = LEAST, level: float = 0.95) -> Decision:
     """The first decision that the confidence sequence of paired differences (one per seed, in their order) allows.
 
     From ``least`` seeds on: no difference where it lies within the margin, helps or hurts where it leaves 0 out. A

@@ -50,10 +50,17 @@ class PlannedRun:
     def title(self) -> str:
         return " ".join(self.overrides)
 
+    @property
+    def key(self) -> str:
+        """What tells it from other runs."""
+        return self.identity or self.title
+
 
 @dataclass(frozen=True)
 class Plan:
-    """``table``: the table of the paper that is regenerated, if any; ``search``: the axes that are searched."""
+    """``table``: the table of the paper that is regenerated, if any; ``search``: the axes that are searched; ``least``:
+    how many seeds every cell gets, if it gets the others only while a verdict is open; 0: all are run. Only the runs
+    that are called for are stored."""
 
     name: str
     title: str
@@ -62,6 +69,7 @@ class Plan:
     search: list[str]
     command: str
     runs: list[PlannedRun] = field(default_factory=list)
+    least: int = 0
 
     def once(self) -> Iterator[PlannedRun]:
         """Every run once, however many rows it stands in; those of one model and task together, as they share data."""
@@ -70,7 +78,7 @@ class Plan:
             order.setdefault((run.model, run.task), len(order))
         unique: dict[str, PlannedRun] = {}
         for run in self.runs:
-            unique.setdefault(run.identity or run.title, run)
+            unique.setdefault(run.key, run)
         yield from sorted(unique.values(), key=lambda run: order[run.model, run.task])
 
 
@@ -105,7 +113,8 @@ def _stored(plan: Plan) -> dict[str, Any]:
     for run in plan.runs:
         number = numbers.setdefault(run.workload, len(numbers))
         rows.append([number if column == "workload" else getattr(run, column) for column in _COLUMNS])
-    return {**vars(plan), "columns": _COLUMNS, "workloads": [each.to_json() for each in numbers], "runs": rows}
+    head = {name: value for name, value in vars(plan).items() if name in _PLAN}
+    return {**head, "columns": _COLUMNS, "workloads": [each.to_json() for each in numbers], "runs": rows}
 
 
 def read_plan(results_dir: str | Path, name: str) -> Plan:

@@ -11,9 +11,9 @@ from statistics import median
 from hype_bench.controls import VANILLA, Control
 from hype_bench.stats.crossed import Crossed, average_difference
 from hype_bench.stats.multiple import CORRECTIONS
-from hype_bench.stats.verdict import Verdict, verdicts
+from hype_bench.stats.verdict import UNDECIDED, Verdict, verdicts
 from hype_bench.tables.cells import Row
-from hype_bench.tables.compare import Compared, Criteria, in_pairs
+from hype_bench.tables.compare import Compared, Criteria, decision, in_pairs, seed_pairs
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.table import is_further
 
@@ -73,21 +73,54 @@ def answers(
             count, and vanilla unless it is the row itself.
         only: the control to compare with, in place of these.
     """
-    asked: dict[Control, dict[_Side, list[_Pair]]] = defaultdict(lambda: defaultdict(list))
+    asked, missing = _asked(results, controls, only)
+    every: list[Answer] = []
+    for control, places in asked.items():
+        sides: dict[_Side, list[_Pair]] = defaultdict(list)
+        for place, base in places:
+            sides[place[:2]].append((place, results[place], results[base]))
+        every += _answers(control, sides, controls, criteria)
+    order = list(dict.fromkeys((block, row) for block, row, _ in results))
+    return sorted(every, key=lambda answer: order.index((answer.block, answer.row))), missing
+
+
+def undecided(
+    results: Mapping[Place, Result], controls: Mapping[str, Mapping[Control, str]], criteria: Criteria
+) -> list[tuple[Place, Place]]:
+    """The cells, each with that of a control, between which a test that may stop after any seed has not decided; of
+    each task only its first split.
+
+    Args:
+        controls: as for :func:`answers`.
+    """
+    asked, _ = _asked(results, controls, None)
+    families: dict[tuple[Control, str, str], list[tuple[Place, Place]]] = defaultdict(list)
+    for control, places in asked.items():
+        for place, base in places:
+            families[control, place[0], place[2]].append((place, base))
+    return [
+        (place, base)
+        for (*_, task), family in families.items()
+        if not is_further(task)
+        for place, base in family
+        if decision(seed_pairs(results[place], results[base]), criteria, len(family)).word == UNDECIDED
+    ]
+
+
+def _asked(
+    results: Mapping[Place, Result], controls: Mapping[str, Mapping[Control, str]], only: Control | None
+) -> tuple[dict[Control, list[tuple[Place, Place]]], list[Missing]]:
+    """Every cell with that of each of its controls, and the controls that were not run."""
+    asked: dict[Control, list[tuple[Place, Place]]] = defaultdict(list)
     missing: dict[tuple[str, Row, Control], list[str]] = defaultdict(list)
     for place, result in results.items():
         block, row, task = place
         for control in _controls(result, controls, only):
             if (base := _control_of(place, results, control)) is not None:
-                asked[control][block, row].append((place, result, base))
+                asked[control].append((place, base))
             else:
                 missing[block, row, control].append(task)
-    every = [answer for control, sides in asked.items() for answer in _answers(control, sides, controls, criteria)]
-    order = list(dict.fromkeys((block, row) for block, row, _ in results))
-    return (
-        sorted(every, key=lambda answer: order.index((answer.block, answer.row))),
-        [Missing(*where, tuple(tasks)) for where, tasks in missing.items()],
-    )
+    return asked, [Missing(*where, tuple(tasks)) for where, tasks in missing.items()]
 
 
 def _controls(result: Result, controls: Mapping[str, Mapping[Control, str]], only: Control | None) -> Iterator[Control]:
@@ -98,7 +131,7 @@ def _controls(result: Result, controls: Mapping[str, Mapping[Control, str]], onl
     yield from (control for control in asked if control != Control(method))
 
 
-def _control_of(place: Place, results: Mapping[Place, Result], control: Control) -> Result | None:
+def _control_of(place: Place, results: Mapping[Place, Result], control: Control) -> Place | None:
     """The control's cell beside a cell: of the same block and task, its settings among those of the row."""
     block, row, task = place
     epochs = _epochs(results[place])
@@ -106,12 +139,12 @@ def _control_of(place: Place, results: Mapping[Place, Result], control: Control)
         return None
     wanted = epochs and control.epochs * epochs
     beside = [
-        (other, result)
+        (of_block, other, of_task)
         for (of_block, other, of_task), result in results.items()
         if (of_block, of_task) == (block, task) and result.planned[0].method == control.method
         if _epochs(result) == wanted and _settings(other, control) <= set(row.settings) and other != row
     ]
-    return max(beside, key=lambda cell: len(cell[0].settings))[1] if beside else None
+    return max(beside, key=lambda cell: len(cell[1].settings)) if beside else None
 
 
 def _epochs(result: Result) -> float | None:

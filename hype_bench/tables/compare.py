@@ -124,11 +124,22 @@ def _judged(family: Mapping[Place, Measured], criteria: Criteria) -> dict[Place,
     correction = CORRECTIONS[criteria.correction]
     words = verdicts([cell.difference for cell in family.values()], criteria.margin, correction)
     p_seeds = correction([cell.p_seeds for cell in family.values()]).tolist()
-    level = 1 - LEVEL / len(family)  # Bonferroni: a decision cannot wait for the other p-values
     return {
-        place: Compared(cell, verdict, decide(cell.by_seed, criteria.margin, level=level), p, len(family))
+        place: Compared(cell, verdict, decision(cell.by_seed, criteria, len(family)), p, len(family))
         for (place, cell), verdict, p in zip(family.items(), words, p_seeds, strict=True)
     }
+
+
+def decision(by_seed: Vector, criteria: Criteria, family: int) -> Decision:
+    """On differences in order of their seeds. Bonferroni: it cannot wait for the family's other p-values."""
+    return decide(by_seed, criteria.margin, level=1 - LEVEL / family)
+
+
+def seed_pairs(result: Result, base: Result) -> Vector:
+    """The differences of the scores, in order of the seeds that make a pair."""
+    seeds, _ = comparable(result.shown, base.shown)
+    a, b = ({seed: side.cell.scores[seed] for seed in seeds} for side in (result, base))
+    return seed_differences(a, b)
 
 
 def pairs_with(results: Mapping[Place, Result], baseline: str) -> Iterator[tuple[Place, Result, Result]]:
@@ -174,8 +185,13 @@ def comparable(runs: pd.DataFrame, base: pd.DataFrame) -> tuple[list[int], list[
     reasons = kinds.where(pairs.device != pairs.device_base, "")
     scored = pairs[["score", "score_base"]].map(math.isfinite).all(axis=1)
     reasons = reasons.where(scored, "one of its runs has no score")
-    notes = [f"seed {seed} is not paired: {reason}" for seed, reason in reasons[reasons != ""].items()]
-    return pairs.index[reasons == ""].tolist(), notes
+    alike = reasons[reasons != ""].groupby(reasons, sort=False).groups
+    return pairs.index[reasons == ""].tolist(), [_unpaired(list(seeds), str(reason)) for reason, seeds in alike.items()]
+
+
+def _unpaired(seeds: Sequence[int], reason: str) -> str:
+    which = f"seed {seeds[0]} is" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))} are"
+    return f"{which} not paired: {reason}"
 
 
 def _predictions(results: tuple[Result, Result], seeds: list[int], read: _Read) -> tuple[list[_BySeed], list[str]]:

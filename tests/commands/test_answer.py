@@ -120,7 +120,7 @@ def test_one_seed_and_unequal_seeds(tmp_path: Path, capsys: pytest.CaptureFixtur
     shutil.rmtree(tmp_path / "runs" / "rte-no_dropout-2-3")
     answer("mine", tmp_path)
     text = capsys.readouterr().out
-    assert "no_dropout against vanilla, rte: seed 2 is not paired: one of its runs has no score" in text
+    assert "no_dropout against vanilla, rte: seeds 1, 2 are not paired: one of its runs has no score" in text
     assert "nan" not in text
     alone = [run for run in plan.runs if run.seed == 1]
     write_plan(tmp_path, type(plan)(**{**vars(plan), "runs": alone}))
