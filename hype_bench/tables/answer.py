@@ -203,8 +203,8 @@ def _relative(pairs: Sequence[_Pair]) -> tuple[float, float]:
         sides = [side.shown[["device_name", *ratios]] for side in (result, base)]
         alike = len({name for side in sides for name in side.device_name.dropna()}) == 1
         for column, of_column in ratios.items():
-            ours, theirs = (side[column].dropna() for side in sides)
-            if alike and len(ours) and len(theirs) and min(ours.min(), theirs.min()) > 0:
-                of_column.append(float(ours.median() / theirs.median()))
+            method, control = (side[column].dropna() for side in sides)
+            if alike and len(method) and len(control) and min(method.min(), control.min()) > 0:
+                of_column.append(float(method.median() / control.median()))
     time, memory = (median(of_column) if of_column else math.nan for of_column in ratios.values())
     return time, memory
