@@ -76,6 +76,11 @@ def can_pack(model: PreTrainedModel) -> bool:
     return model.config.model_type in FAMILIES
 
 
+def is_packed(model: PreTrainedModel) -> bool:
+    """Whether packing is attached to the model, so that batches come as rows."""
+    return bool(model.config._attn_implementation == NAME)
+
+
 def takes_filler(model: PreTrainedModel) -> bool:
     """Whether tokens that belong to no example may stand at the end of a packed row."""
     return model.config.model_type in _AS_BERT

@@ -15,8 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from hype_bench.models.attention import Packing
-from hype_bench.models.packing import NAME as PACKED
-from hype_bench.models.packing import first_position
+from hype_bench.models.packing import first_position, is_packed
 from hype_bench.training.graphs import Buckets
 from hype_bench.training.tokens import Tokens
 
@@ -126,7 +125,7 @@ def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 def collator_for(model: PreTrainedModel, tokenizer: Any, device: torch.device) -> Collator:
     """Packed rows if packing is attached to the model, else padding as the tokenizer has it."""
-    packed = model.config._attn_implementation == PACKED
+    packed = is_packed(model)
     return Collator(
         packed=packed,
         device=device,

@@ -26,8 +26,7 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.method import Backward
 from hype_bench.contract.noise import has_triton
 from hype_bench.contract.objective import Batch
-from hype_bench.models.packing import NAME as PACKED
-from hype_bench.models.packing import takes_filler
+from hype_bench.models.packing import is_packed, takes_filler
 
 _MOST_SIZES = 8
 _LEAST_BATCHES = 30  # shorter runs are over before capture pays
@@ -152,7 +151,7 @@ def may_capture(model: PreTrainedModel, settings: TrainingSettings) -> bool:
         settings.cuda_graphs == "auto"
         and model.device.type == "cuda"
         and has_triton()
-        and model.config._attn_implementation == PACKED
+        and is_packed(model)
         and takes_filler(model)
         and settings.gradient_accumulation_steps == 1
         and not settings.gradient_checkpointing
