@@ -28,7 +28,7 @@ from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_tokenizer
 from hype_bench.options import UserError
 from hype_bench.testing.composed import configured, loaded
-from hype_bench.testing.tiny import OPTIONS, anatomy, batch_of, load_once, tiny
+from hype_bench.testing.tiny import OPTIONS, anatomy, batch_of, load_once, tiny, without_dropout
 from hype_bench.trainer import MethodTrainer
 from hype_bench.training import loop
 from hype_bench.training.batches import training_order
@@ -53,15 +53,7 @@ def config(task: str = "demo_rte") -> RunConfig:
 @pytest.fixture(autouse=True)
 def nothing_random_but_the_techniques(monkeypatch: pytest.MonkeyPatch) -> None:
     """The two loops draw masks of dropout in different ways, so there is none; ours logs every update."""
-
-    def without_dropout(*args: Any) -> Any:
-        model = load_once(*args)
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        return model
-
-    monkeypatch.setattr(loop, "load_classifier", without_dropout)
+    monkeypatch.setattr(loop, "load_classifier", lambda *args: without_dropout(load_once(*args)))
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
     warnings.filterwarnings("ignore", message=".*pin_memory.*")  # torch's, of a Trainer without a GPU
 

@@ -65,12 +65,17 @@ def _copies(*arguments: Any) -> Callable[[], PreTrainedModel]:
     return copies_of(load_classifier(*arguments))
 
 
-def still(model: Any) -> Any:
-    """The model without any dropout, in float64 and in training mode."""
+def without_dropout(model: Any) -> Any:
+    """The model, with all of its dropouts at 0."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    return model.double().train()
+    return model
+
+
+def still(model: Any) -> Any:
+    """The model without any dropout, in float64 and in training mode."""
+    return without_dropout(model).double().train()
 
 
 def batch_of(outputs: int, examples: int = 8, seed: int = 1) -> Batch:

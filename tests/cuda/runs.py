@@ -37,7 +37,7 @@ from hype_bench.methods import child_tuning_f  # noqa: E402
 from hype_bench.models.checkpoint import locate  # noqa: E402
 from hype_bench.models.loading import load_classifier  # noqa: E402
 from hype_bench.testing.composed import configured, loaded  # noqa: E402
-from hype_bench.testing.tiny import STILL_OPTIONS, options  # noqa: E402
+from hype_bench.testing.tiny import STILL_OPTIONS, options, without_dropout  # noqa: E402
 from hype_bench.training import loop  # noqa: E402
 from tests.cuda.counts import PACKAGE  # noqa: E402
 from tests.cuda.device import COUNTS, Cuda  # noqa: E402
@@ -50,9 +50,7 @@ class WithoutDropout(Method):
     """Dropout masks of the two devices differ, so that only runs without dropout can be compared."""
 
     def prepare(self, model: Any, context: Context) -> Hooks:
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
+        without_dropout(model)
         return Hooks()
 
 

@@ -22,7 +22,7 @@ from hype_bench.contract.noise import NoiseSource
 from hype_bench.contract.registry import build, discover
 from hype_bench.models.checkpoint import locate
 from hype_bench.testing.composed import configured, loaded
-from hype_bench.testing.tiny import FAMILIES, STILL_OPTIONS, batch_of, options, tiny
+from hype_bench.testing.tiny import FAMILIES, STILL_OPTIONS, batch_of, options, tiny, without_dropout
 from hype_bench.trainer import MethodTrainer
 from hype_bench.training import graphs, loop
 from hype_bench.training.loop import Outcome, fine_tune
@@ -81,23 +81,15 @@ class DrawnOnCpu(NoiseSource):
 
 
 @pytest.fixture
-def without_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_random(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = loop.load_classifier
-
-    def loaded_still(*args: Any) -> Any:
-        model = plain(*args)
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        return model
-
-    monkeypatch.setattr(loop, "load_classifier", loaded_still)
+    monkeypatch.setattr(loop, "load_classifier", lambda *args: without_dropout(plain(*args)))
     monkeypatch.setattr("hype_bench.contract.randomness.NoiseSource", DrawnOnCpu)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.usefixtures("without_dropout")
+@pytest.mark.usefixtures("nothing_random")
 def test_a_gpu_computes_what_a_cpu_computes(name: str, family: str) -> None:
     further = STILL_OPTIONS.get(name, {}) | ({"dropout": 0.0} if name.startswith("hype") else {})
     here, there = (run(name, family, f"device={d}", "training.max_steps=4", **further) for d in ("cuda", "cpu"))

@@ -15,16 +15,14 @@ from hype_bench.methods.hype import HyPe
 from hype_bench.methods.r3f import R3F, embedding_noise
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.loading import load_classifier
+from hype_bench.testing.tiny import still
 
 IDS = torch.tensor([[5, 6, 7, 8], [8, 9, 10, 11], [6, 6, 6, 7]])
 
 
 def still_model(family: str, outputs: int) -> Any:
     model = load_classifier(locate(ModelConfig(name="t", checkpoint=f"tiny:{family}", family=family)), outputs, 0.0, 0)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    return model.double().train()
+    return still(model)
 
 
 @pytest.mark.parametrize("distribution", ["normal", "uniform"])

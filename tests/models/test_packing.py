@@ -21,6 +21,7 @@ from hype_bench.models.packing import attach_packing, can_pack, compute_every_to
 from hype_bench.models.padded_attention import attend_padded
 from hype_bench.options import UserError
 from hype_bench.tasks.data import Split
+from hype_bench.testing.tiny import without_dropout
 from hype_bench.training.batches import Collator
 from hype_bench.training.tokens import Tokens, tokenise
 
@@ -36,10 +37,7 @@ def tiny(family: str) -> Any:
 def classifier(family: str, outputs: int = 3) -> Any:
     model = load_classifier(tiny(family), outputs, dropout=0.0, head_seed=1)
     model.config.attention_probs_dropout_prob = 0.0
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    return model.train()
+    return without_dropout(model).train()
 
 
 def tokens_of(family: str, outputs: int = 3, max_length: int = 40) -> Tokens:

@@ -17,6 +17,7 @@ from hype_bench.contract.objective import Loss, objective
 from hype_bench.contract.registry import build
 from hype_bench.models.checkpoint import locate
 from hype_bench.testing.composed import configured, loaded
+from hype_bench.testing.tiny import without_dropout
 from hype_bench.training import loop
 from hype_bench.training.loop import DivergedError, Outcome, fine_tune
 from hype_bench.training.optimizer import learning_rate_factor
@@ -90,9 +91,7 @@ class Still(Method):
     """No dropout anywhere, so that nothing random depends on how a batch is cut."""
 
     def prepare(self, model: Any, context: Context) -> Hooks:
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
+        without_dropout(model)
         return Hooks()
 
 
