@@ -6,6 +6,7 @@
 # make site    the documentation as HTML, in site/; make docs rewrites the pages that follow from the code
 # make mutation    which changes to statistics and tables no test would notice
 # make table1 ... table18, make tables    the tables of the paper; scope=small or scope=smoke for a laptop
+# make figure2    Figure 2 from the records of Table 16
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -14,7 +15,7 @@ TABLES := table1 table2 table3 table4 table5 table8 table9 table12 table16 table
 scope := paper
 RESULTS := results$(if $(filter-out paper,$(scope)),/$(scope))
 
-.PHONY: demo report test test-slow test-engines mutation bench bench-methods test-gpu bench-gpu docs site tables $(TABLES)
+.PHONY: demo report test test-slow test-engines mutation bench bench-methods test-gpu bench-gpu docs site tables figure2 $(TABLES)
 
 demo: $(INSTALLED)
 	$(BIN)/python run.py -m experiment=demo results_dir=results/demo
@@ -27,6 +28,9 @@ tables: $(TABLES)
 
 $(TABLES): $(INSTALLED)
 	$(BIN)/python run.py -m experiment=$@ scope=$(scope) results_dir=$(RESULTS)
+
+figure2: table16
+	$(BIN)/hype-bench plot combinations table16 --results-dir $(RESULTS)
 
 test: $(INSTALLED)
 	$(BIN)/ruff check

@@ -17,6 +17,7 @@ from hype_bench.render.answer import answers_of
 from hype_bench.render.plots import draw
 from hype_bench.render.plots.ranks import alike
 from hype_bench.render.report import Experiment, read_experiment
+from hype_bench.render.table_csv import interval
 from hype_bench.sweeps.planned import Plan, write_plan
 from hype_bench.tables.compare import Criteria
 from tests.render.test_upload import SCORES, planned, write_experiment, write_record
@@ -118,6 +119,32 @@ def test_the_expected_best_of_so_many_configurations(experiment: Experiment) -> 
     ]
 
 
+def test_combinations_stand_beside_their_techniques(tmp_path: Path) -> None:
+    """Bars of every technique alone and with the one that all combinations share, of the mean and of each task."""
+    skills = {
+        "vanilla": 0.6,
+        "hype_n": 0.62,
+        "r3f": 0.7,
+        "hype_n+r3f": 0.75,
+        "noisytune": 0.7,
+        "noisytune+hype_n": 0.65,
+    }
+    plan = swept(tmp_path, {**skills, "mixout": 0.7}, seeds=(1, 2, 3))
+    experiment = read_experiment(tmp_path, plan.name, "paper")
+    figures = draw("combinations", experiment)
+    assert list(figures) == ["minilm average", "minilm rte", "minilm mrpc"]
+    (table,) = experiment.tables
+    for column in ("average", "rte"):
+        panel = figures[f"minilm {column}"].axes[0]
+        assert [label.get_text() for label in panel.get_yticklabels()] == ["vanilla", "r3f", "noisytune"]
+        cells = {row.title: cells[column] for row, cells in table.rows.items()}
+        means = [100 * cells[name].mean for name in skills]
+        assert [bar.get_width() for container in panel.containers for bar in container] == pytest.approx(means)
+        ends = [interval(cells[name]) for name in skills]
+        assert bars(panel)[: len(ends)] == [pytest.approx([100 * low, 100 * high]) for low, high in filter(None, ends)]
+    assert "with hype_n" in figures["minilm rte"].get_supxlabel()
+
+
 def test_rows_that_are_not_told_apart_have_a_bar(tmp_path: Path) -> None:
     runs = [planned(method, task, seed, "2e-5") for method in "abc" for task in ("rte", "mrpc") for seed in (1, 2)]
     write_plan(tmp_path, Plan("three", "", "paper", None, [], "", runs))
@@ -171,6 +198,7 @@ def test_what_cannot_be_drawn_is_one_line(experiment: Experiment, tmp_path: Path
     assert complaint(Kind("curves"), "none", empty) == "none has nothing to draw as curves: none of its runs has ended"
     assert complaint(Kind("budget"), "none", empty) == "none searches over nothing: there is no budget to draw"
     assert complaint(Kind("ranks"), "none", empty).startswith("none has no two rows with a number on all of two tasks")
+    assert complaint(Kind("combinations"), "none", empty).startswith("none has no technique both alone and in a comb")
     assert complaint(Kind("answer"), "none", empty).startswith("none has no technique to compare with another")
     assert complaint(Kind("answer"), "table1", tmp_path, margin=-1).startswith("--margin=-1: a margin is a number")
     assert "regenerates no table of the paper" in complaint(Kind("paper"), "none", empty)

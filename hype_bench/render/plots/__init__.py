@@ -17,6 +17,7 @@ KINDS = {
     "curves": "training curves of every cell: all seeds, and their mean",
     "budget": "the best score to be expected of so many configurations",
     "ranks": "mean ranks over the tasks, and which of them are not told apart",
+    "combinations": "every technique alone and in its combination, as bars with intervals",
     "paper": "the difference to the cells that the paper printed",
 }
 
