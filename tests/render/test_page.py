@@ -117,10 +117,13 @@ def test_a_run_has_its_curve_its_worst_predictions_and_its_command(folder: Path)
     assert [text in page.text for text in ("the first <script>", *TEXTS[1:])] == [True, True, False]
     worst = [page.text.index(row) for row in ("no yes 0.881", "yes no 0.622")]
     assert worst == sorted(worst)
-    assert "hype-bench run 'method=<script>" in page.text
+    assert f"hype-bench repeat run1 --results-dir {folder.parent}" in page.text
+    assert "command hype-bench run 'method=<script>" in page.text
     assert "data.max_length=128" in page.text
     assert "commit c0ffee, with changes" in page.text
-    assert "Traceback" in Page(folder / "runs" / "run3.html").text
+    failed = Page(folder / "runs" / "run3.html").text
+    assert "Traceback" in failed
+    assert "repeat" not in failed  # it has no record
 
 
 def test_texts_of_other_data_are_not_shown(tmp_path: Path) -> None:

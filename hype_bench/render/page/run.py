@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from hype_bench.options import UserError
 from hype_bench.output import inert
 from hype_bench.render.page.examples import worst_examples
 from hype_bench.runs.folder import RunFolder
-from hype_bench.runs.record import Record
+from hype_bench.runs.record import Record, Request
 from hype_bench.runs.status import DONE, RunStatus
 
 
@@ -24,13 +25,12 @@ def run_context(status: RunStatus) -> dict[str, Any]:
     except UserError as error:
         failure = str(error)
     about = record or status.about
-    overrides = list(about.overrides or []) if about else []
     return {
         "run": status,
         "record": record,
         "about": about,
         "failure": failure,
-        "command": shlex.join(["hype-bench", "run", *overrides]) if overrides else "",
+        "command": _again(status, record),
         "config": "\n".join(_flat(about.config)) if about else "",
         "curve": _columns(record) if record else {},
         "examples": worst_examples(status.path, record) if record and record.status == DONE else None,
@@ -38,11 +38,27 @@ def run_context(status: RunStatus) -> dict[str, Any]:
     }
 
 
+def _again(status: RunStatus, record: Record | None) -> str:
+    """The command that repeats a finished run, or starts another one again; empty where nobody knows it."""
+    if record is not None:
+        folder = status.runs.parent
+        elsewhere = [] if folder == Path("results") else ["--results-dir", str(folder)]
+        return shlex.join(["hype-bench", "repeat", status.identity, *elsewhere])
+    return _started(status.request) if status.request else ""
+
+
+def _started(about: Request) -> str:
+    """The command line, as it was typed."""
+    return shlex.join(["hype-bench", "run", *about.overrides]) if about.overrides else ""
+
+
 def _facts(record: Record) -> dict[str, str]:
     """What is said of a run in a line each."""
     machine, git = record.machine, record.git or {}
     words = {
         "started": record.started,
+        "command": _started(record),
+        "in the folder": record.working_directory or "",
         "seconds": ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in record.seconds.items()),
         "updates": f"{record.updates:,}",
         "tokens": f"{record.tokens:,}",
