@@ -1,12 +1,19 @@
-# make demo    install, fine-tune real MiniLM weights with and without HyPe over three seeds, print the table
-# make test    install, check style and types, run the tests (below 10 minutes on 2 cores)
-# make test-slow, make test-engines    what takes longer: large folders and tables; Ray (0.4 GB) and, as root, SLURM
-# make report  results/ as a page to open in a browser: results/report/index.html
-# make test-gpu, make bench-gpu    on a machine with a GPU: the CUDA side held to float64 and to the CPU; its speed
-# make site    the documentation as HTML, in site/; make docs rewrites the pages that follow from the code
-# make mutation    which changes to statistics and tables no test would notice
-# make table1 ... table18, make tables    the tables of the paper; scope=small or scope=smoke for a laptop
-# make figure2    Figure 2 from the records of Table 16
+# make demo           fine-tune real MiniLM weights with and without HyPe over three seeds, print the table
+# make table1         a table of the paper; the others are named below
+# make tables         all of them; also scope=small or scope=smoke for a laptop
+# make figure2        Figure 2 from the records of Table 16
+# make report         results/ as a page to open in a browser: results/report/index.html
+# make test           check style and types, run the tests: what CI runs
+# make test-slow      what takes longer: large folders and tables
+# make test-engines   Ray (0.4 GB) and, as root, SLURM
+# make test-gpu       on a machine with a GPU: the CUDA side held to float64 and to the CPU
+# make bench          the time of an update beside transformers.Trainer
+# make bench-methods  the time and memory of every technique
+# make bench-gpu      the speed on a GPU
+# make docs           rewrite the pages that follow from the code
+# make site           the documentation as HTML, in site/
+# make mutation       which changes to statistics and tables no test would notice
+# make help           this list; every other target installs into .venv what it needs
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -15,7 +22,11 @@ TABLES := table1 table2 table3 table4 table5 table8 table9 table12 table16 table
 scope := paper
 RESULTS := results$(if $(filter-out paper,$(scope)),/$(scope))
 
-.PHONY: demo report test test-slow test-engines mutation bench bench-methods test-gpu bench-gpu docs site tables figure2 $(TABLES)
+.PHONY: help demo report test test-slow test-engines mutation bench bench-methods test-gpu bench-gpu docs site tables figure2 $(TABLES)
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@echo "tables: $(TABLES)"
 
 demo: $(INSTALLED)
 	$(BIN)/python run.py -m experiment=demo results_dir=results/demo
