@@ -2,27 +2,71 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hype_bench.options import UserError
 from hype_bench.output import say, show
+from hype_bench.plugins import installed, package_folder
 
 
 def methods(name: Annotated[str | None, typer.Argument(help="Show the documentation of this one.")] = None) -> None:
     """Every technique, with one line on what it does."""
-    from hype_bench.contract.registry import cards, described, import_plugins  # seconds: torch comes with it
-
-    techniques = described()
+    documented, problems = _documented()
     if name is None:
-        for known, card in cards().items():
-            say(f"{known:<20}{card.summary}")
-    elif name in techniques:
-        show(inspect.getdoc(techniques[name]) or "")
+        for known, docstring in documented.items():
+            say(f"{known:<20}{_summary(docstring)}")
+    elif name in documented:
+        show(documented[name])
     else:
-        raise UserError(f"there is no method {name!r}; there are {', '.join(techniques)}")
-    for problem in import_plugins().values():
+        raise UserError(f"there is no method {name!r}; there are {', '.join(documented)}")
+    for problem in problems:
         say(f"warning: {problem}", to=sys.stderr)
+
+
+def _documented() -> tuple[dict[str, str], list[str]]:
+    """The docstring of every technique by name, and which plug-ins cannot be used.
+
+    Our own are read from their files: importing them takes seconds, since torch comes with them.
+    """
+    if not installed():
+        return documented_by_us(), []
+    from hype_bench.contract.registry import described, import_plugins
+
+    docstrings = {name: inspect.getdoc(technique) or "" for name, technique in described().items()}
+    return docstrings, list(import_plugins().values())
+
+
+def documented_by_us() -> dict[str, str]:
+    """The docstring of every technique of this package, and of every soup, by name."""
+    folder = package_folder("hype_bench.methods") or Path()
+    trees = [ast.parse(path.read_bytes()) for path in folder.glob("*.py")]
+    return dict(sorted(entry for tree in trees for entry in _entries(tree)))
+
+
+def _entries(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """What a file registers with ``@register(name)`` or lists in ``SOUPS``."""
+    described = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    docstrings = {node.name: ast.get_docstring(node) or "" for node in described}
+    for node in described:
+        for call in (each for each in node.decorator_list if isinstance(each, ast.Call)):
+            if isinstance(call.func, ast.Name) and call.func.id == "register":
+                yield ast.literal_eval(call.args[0]), docstrings[node.name]
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "SOUPS":
+            assert isinstance(statement.value, ast.Dict)
+            for key, function in zip(statement.value.keys, statement.value.values, strict=True):
+                assert key is not None
+                yield ast.literal_eval(key), docstrings[ast.unparse(function)]
+
+
+def _summary(docstring: str) -> str:
+    """Of a docstring that begins with ``Title: summary.``"""
+    first = " ".join(docstring.partition("\n\n")[0].split())
+    return first.partition(": ")[2].removesuffix(".")
