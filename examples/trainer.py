@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from importlib.resources import files
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from transformers import (
@@ -44,12 +45,13 @@ def accuracy(prediction: EvalPrediction) -> dict[str, float]:
     return {"accuracy": float(np.mean(np.argmax(prediction.predictions, -1) == prediction.label_ids))}
 
 
-def main() -> None:
+def main(folder: str) -> None:
+    """``folder``: where Trainer puts what it writes."""
     set_seed(1)
     tokenizer = AutoTokenizer.from_pretrained(ENCODER)
     model = AutoModelForSequenceClassification.from_pretrained(ENCODER, num_labels=2)
     arguments = TrainingArguments(
-        "trainer_output",
+        folder,
         learning_rate=5e-5,
         per_device_train_batch_size=16,
         num_train_epochs=2,
@@ -74,4 +76,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with TemporaryDirectory() as folder:
+        main(folder)

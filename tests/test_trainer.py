@@ -380,3 +380,4 @@ def test_the_examples_run(script: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "argv", [str(script), "--quick"])
     runpy.run_path(str(script), run_name="__main__")
     assert "accuracy" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
