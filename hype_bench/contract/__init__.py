@@ -8,7 +8,17 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.exclusive import Exclusive
 from hype_bench.contract.method import Backward, Groups, Hooks, Method
 from hype_bench.contract.noise import NoiseSource
-from hype_bench.contract.objective import Batch, Forward, Loss, forward_of, full, is_regression, objective, task_loss
+from hype_bench.contract.objective import (
+    Batch,
+    Criterion,
+    Forward,
+    Loss,
+    forward_of,
+    full,
+    is_regression,
+    objective,
+    task_loss,
+)
 from hype_bench.contract.parts import Part
 from hype_bench.contract.registry import build, discover, register
 from hype_bench.options import UserError, choice, number
@@ -20,6 +30,7 @@ __all__ = [
     "Card",
     "Composed",
     "Context",
+    "Criterion",
     "Exclusive",
     "Forward",
     "Groups",

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Backward, Groups, Hooks, Method
-from hype_bench.contract.objective import Batch, Forward, Loss, objective
+from hype_bench.contract.objective import Batch, Forward, Loss, objective, with_criterion
 from hype_bench.contract.parts import Part
 from hype_bench.models.packing import check_every_token, compute_every_token
 from hype_bench.options import UserError
@@ -28,6 +28,7 @@ class Composed:
 
     Attributes:
         has_backward: whether a technique makes several backward passes an update, and needs the update as a whole.
+        criterion: what a technique puts in place of cross-entropy, if one does.
         capturable: whether all of them can be captured in a CUDA graph.
     """
 
@@ -40,6 +41,7 @@ class Composed:
     ) -> None:
         self._hooks, self._cleanup, self._unscaled = hooks, cleanup or contextlib.ExitStack(), unscaled
         self.capturable = capturable
+        self.criterion = next(iter(_present(technique.criterion for technique in hooks)), None)
         self.has_backward = any(technique.backward for technique in hooks)
 
     def parameter_groups(self, groups: Groups) -> Groups:
@@ -48,7 +50,12 @@ class Composed:
         return groups
 
     def loss(self, batch: Batch, forward: Forward, innermost: Loss = objective) -> tuple[Tensor, Any]:
-        """The scalar to be differentiated, and the model's output in the first pass."""
+        """The scalar to be differentiated, and the model's output in the first pass.
+
+        Args:
+            innermost: the host's loss, which a technique's ``criterion`` replaces.
+        """
+        innermost = with_criterion(self.criterion, innermost)
         return _nest(_present(technique.loss for technique in self._hooks), innermost)(batch, forward)
 
     def backward(self, micro_batches: list[Batch], innermost: Backward) -> Tensor:
@@ -123,6 +130,8 @@ def check_fit(methods: Mapping[str, Method], model: PreTrainedModel) -> None:
     """Raises UserError if an option of a technique does not fit the model, see :meth:`Method.check`."""
     for name, method in methods.items():
         try:
+            if not method.takes_regression and model.config.num_labels == 1:
+                raise UserError(f"{name} needs classes: it is not available for a regression")
             if method.needs_every_token:
                 check_every_token(model)
             method.check(model)

@@ -9,6 +9,7 @@ class Exclusive(Enum):
     """Two techniques that decide on the same member cannot be combined. A package of techniques may have an ``Enum``
     of its own beside this one."""
 
+    OBJECTIVE = "the objective"
     GRADIENT_MASK = "the gradient mask"
     HIDDEN_DROPOUT = "the hidden dropout"
     HIDDEN_NOISE = "the noise between the layers"

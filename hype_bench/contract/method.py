@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from hype_bench.contract.context import Context
-from hype_bench.contract.objective import Batch, Forward, Loss
+from hype_bench.contract.objective import Batch, Criterion, Forward, Loss
 from hype_bench.contract.parts import Part
 from hype_bench.options import check_fields
 
@@ -32,6 +32,8 @@ Groups = list[dict[str, Any]]  # an optimizer's parameter groups
 class Hooks:
     """When a technique acts; None where it does not.
 
+    criterion(logits, labels): in place of cross-entropy as the task's loss of classes; innermost wherever it is named.
+        A regression keeps its mean squared error.
     parameter_groups(groups): who gets which learning rate, decay or pull, before the optimizer exists.
     loss(batch, forward, next): around the objective; ``next(batch, forward)`` is what it wraps. Returns the loss and
         the model's output in the first pass, without perturbations of the technique's.
@@ -42,6 +44,7 @@ class Hooks:
     finish(): before the last weights are scored.
     """
 
+    criterion: Criterion | None = None
     parameter_groups: Callable[[Groups], Groups] | None = None
     loss: Callable[[Batch, Forward, Loss], tuple[Tensor, Any]] | None = None
     backward: Callable[[list[Batch], Backward], Tensor] | None = None
@@ -72,6 +75,7 @@ class Method:
         neutral: options with which it does nothing: the run then equals vanilla bit for bit. None if there are none,
             empty if it does nothing with any.
         moves_weights: whether ``prepare`` changes weights, so that what is named after it meets the changed ones.
+        takes_regression: whether it is defined where labels are numbers; if not, it is refused there.
         wraps_weights: whether it puts other modules in their place, so that nothing may move weights after it.
         version: of a plug-in's technique, raised when its numbers change: old records are then other runs.
         tiny_options: options with which its effect shows in a test of three layers and a dozen updates.
@@ -79,6 +83,7 @@ class Method:
 
     neutral: ClassVar[Mapping[str, Any] | None] = None
     moves_weights: ClassVar[bool] = False
+    takes_regression: ClassVar[bool] = True
     wraps_weights: ClassVar[bool] = False
     version: ClassVar[int] = 1
     tiny_options: ClassVar[Mapping[str, Any]] = {}

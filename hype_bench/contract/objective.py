@@ -12,6 +12,7 @@ from torch import Tensor
 Batch = dict[str, Any]  # keyword arguments of the model's forward call, "labels" among them
 Forward = Callable[[Batch], Any]  # a batch -> the model's output (.logits); runs the model once
 Loss = Callable[[Batch, Forward], tuple[Tensor, Any]]  # -> the scalar mean loss, the output of the first pass
+Criterion = Callable[[Tensor, Tensor], Tensor]  # logits (examples, classes) and labels -> the scalar mean loss
 
 
 def task_loss(logits: Float[Tensor, "batch classes"], labels: Num[Tensor, " batch"]) -> Float[Tensor, ""]:
@@ -40,6 +41,18 @@ def objective(batch: Batch, forward: Forward) -> tuple[Tensor, Any]:
     """:func:`task_loss` of one pass and the model's output: the innermost :data:`Loss`, which techniques wrap."""
     output = forward(batch)
     return task_loss(output.logits, batch["labels"]), output
+
+
+def with_criterion(criterion: Criterion | None, innermost: Loss) -> Loss:
+    """``innermost``, with the criterion of a technique in its place where the labels are classes."""
+
+    def replaced(batch: Batch, forward: Forward) -> tuple[Tensor, Any]:
+        if criterion is None or is_regression(batch["labels"]):
+            return innermost(batch, forward)
+        output = forward(batch)
+        return criterion(full(output.logits), batch["labels"]), output
+
+    return replaced
 
 
 def forward_of(model: Any) -> Forward:

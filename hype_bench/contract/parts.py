@@ -20,6 +20,7 @@ class Part(IntEnum):
     LAYER_OUTPUTS = auto()
     HEAD_INPUTS = auto()  # of the output projection
     PARAMETER_GROUPS = auto()
+    CRITERION = auto()
     LOSS = auto()  # the hook
     BACKWARD = auto()  # the hook
     GRADIENTS = auto()  # between clipping and the step

@@ -5,6 +5,7 @@ from hype_bench.contract import Batch as Batch
 from hype_bench.contract import Card as Card
 from hype_bench.contract import Composed as Composed
 from hype_bench.contract import Context as Context
+from hype_bench.contract import Criterion as Criterion
 from hype_bench.contract import Exclusive as Exclusive
 from hype_bench.contract import Forward as Forward
 from hype_bench.contract import Groups as Groups
@@ -37,6 +38,7 @@ from hype_bench.methods.dps import DPS as DPS
 from hype_bench.methods.freelb import FreeLB as FreeLB
 from hype_bench.methods.hft import HFT as HFT
 from hype_bench.methods.hype import HyPe as HyPe
+from hype_bench.methods.label_smoothing import LabelSmoothing as LabelSmoothing
 from hype_bench.methods.llrd import LLRD as LLRD
 from hype_bench.methods.lnsr import LNSR as LNSR
 from hype_bench.methods.lora import LoRA as LoRA
@@ -55,6 +57,9 @@ from hype_bench.methods.rose import ROSE as ROSE
 from hype_bench.methods.sage import SAGE as SAGE
 from hype_bench.methods.sam import SAM as SAM
 from hype_bench.methods.smart import SMART as SMART
+from hype_bench.methods.stablemax import StableMax as StableMax
+from hype_bench.methods.supervised_contrastive import SupervisedContrastive as SupervisedContrastive
 from hype_bench.methods.top_k import TopK as TopK
 from hype_bench.methods.vanilla import NoDropout as NoDropout
 from hype_bench.methods.vanilla import Vanilla as Vanilla
+from hype_bench.methods.z_loss import ZLoss as ZLoss

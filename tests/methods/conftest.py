@@ -1,4 +1,5 @@
-"""One update of an objective, pass by pass, and a divergence written out: for techniques that make several passes."""
+"""Which families each technique is held to in ``make test``; for techniques that make several passes one update of an
+objective, pass by pass, and a divergence written out."""
 
 from __future__ import annotations
 
@@ -13,8 +14,22 @@ from torch import Tensor
 from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method
+from hype_bench.contract.registry import discover
+from hype_bench.testing.tiny import FAMILIES
 
 Passes = tuple[Tensor, list[Tensor]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The contract in all families is slow: in ``make test`` each technique meets one of them beside BERT, another one
+    than the techniques around it in the alphabet."""
+    names = list(discover())
+    for item in items:
+        values = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        name, family = values.get("name") or values.get("neutral_name"), values.get("family", "bert")
+        if name in names and family != "bert" and family != FAMILIES[1:][names.index(name) % len(FAMILIES[1:])]:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

@@ -1,0 +1,105 @@
+"""Small models in float64 on which techniques are driven and held to published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hype_bench.contract.compose import Composed, compose
+from hype_bench.contract.context import Context
+from hype_bench.contract.method import Method
+from hype_bench.contract.objective import Batch, forward_of, objective
+
+
+def tensor(values: Any) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+class TanhLayer(nn.Module):
+    """``tanh(h W^T + b)``; with ``residual`` that is added to h."""
+
+    def __init__(self, weight: Any, bias: Any, residual: bool = False) -> None:
+        super().__init__()
+        self.map, self.residual = linear(weight, bias), residual
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        changed: Tensor = torch.tanh(self.map(hidden))
+        return hidden + changed if self.residual else changed
+
+
+class ToyEncoder(nn.Module):
+    """Word embeddings, layers, the mean over the tokens that are real, a linear head."""
+
+    base_model_prefix = "encoder"
+
+    def __init__(self, table: Any, layers: Sequence[nn.Module], head: Any, bias: Any) -> None:
+        super().__init__()
+        self.encoder = nn.Module()
+        self.encoder.embeddings = nn.Embedding.from_pretrained(tensor(table), freeze=False)
+        self.encoder.layer = nn.ModuleList(layers)
+        self.classifier = linear(head, bias)
+        self.config = SimpleNamespace(model_type="toy", num_labels=len(head), num_hidden_layers=len(layers))
+
+    @property
+    def base_model(self) -> nn.Module:
+        return self.encoder
+
+    def get_input_embeddings(self) -> Any:
+        return self.encoder.embeddings
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Any:
+        hidden = self.encoder.embeddings(input_ids)
+        for layer in self.encoder.layer:
+            hidden = layer(hidden)
+        real = (torch.ones_like(input_ids) if attention_mask is None else attention_mask)[..., None].to(hidden.dtype)
+        return SimpleNamespace(logits=self.classifier((hidden * real).sum(1) / real.sum(1)))
+
+
+class Network(nn.Module):
+    """``fc2(tanh(fc1(x)))``, whose two maps count as encoder."""
+
+    base_model_prefix = "encoder"
+
+    def __init__(self, weights: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.fc1 = linear(weights["fc1.weight"], weights["fc1.bias"])
+        self.fc2 = linear(weights["fc2.weight"], weights["fc2.bias"])
+        self.config = SimpleNamespace(model_type="toy", num_labels=2)
+
+    def forward(self, inputs: Tensor) -> Any:
+        return SimpleNamespace(logits=self.fc2(torch.tanh(self.fc1(inputs))))
+
+
+def linear(weight: Any, bias: Any) -> nn.Linear:
+    made = nn.Linear(len(weight[0]), len(weight), dtype=torch.float64)
+    made.weight.data, made.bias.data = tensor(weight), tensor(bias)
+    return made
+
+
+def embedded_ids(embeddings: Any) -> tuple[list[Any], Tensor]:
+    """A table with a row for every position of (batch, length, width), and the ids that look them up."""
+    rows = tensor(embeddings)
+    return rows.flatten(0, 1).tolist(), torch.arange(rows.shape[0] * rows.shape[1]).view(rows.shape[:2])
+
+
+def hooked(method: Method, model: Any, **context: Any) -> Composed:
+    return compose({type(method).__name__: method}, model, Context(**context))
+
+
+def one_backward(hooks: Composed, model: Any, batch: Batch) -> Tensor:
+    """The loss of one update, whose gradients are left."""
+
+    def inner(pieces: list[Batch]) -> Tensor:
+        loss = hooks.loss(pieces[0], forward_of(model), objective)[0]
+        loss.backward()
+        return loss.detach()
+
+    return hooks.backward([batch], inner)
+
+
+def close(actual: Any, expected: Any, atol: float = 1e-9) -> None:
+    torch.testing.assert_close(torch.as_tensor(actual), tensor(expected), atol=atol, rtol=0)
