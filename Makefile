@@ -78,6 +78,7 @@ docs: $(INSTALLED)
 	$(BIN)/python scripts/reference.py
 	$(BIN)/python scripts/record_schema.py
 	$(BIN)/python scripts/readme.py
+	$(BIN)/python -m tests.encoder_table
 
 site: $(INSTALLED)
 	$(BIN)/mkdocs build --strict

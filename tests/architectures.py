@@ -1,4 +1,4 @@
-"""Tiny encoders of architectures beside the six families: random weights, no tokenizer."""
+"""Tiny models of architectures beside the six families: random weights, no tokenizer. And what they cannot take."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from hype_bench.models.hidden_dropout import set_in_config
 from hype_bench.testing.copies import copies_of
 
+_NUMBERS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 _SIZES = {
     "vocab_size": 64,
     "hidden_size": 16,
@@ -19,13 +20,10 @@ _SIZES = {
     "num_hidden_layers": 2,
     "intermediate_size": 32,
     "max_position_embeddings": 64,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
     "cls_token_id": 1,
-    "eos_token_id": 2,
     "sep_token_id": 2,
     "mask_token_id": 3,
-}
+} | _NUMBERS
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "distilbert": {"dim": 16, "n_heads": 2, "n_layers": 2, "hidden_dim": 32},
     "modernbert": _SIZES | {"global_attn_every_n_layers": 2, "local_attention": 8},
@@ -38,6 +36,26 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "canine": _SIZES | {"num_hash_buckets": 16, "num_hash_functions": 4, "local_transformer_stride": 8},
     "eurobert": _SIZES | {"num_key_value_heads": 2},
 }
+_FEW_KEYS = _SIZES | {"num_key_value_heads": 1, "head_dim": 8}
+DECODERS: dict[str, dict[str, Any]] = {
+    "gpt2": {"vocab_size": 64, "n_embd": 16, "n_layer": 2, "n_head": 2} | _NUMBERS,
+    **dict.fromkeys(("llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"), _FEW_KEYS),
+}
+FOR_DECODERS = ("hype_n", "hype_u", "neftune", "noisefit", "r_drop")  # their papers, or their users, have decoders
+
+_NO_STACK = {
+    "child_tuning_d", "hft", "hype_n", "hype_u", "llrd", "lnsr", "lora", "noisefit", "reinit", "rose", "sage", "smart",
+    "top_k",
+}  # fmt: skip
+_NO_WORDS = {"child_tuning_f", "freelb", "neftune", "r3f", "r4f"}
+REFUSED = {
+    "albert": _NO_STACK | {"mixout"},  # its layers share their weights
+    "canine": _NO_WORDS | {"lnsr", "noisefit"},  # it hashes characters and pools them
+    "distilbert": {"mixout"},  # as to its default: where=every works
+    "eurobert": {"bitfit", "match_tuning", "mixout", "no_dropout", "rose"},  # no dropout, no bias, a head on all tokens
+    "funnel": _NO_STACK | {"mixout"},  # its layers stand in blocks of their own length
+    "modernbert": {"bitfit", "mixout"},  # no bias
+}
 
 
 def architecture(kind: str, outputs: int = 3, dropout: float = 0.1) -> Any:
@@ -47,7 +65,7 @@ def architecture(kind: str, outputs: int = 3, dropout: float = 0.1) -> Any:
 
 @cache
 def _copies(kind: str, outputs: int, dropout: float) -> Callable[[], Any]:
-    config = AutoConfig.for_model(kind, **ARCHITECTURES[kind])
+    config = AutoConfig.for_model(kind, **(ARCHITECTURES | DECODERS)[kind])
     config.num_labels = outputs
     set_in_config(config, dropout)
     with torch.random.fork_rng(devices=[]):

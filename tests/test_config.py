@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -49,11 +50,27 @@ def test_every_choice_composes(group: str, name: str) -> None:
     assert build(run.methods)
 
 
+FAMILIES = (
+    "bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2", "deberta_v3", "modernbert", "distilbert", "albert",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("recipe", ["paper", "code_readme"])
 def test_every_recipe_fills_every_model_and_task(recipe: str) -> None:
     config = OmegaConf.to_object(compose("config", [f"recipe={recipe}"]))
     assert isinstance(config, Config)
-    for family in ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2", "some_other", None):
+    for family in (
+        "bert",
+        "roberta",
+        "electra",
+        "xlnet",
+        "deberta",
+        "deberta_v2",
+        "albert",
+        "modernbert",
+        "other",
+        None,
+    ):
         for task in sorted(TASKS):
             config.model.family, config.task.name = family, task
             training = fill_training(config)
@@ -70,6 +87,8 @@ def test_all_that_was_promised_is_there() -> None:
     assert bert <= MODELS
     deberta = ("base", "large", "v2_xlarge", "v2_xxlarge")
     assert {f"deberta_{size}{start}" for size in deberta for start in ("", "_mnli")} <= MODELS
+    assert {f"deberta_v3_{size}" for size in ("base", "large")} <= MODELS
+    assert {"modernbert_base", "modernbert_large", "distilbert", "albert_base"} <= MODELS
     assert {f"tiny_{f}" for f in ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")} <= MODELS
     assert {name for group, name in CHOICES if group == "method"} == set(discover())
 
@@ -94,7 +113,7 @@ TABLE_11 = [
     ("xlnet_large", "rte", XLNET | {"max_steps": 800, "warmup_steps": 200}),
     ("xlnet_large", "stsb", XLNET | {"max_steps": 3000, "warmup_steps": 500}),
     ("xlnet_large", "cola", XLNET | {"batch_size": 64, "max_steps": 1200, "warmup_steps": 120}),
-    *((model, "rte", DEBERTA) for model in sorted(MODELS) if model.startswith("deberta")),
+    *((model, "rte", DEBERTA) for model in sorted(MODELS) if re.match("deberta_(base|large|v2)", model)),
     *((model, "sst2", BERT) for model in ("bert_large", "roberta_large")),
 ]
 
@@ -105,6 +124,21 @@ def test_recipe_of_the_paper(model: str, task: str, expected: dict[str, Any]) ->
     assert {name: getattr(training, name) for name in PAPER | expected} == PAPER | expected
     assert training.optimizer == "adamw"
     assert 1e-5 <= training.learning_rate <= 4e-5
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "expected"),
+    [
+        ("albert_base", "rte", {"max_steps": 800, "warmup_steps": 200, "learning_rate": 3e-5, "batch_size": 32}),
+        ("albert_base", "sst2", {"max_steps": 20935, "warmup_steps": 1256, "learning_rate": 1e-5, "batch_size": 32}),
+        ("deberta_v3_base", "mnli", {"epochs": 3, "warmup_steps": 1000, "learning_rate": 1.5e-5, "batch_size": 64}),
+        ("modernbert_large", "mrpc", {"epochs": 2, "learning_rate": 8e-5, "adam_betas": (0.9, 0.98)}),
+        ("distilbert", "rte", PAPER | BERT),
+    ],
+)
+def test_recipe_of_the_makers(model: str, task: str, expected: dict[str, Any]) -> None:
+    training = resolved(f"model={model}", f"task={task}").training
+    assert {name: getattr(training, name) for name in expected} == expected
 
 
 def test_recipe_of_the_readme() -> None:

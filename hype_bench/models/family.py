@@ -6,7 +6,9 @@ from hype_bench.config import ModelConfig
 from hype_bench.models.checkpoint import locate
 from hype_bench.options import UserError
 
-_CHOICES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
+_CHOICES = (
+    "bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2", "deberta_v3", "modernbert", "distilbert", "albert",
+)  # fmt: skip
 
 
 def family_of(model: ModelConfig) -> str | None:

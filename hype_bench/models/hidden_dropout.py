@@ -100,6 +100,15 @@ def all_dropouts(model: nn.Module) -> dict[str, Dropout]:
     return dropouts
 
 
+def dropout_probabilities(model: PreTrainedModel) -> dict[str, list[float]]:
+    """The different probabilities that the modules of a model have: of its hidden dropouts, and of all others."""
+    hidden = hidden_dropouts(model).keys()
+    kinds: dict[str, set[float]] = {"hidden": set(), "other": set()}
+    for name, dropout in all_dropouts(model).items():
+        kinds["hidden" if name in hidden else "other"].add(dropout.p)
+    return {kind: sorted(values) for kind, values in kinds.items()}
+
+
 def check_hidden_dropout(model: PreTrainedModel, p: float, setting: str) -> None:
     """Raises:
     UserError: ``setting`` asks for a hidden dropout of ``p``, and the architecture has none.

@@ -28,6 +28,7 @@ from hype_bench.contract.method import Method
 from hype_bench.contract.objective import Batch, forward_of
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.dropout import install_bulk_dropout
+from hype_bench.models.hidden_dropout import dropout_probabilities
 from hype_bench.models.loading import load_classifier, load_tokenizer
 from hype_bench.models.packing import attach_packing, can_pack
 from hype_bench.models.vocabulary import keep_used_rows
@@ -125,6 +126,7 @@ def fine_tune(
     collate = collator_for(model, tokenizer, device)
     context.batches = partial(_one_pass, collate, train, settings.batch_size, derive(run.seed, "pass"))
     hooks = compose(methods, model, context)
+    outcome.facts["dropout"] = dropout_probabilities(model)
     vocabulary = keep_used_rows(model, np.concatenate([tokens.ids for tokens in (train, *evaluation.values())]))
     collate = replace(collate, rows=vocabulary.rows)
     groups = hooks.parameter_groups(parameter_groups(model, settings.learning_rate, settings.weight_decay))

@@ -18,22 +18,10 @@ from hype_bench.methods.llrd import LLRD
 from hype_bench.methods.mixout import Mixout
 from hype_bench.options import UserError
 from hype_bench.testing.tiny import batch_of, context_of, technique, train
-from tests.architectures import ARCHITECTURES, architecture
+from tests.architectures import ARCHITECTURES, DECODERS, FOR_DECODERS, REFUSED, architecture
+from tests.encoder_table import PAGE, filled
 
 UPDATES = 3
-_NO_STACK = {
-    "child_tuning_d", "hft", "hype_n", "hype_u", "llrd", "lnsr", "lora", "noisefit", "reinit", "rose", "sage", "smart",
-    "top_k",
-}  # fmt: skip
-_NO_WORDS = {"child_tuning_f", "freelb", "neftune", "r3f", "r4f"}
-REFUSED = {
-    "albert": _NO_STACK | {"mixout"},  # its layers share their weights
-    "canine": _NO_WORDS | {"lnsr", "noisefit"},  # it hashes characters and pools them
-    "distilbert": {"mixout"},  # as to its default: where=every works
-    "eurobert": {"bitfit", "match_tuning", "mixout", "no_dropout", "rose"},  # no dropout, no bias, a head on all tokens
-    "funnel": _NO_STACK | {"mixout"},  # its layers stand in blocks of their own length
-    "modernbert": {"bitfit", "mixout"},  # no bias
-}
 
 
 def fine_tuned(methods: dict[str, Method], kind: str) -> tuple[list[float], torch.Tensor]:
@@ -66,6 +54,17 @@ def test_every_technique_acts_or_is_refused(name: str) -> None:
             assert "\n" not in str(refusal.value)
         else:
             assert has_effect(technique(name), kind) == (name != "vanilla"), f"{name} has no effect on {kind}"
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_noise_and_r_drop_act_on_decoders(kind: str) -> None:
+    for name in FOR_DECODERS:
+        assert has_effect(technique(name), kind), name
+
+
+def test_the_page_says_what_these_tests_hold() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == filled(page), "docs/encoders.md is not current: make docs"
 
 
 @pytest.mark.parametrize("kind", sorted(REFUSED))

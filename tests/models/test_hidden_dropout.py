@@ -12,6 +12,7 @@ from transformers import BartConfig, BartForSequenceClassification, BertConfig, 
 from hype_bench.models.hidden_dropout import (
     all_dropouts,
     check_hidden_dropout,
+    dropout_probabilities,
     hidden_dropouts,
     set_dropout,
     set_in_config,
@@ -103,3 +104,10 @@ def test_asking_draws_nothing() -> None:
     before = torch.get_rng_state()
     hidden_dropouts(tiny("bert"))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_probabilities_are_those_of_the_modules() -> None:
+    model = architecture("distilbert", dropout=0.25)
+    assert dropout_probabilities(model) == {"hidden": [0.25], "other": [0.1]}
+    set_dropout(list(hidden_dropouts(model).values())[:1], 0.0)
+    assert dropout_probabilities(model)["hidden"] == [0.0, 0.25]
