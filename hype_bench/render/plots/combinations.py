@@ -18,7 +18,8 @@ from hype_bench.render.report import Experiment
 from hype_bench.tables.cells import AVERAGE, Cell, Row
 from hype_bench.tables.table import Table
 
-_HEIGHT = 0.36  # of a bar; the rows are 1 apart
+_ROW = 0.3  # inches
+_HEIGHT = 0.4  # of a bar; the rows are 1 apart
 _NOTE = "grey: alone; blue: with {shared}; line: 95 % interval over seeds. The axis does not begin at 0."
 
 
@@ -60,7 +61,7 @@ def pairs(all_rows: list[Row], shared: str) -> list[Pair]:
 
 
 def _figure(table: Table, column: str, paired: list[Pair], heading: str, shared: str) -> Figure:
-    figure, panel = rows([pair.alone.title for pair in paired], heading, _NOTE.format(shared=shared))
+    figure, panel = rows([pair.alone.title for pair in paired], heading, _NOTE.format(shared=shared), _ROW)
     shown = [_number(table.rows[row].get(column)) for pair in paired for row in pair]
     numbers = [100 * end for mean, ends in filter(None, shown) for end in (mean, *(ends or ()))]
     if numbers:

@@ -44,11 +44,11 @@ def wrapped(title: str) -> str:
     return words("\0".join(textwrap.wrap(title, _LONGEST) or [""])).replace(r"\x00", "\n")
 
 
-def rows(names: Sequence[str], heading: str, note: str) -> tuple[Figure, Axes]:
-    """A panel with a named row at 0, 1, ... from top to bottom; ``note``: what its marks are."""
+def rows(names: Sequence[str], heading: str, note: str, least: float = 0.19) -> tuple[Figure, Axes]:
+    """A panel with a named row at 0, 1, ... from top to bottom; ``note``: what its marks are; ``least``: inches."""
     names = [wrapped(name) for name in names]
     lines = 1 + max((name.count("\n") for name in names), default=0)
-    figure = canvas(_AROUND + max(0.19, _LINE * lines) * len(names), heading, note)
+    figure = canvas(_AROUND + max(least, _LINE * lines) * len(names), heading, note)
     panel = figure.subplots()
     panel.set_yticks(range(len(names)), names)
     panel.set_ylim(len(names) - 0.5, -0.5)
