@@ -1,4 +1,4 @@
-"""Scores weights on splits, outside a run: for soups."""
+"""Scores weights on splits, outside a run: for soups and other edits of finished runs."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ class Scorer:
         with loading_errors(saved):
             model: Any = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=False)
         self.model = model.to(self.device).eval()
+        self._pack()
+
+    def _pack(self) -> None:
         self.detach_packing = attach_packing(self.model) if can_pack(self.model) else lambda: None
 
     def evaluate(self, state: dict[str, Tensor], split: Split) -> Evaluation:
@@ -56,3 +59,4 @@ class Scorer:
         with silence_transformers():
             self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
+        self._pack()

@@ -10,34 +10,15 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from hype_bench.analysis.soup import ingredients, make_soups
+from hype_bench.analysis.editing.members import groups
+from hype_bench.analysis.soup import make_soups, soup_of
 from hype_bench.options import UserError
-from hype_bench.runs.folder import RunFolder
-from hype_bench.runs.identity import digest
+from tests.analysis.conftest import SWEEP
 from tests.conftest import Warm
-
-SWEEP = [
-    "-m", "model=tiny_bert", "task=demo_rte", "tracker=none", "seed=1,2,3",
-    "training.max_steps=3", "training.save=last", "data.max_train_examples=60", "data.max_eval_examples=40",
-]  # fmt: skip
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob("results/runs/*/result.json"))]
-
-
-@pytest.fixture(scope="module")
-def swept(warm_in: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("swept")
-    ended = warm_in(place)(*SWEEP, "data.selection_examples=30")
-    assert ended.returncode == 0, ended.stderr
-    return Path(place)
-
-
-@pytest.fixture
-def place(swept: Path, tmp_path: Path) -> Path:
-    shutil.copytree(swept, tmp_path, dirs_exist_ok=True)
-    return tmp_path
 
 
 @pytest.mark.parametrize("kind", ["uniform", "greedy"])
@@ -98,8 +79,8 @@ def test_a_soup_of_changed_weights_is_not_made(place: Path) -> None:
 
 
 def test_a_soup_that_another_process_makes_is_one_line(place: Path) -> None:
-    (group,) = ingredients(place / "results")
-    folder = RunFolder.of(place / "results", digest(group.parts("uniform")))
+    (members,) = groups(place / "results")
+    folder = soup_of("uniform", members).folder(place / "results")
     why = r"^tiny_bert demo_rte vanilla\+soup_uniform of 3 runs: another process is making it$"
     with folder.lock(), pytest.raises(UserError, match=why):
         make_soups("uniform", place / "results", say=lambda line: None)

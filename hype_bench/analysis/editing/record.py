@@ -1,0 +1,154 @@
+"""From finished runs to the record of a model that was made of them; it stands in the same folder as theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hype_bench import output
+from hype_bench.analysis.editing.members import Members
+from hype_bench.options import UserError
+from hype_bench.runs import predictions
+from hype_bench.runs.folder import BusyError, RunFolder
+from hype_bench.runs.identity import digest
+from hype_bench.runs.record import Label, Record, Request
+from hype_bench.runs.result import now, record_of
+from hype_bench.runs.status import DONE
+from hype_bench.runs.weights import digest_of_weights
+
+if TYPE_CHECKING:  # torch comes with them
+    from hype_bench.analysis.editing.members import State
+    from hype_bench.tasks.data import TaskData
+    from hype_bench.training.loop import Outcome
+
+Options = Mapping[str, Any]
+Build = Callable[["Edit"], tuple["State", dict[str, Any]]]  # the new weights, and facts for the record
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What is made of some runs: ``name`` stands behind their techniques, ``options`` beside theirs."""
+
+    members: Members
+    name: str
+    options: Options
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Of its identity."""
+        shared = self.members.parts()
+        return {**shared, "methods": [*shared["methods"], [self.name, dict(self.options)]]}
+
+    @property
+    def label(self) -> Label:
+        label = self.members.first.label
+        return replace(label, method=f"{label.method}+{self.name}", seed=self.members.seed)
+
+    @property
+    def title(self) -> str:
+        label, count = self.label, len(self.members.runs)
+        title = f"{label.model} {label.task} {label.method}"
+        if count > 1:
+            return f"{title} of {count} runs"
+        settings = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{title} seed {label.seed} ({settings})"
+
+    def folder(self, results_dir: Path) -> RunFolder:
+        return RunFolder.of(results_dir, digest(self.parts))
+
+
+def edit_weights(
+    edits: Iterable[Edit], build: Build, results_dir: Path, save: bool, say: Callable[[str], None] = output.say
+) -> int:
+    """Makes the models that do not exist yet, scores them as runs are, and records them; returns how many exist now.
+
+    Args:
+        save: keep the weights too, also those of a model that was recorded without them.
+
+    Raises:
+        UserError: a model cannot be made; it is raised when all others are made.
+    """
+
+    def score(edit: Edit, outcome: Outcome) -> Callable[[Path], None]:
+        state, facts = build(edit)
+        scorer, data = edit.members.scorer, edit.members.data
+        outcome.facts |= facts
+        for split in filter(None, (*data.evaluation, data.selection)):
+            outcome.evaluations[split.name] = scorer.evaluate(state, split)
+        outcome.machine = scorer.machine
+        return lambda folder: scorer.save(state, folder)
+
+    return record_edits(edits, lambda edit: edit.members.data, score, results_dir, save, say)
+
+
+def record_edits(
+    edits: Iterable[Edit],
+    data_of: Callable[[Edit], TaskData],
+    score: Callable[[Edit, Outcome], Callable[[Path], None]],
+    results_dir: Path,
+    save: bool = False,
+    say: Callable[[str], None] = output.say,
+) -> int:
+    """As :func:`edit_weights`; ``score`` fills the outcome of an edit and returns what saves its weights."""
+    refused: list[UserError] = []
+    count = 0
+    for edit in edits:
+        try:
+            say(_make(edit, data_of, score, results_dir, save))
+            count += 1
+        except UserError as error:  # the others can still be made
+            refused.append(error)
+    for other in refused[:-1]:
+        say(f"error: {other}")
+    if refused:
+        raise refused[-1]
+    return count
+
+
+def _make(
+    edit: Edit,
+    data_of: Callable[[Edit], TaskData],
+    score: Callable[[Edit, Outcome], Callable[[Path], None]],
+    results_dir: Path,
+    save: bool,
+) -> str:
+    from hype_bench.training.loop import Outcome
+
+    folder = edit.folder(results_dir)
+    if _is_done(folder, save):
+        return f"done before: {edit.title}"
+    data = data_of(edit)
+    try:
+        with folder.lock():
+            outcome = Outcome(warnings=list(data.warnings))
+            save_weights = score(edit, outcome)
+            record = _write(edit, outcome, data, folder, save_weights if save else None)
+    except BusyError as error:
+        raise UserError(f"{edit.title}: another process is making it") from error
+    return f"done: {edit.title}: {record.label.metric} {100 * (record.headline or 0):.2f}{_members(record)}"
+
+
+def _is_done(folder: RunFolder, save: bool) -> bool:
+    return folder.result() is not None and ((folder.path / "model").is_dir() or not save)
+
+
+def _write(
+    edit: Edit, outcome: Outcome, data: TaskData, folder: RunFolder, save: Callable[[Path], None] | None
+) -> Record:
+    request = Request(label=edit.label, parts=edit.parts, config=edit.members.first.config, started=now())
+    folder.start(request)
+    if save is not None:
+        save(folder.path / "model")
+        folder.share_model()
+        outcome.facts["weights"] = digest_of_weights(folder.path / "model")
+    folder.write("predictions.csv", predictions.scored(outcome.evaluations, data))
+    record = record_of(request, outcome, data, DONE, "")
+    folder.write_record(record)
+    return record
+
+
+def _members(record: Record) -> str:
+    members: Sequence[str] | None = record.facts.get("members")
+    return "" if members is None else f", {len(members)} members"

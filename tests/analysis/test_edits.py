@@ -1,0 +1,159 @@
+"""Edits of weights against the numbers of published code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hype_bench.analysis.graft import graft, moved_most, put_in
+from hype_bench.analysis.lines import lines, scale_changes, scales_of
+from hype_bench.analysis.model_stock import model_stock, share_of_mean, stock
+from hype_bench.analysis.wise_ft import interpolate, wise_ft
+from hype_bench.options import UserError
+
+
+def state(values: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+
+
+def assert_close(computed: dict[str, Tensor], expected: dict[str, Any]) -> None:
+    assert computed.keys() == expected.keys()
+    for name, value in computed.items():
+        torch.testing.assert_close(value, torch.tensor(expected[name], dtype=torch.float64), rtol=0, atol=1e-10)
+
+
+def test_wise_ft(parity: Any) -> None:
+    numbers = parity("wise_ft")
+    start, end = state(numbers["pretrained"]), state(numbers["finetuned"])
+    assert_close(interpolate(start, end, numbers["alpha"]), numbers["plain"])
+    kept = interpolate(start, {**end, "ids": torch.tensor([3])}, 0.0, keep=["b"])
+    assert torch.equal(kept["b"], end["b"])
+    assert kept["ids"].tolist() == [3]
+    assert torch.equal(interpolate(start, end, 1.0)["w"], end["w"])
+
+
+def test_model_stock(parity: Any) -> None:
+    numbers = parity("model_stock")
+    start, ends = state(numbers["pretrained"]), [state(values) for values in numbers["finetuned"]]
+    weights, shares = stock(start, ends)
+    assert_close(weights, numbers["per_tensor"])
+    assert shares == pytest.approx({name: ratio["t"] for name, ratio in numbers["ratio"].items()}, abs=1e-10)
+    averaged, _ = stock(start, ends, averaged=["b"])
+    torch.testing.assert_close(averaged["b"], (ends[0]["b"] + ends[1]["b"]) / 2)
+
+
+def test_the_share_of_the_mean_stays_between_start_and_mean() -> None:
+    start, east = torch.zeros(2), torch.tensor([1.0, 0.0])
+    assert share_of_mean(start, [east, -0.9 * east]) == 0  # the formula gives -inf at a cosine of -1
+    assert share_of_mean(start, [east, start]) == 0
+    assert share_of_mean(start, [east, 2 * east]) == 1
+
+
+def test_lines(parity: Any) -> None:
+    numbers = parity("lines")
+    start, end = state(numbers["pretrained"]), state(numbers["finetuned"])
+    depths = {name: 1 + int(name.split(".")[2]) if "layer" in name else 0 for name in start}
+    for case in numbers["single_task"]:
+        scales = scales_of(depths, numbers["blocks"], case["alpha"], case["beta"])
+        assert scales == pytest.approx(case["scale"], abs=1e-12)
+        assert_close(scale_changes(start, end, scales), case["edited"])
+    assert scales_of({"above": 13}, 12, 0.3) == {"above": 1.0}
+    assert scales_of({"embeddings": 0, "only layer": 1}, 1, 0.3) == {"embeddings": 0.3, "only layer": 1.0}
+    assert torch.equal(
+        scale_changes(start, end, scales_of(depths, 12, 1.0))["pooler.dense.weight"], end["pooler.dense.weight"]
+    )
+
+
+@pytest.mark.parametrize("name", ["grafting", "grafting_b"])
+def test_graft(name: str, parity: Any) -> None:
+    numbers = parity(name)
+    start, end = state(numbers["pretrained"]), state(numbers["finetuned"])
+    masks = moved_most(start, end, numbers.get("level", numbers.get("sparsity_level")))
+    patch = numbers.get("basepatch", dict(zip(start, numbers.get("patch", ()), strict=False)))
+    assert_close({name: mask.double() for name, mask in masks.items()}, patch)
+    if "weights_base_patch" in numbers:
+        assert_close(put_in(start, end, masks), numbers["weights_base_patch"])
+
+
+def test_a_share_without_an_entry_grafts_nothing() -> None:
+    start, end = {"w": torch.zeros(3), "head": torch.zeros(1)}, {"w": torch.ones(3), "head": torch.ones(1)}
+    grafted = put_in(start, end, moved_most(start, end, 0.01, keep=["head"]))
+    assert torch.equal(grafted["w"], start["w"])
+    assert torch.equal(grafted["head"], end["head"])
+
+
+def records(place: Path, name: str) -> list[dict[str, Any]]:
+    paths = sorted(place.glob("results/runs/*/result.json"))
+    read = [{**json.loads(path.read_text()), "folder": path.parent} for path in paths]
+    return [record for record in read if record["label"]["method"] == name]
+
+
+@pytest.mark.parametrize(
+    ("edit", "option", "unchanged"), [(wise_ft, "alpha", "1"), (lines, "alpha", "1"), (graft, "share", "1")]
+)
+def test_an_edit_of_each_run_is_a_record_beside_it(
+    edit: Callable[..., None], option: str, unchanged: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(results_dir=place / "results", save=True, **{option: f"0.01,{unchanged}"})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    name = f"vanilla+{edit.__name__}"
+    assert f"done: tiny_bert demo_rte {name} seed 1 ({option}=0.01): accuracy " in lines[0] + lines[2] + lines[4]
+    runs = {record["label"]["seed"]: record for record in records(place, "vanilla")}
+    edited = records(place, name)
+    assert [record["parts"]["methods"][-1][0] for record in edited] == [edit.__name__] * 6
+    for record in edited:
+        run, setting = runs[record["label"]["seed"]], record["parts"]["methods"][-1][1][option]
+        assert "selection/accuracy" in record["scores"]
+        if setting == 1:
+            assert record["scores"] == run["scores"]
+    edit(results_dir=place / "results", save=True, **{option: "0.01"})
+    assert capsys.readouterr().out.count("done before: ") == 3
+
+
+def test_head_and_pooler_are_those_of_the_run_and_the_rest_goes_back(place: Path) -> None:
+    wise_ft(alpha="0", results_dir=place / "results", save=True)
+    run = records(place, "vanilla")[0]
+    edited = next(r for r in records(place, "vanilla+wise_ft") if r["label"]["seed"] == run["label"]["seed"])
+    end, taken_back = (load_file(r["folder"] / "model" / "model.safetensors") for r in (run, edited))
+    for name, value in end.items():
+        assert torch.equal(taken_back[name], value) == ("pooler" in name or "classifier" in name), name
+
+
+def test_model_stock_of_the_runs_that_a_soup_takes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model_stock(results_dir=place / "results")
+    assert "done: tiny_bert demo_rte vanilla+model_stock of 3 runs: accuracy " in capsys.readouterr().out
+    (record,) = records(place, "vanilla+model_stock")
+    assert 0 <= record["facts"]["mean_share"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ("1.5", "--alpha must be at least 0 and at most 1, not 1.5"),
+        ("nan", "--alpha must be at least 0 and at most 1, not nan"),
+        ("0,half", "--alpha takes numbers with commas between them, as in 0,0.5,1, not '0,half'"),
+    ],
+)
+def test_a_weight_outside_of_the_line_is_refused(given: str, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"^{complaint}$"):
+        wise_ft(alpha=given, results_dir=tmp_path)
+
+
+def test_runs_that_cannot_be_taken_back(place: Path, tmp_path: Path) -> None:
+    results = place / "results"
+    for path in results.glob("runs/*/model/config.json"):
+        path.write_text(path.read_text().replace('"num_hidden_layers": 3', '"num_hidden_layers": 4'))
+    with pytest.raises(UserError, match=r"are of another architecture than the model in .*layer\.3"):
+        wise_ft(alpha="0.5", results_dir=results)
+    for path in results.glob("runs/*/model/model.safetensors"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"holds no run with weights; make one with training\.save=last"):
+        wise_ft(alpha="0.5", results_dir=results)
