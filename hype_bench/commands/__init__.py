@@ -4,6 +4,7 @@ IN_HELP = (  # in this order
     "run",
     "plan",
     "status",
+    "watch",
     "table",
     "answer",
     "plot",

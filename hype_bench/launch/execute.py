@@ -17,6 +17,7 @@ from hype_bench.launch.errors import value_errors
 from hype_bench.runs import predictions
 from hype_bench.runs.folder import BusyError, RunFolder
 from hype_bench.runs.identity import digest, identity
+from hype_bench.runs.progress import writing_progress
 from hype_bench.runs.reading import BrokenError, UnreadableError
 from hype_bench.runs.record import Label, Request
 from hype_bench.runs.result import now, record_of
@@ -227,6 +228,7 @@ def _run(job: _Job, display: Display, warnings: list[str]) -> JobResult:
 
     def on_log(row: dict[str, float], total: int) -> None:
         display.update(row, total)
+        write_progress(int(row["update"]), total)
         tracker.log(row)
 
     state, reason = DONE, ""
@@ -234,7 +236,7 @@ def _run(job: _Job, display: Display, warnings: list[str]) -> JobResult:
         try:
             save_to = folder.path / "model" if run.training.save == "last" else None
             outcome.seconds["prepare"] = time.perf_counter() - job.started
-            with silence_transformers():
+            with silence_transformers(), writing_progress(folder.path) as write_progress:
                 fine_tune(run, job.data, job.checkpoint, job.methods, outcome, on_log, display.show_progress, save_to)
             _write_beside(folder, outcome, job.data)
         except DivergedError as error:

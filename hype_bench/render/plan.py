@@ -52,7 +52,7 @@ def _row(groups: Sequence[Group]) -> list[str]:
     counts = [str(sum(getattr(group, name) for group in groups)) for name in ("runs", "done", "failed", "to_do")]
     unfinished = [group for group in groups if group.to_do] or groups
     seconds = sorted(group.seconds for group in unfinished if group.seconds is not None)
-    times = dict.fromkeys(map(_time, (seconds[0], seconds[-1]))) if seconds else ["?"]
+    times = dict.fromkeys(map(duration, (seconds[0], seconds[-1]))) if seconds else ["?"]
     source = max((group.source for group in unfinished), key=SOURCES.index)
     return [_names([group.method for group in groups]), *counts, " to ".join(times), source]
 
@@ -86,7 +86,8 @@ def _power(plan: Plan, statuses: Mapping[str, RunStatus]) -> list[str]:
     return ["", head, *lines] if lines else []
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """``35 s``, ``12 min``, ``3.4 h``."""
     if seconds < 100:
         return f"{_short(seconds)} s"
     return f"{_short(seconds / 60)} min" if seconds < 6000 else f"{_short(seconds / 3600)} h"

@@ -3,6 +3,7 @@
 <results>/runs/<identity>/
     run.json          what was asked for, written at the start
     lock              held by the process that runs it, released by the system when that dies
+    progress          how far it is, while it trains
     failure.txt       the traceback of the last attempt that crashed
     predictions.csv   one row per example of every scored split
     test.csv          one row per example of every test split that was predicted
@@ -32,7 +33,7 @@ from hype_bench.runs.secrets import scrub_values
 from hype_bench.runs.writing import without_nan, write_atomically, writing_to
 
 _PATIENCE = 1.0  # seconds: asking whether a run is busy holds its lock for an instant
-_OURS = ("run.json", "failure.txt", "predictions.csv", "test.csv", "result.json")  # the files of a run
+_OURS = ("run.json", "progress", "failure.txt", "predictions.csv", "test.csv", "result.json")  # the files of a run
 _SET_ASIDE = re.compile(r"result\.broken(-\d+)?\.json")
 _SCRATCH = re.compile(rf"\.({'|'.join(map(re.escape, _OURS))})\.\w{{8}}")  # of a process that was killed as it wrote
 _ATTEMPT = re.compile(rf"{'|'.join(map(re.escape, _OURS[:-1]))}|model|{_SCRATCH.pattern}")  # all but the record
