@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hype_bench.options import UserError
+from hype_bench.runs.reading import read_text
 
 if TYPE_CHECKING:
     from hype_bench.tasks.data import TaskData
@@ -57,3 +61,32 @@ def _csv(
     for before, outputs, after in zip(first, logits.tolist(), last, strict=True):
         writer.writerow([*before, *(f"{value:.9g}" for value in outputs), *after])
     return text.getvalue()
+
+
+def read_logits(run: Path) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Split -> labels (examples,) and logits (examples, outputs) of a run, in data order, from its ``predictions.csv``.
+
+    Raises:
+        UserError: there is no such file, or it is damaged.
+    """
+    import pandas as pd
+
+    path = run / "predictions.csv"
+    try:
+        table = pd.read_csv(io.StringIO(read_text(path)))
+        outputs = [name for name in table.columns if name.startswith("logit_")]
+        numbers = table[["label", *outputs]].astype(np.float64)
+        if not outputs or not np.isfinite(numbers).all(axis=None):
+            raise ValueError("a label or a logit is no number")
+        if (table.groupby("split", sort=False).cumcount() != table["index"]).any():
+            raise ValueError("its examples are not all there, once each and in order")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except UserError:
+        raise
+    except (ValueError, LookupError) as error:
+        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
+    rows = table.groupby("split", sort=False).indices
+    return {
+        str(split): (numbers["label"].to_numpy()[at], numbers[outputs].to_numpy()[at]) for split, at in rows.items()
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hype_bench import output
 from hype_bench.analysis.editing.members import Members
@@ -59,6 +59,9 @@ class Edit:
         return RunFolder.of(results_dir, digest(self.parts))
 
 
+E = TypeVar("E", bound=Edit)
+
+
 def edit_weights(
     edits: Iterable[Edit], build: Build, results_dir: Path, save: bool, say: Callable[[str], None] = output.say
 ) -> int:
@@ -84,9 +87,9 @@ def edit_weights(
 
 
 def record_edits(
-    edits: Iterable[Edit],
-    data_of: Callable[[Edit], TaskData],
-    score: Callable[[Edit, Outcome], Callable[[Path], None]],
+    edits: Iterable[E],
+    data_of: Callable[[E], TaskData],
+    score: Callable[[E, Outcome], Callable[[Path], None]],
     results_dir: Path,
     save: bool = False,
     say: Callable[[str], None] = output.say,
@@ -108,9 +111,9 @@ def record_edits(
 
 
 def _make(
-    edit: Edit,
-    data_of: Callable[[Edit], TaskData],
-    score: Callable[[Edit, Outcome], Callable[[Path], None]],
+    edit: E,
+    data_of: Callable[[E], TaskData],
+    score: Callable[[E, Outcome], Callable[[Path], None]],
     results_dir: Path,
     save: bool,
 ) -> str:
