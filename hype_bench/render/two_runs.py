@@ -1,8 +1,8 @@
-"""Two runs beside one another, in words."""
+"""Two runs, or two rows of an experiment, beside one another, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from hype_bench.config import REGRESSION_METRICS
 from hype_bench.output import counted
@@ -10,10 +10,16 @@ from hype_bench.render.sheet import Pieces, Sheet, p_value
 from hype_bench.render.writers import to_text
 from hype_bench.runs.record import Record
 from hype_bench.runs.status import RunStatus
+from hype_bench.tables.two_rows import OnTask
 from hype_bench.tables.two_runs import Changes, both_scores, changes, differing_settings
 
 _SHOWN = 20  # examples
 _MCNEMAR = "p: McNemar's exact test, about these two runs on other examples, not about other seeds"
+
+_BY_SEED = (
+    "p: McNemar's exact test of the two runs of a seed, not adjusted; whether a technique helps is what hype-bench "
+    "answer says"
+)
 
 
 def two_runs_text(a: tuple[RunStatus, Record], b: tuple[RunStatus, Record]) -> str:
@@ -38,11 +44,58 @@ def two_runs_text(a: tuple[RunStatus, Record], b: tuple[RunStatus, Record]) -> s
     return to_text(sheets, "")
 
 
-def _changes_sheet(split: str, of_split: Changes, classes: Sequence[str], titles: list[tuple[str, str]]) -> Sheet:
-    def name(value: float) -> Pieces:
-        return _word(classes[int(value)] if int(value) < len(classes) else f"{value:g}")
+def two_rows_text(a: str, b: str, tasks: Sequence[OnTask], left_out: Sequence[str]) -> str:
+    """Settings, scores by seed, and the examples that one is right about on more seeds than the other, for each task.
 
-    lines = [(str(index), [name(value) for value in values]) for index, *values in of_split.changed[:_SHOWN]]
+    Args:
+        a, b: the titles of the rows.
+        left_out: where not all of their runs are done.
+    """
+    without = f"without {', '.join(left_out)}: not all runs of both are done" if left_out else ""
+    return to_text([sheet for on in tasks for sheet in _of_task(a, b, on)], without)
+
+
+def _of_task(a: str, b: str, on: OnTask) -> Iterator[Sheet]:
+    titles, where = [(a, ""), (b, "")], f"{on.block} {on.task}"
+    settings = [(name, [_word(first), _word(second)]) for name, first, second in on.settings]
+    yield Sheet(f"{where}: settings", titles, settings, [] if settings else ["set alike"], "", "in which they differ")
+    yield _seeds_sheet(f"{where}: scores", titles, on)
+    n = len(on.changes)
+    lines = [
+        (str(index), [_named(label, on.classes), _word(str(first)), _word(str(second))])
+        for index, label, first, second in on.examples[:_SHOWN]
+    ]
+    if lines:
+        more, less = (sum((x > y) == up for *_, x, y in on.examples) for up in (True, False))
+        notes = [f"examples on which {a} is right on more seeds than {b}: {more}; on fewer: {less}"]
+        notes += [f"the {_SHOWN} that differ most are shown"] * (len(on.examples) > _SHOWN)
+        columns = [("label", ""), *((title, f"right, of {counted(n, 'seed')}") for title in (a, b))]
+        yield Sheet(f"{where}: changed examples", columns, lines, notes, "", "index in predictions.csv")
+
+
+def _seeds_sheet(title: str, titles: list[tuple[str, str]], on: OnTask) -> Sheet:
+    columns = [*titles, ("difference", "points")]
+    if on.changes:
+        columns += [("changed", "examples"), *((f"{name} alone", "right") for name, _ in titles), ("p", "McNemar")]
+    rows = []
+    for seed, (first, second) in on.scores.items():
+        cells = [f"{100 * first:.2f}", f"{100 * second:.2f}", f"{100 * (first - second):+.2f}"]
+        if change := on.changes.get(seed):
+            counts = f"{len(change.changed)} of {change.examples}", str(change.only_a), str(change.only_b)
+            cells += [*counts, p_value(change.p)]
+        rows.append((f"seed {seed}", list(map(_word, [*cells, *[""] * (len(columns) - len(cells))]))))
+    means = [100 * sum(scores) / len(rows) for scores in zip(*on.scores.values(), strict=True)]
+    cells = [*(f"{mean:.2f}" for mean in means), f"{means[0] - means[1]:+.2f}"]
+    rows.append(("mean", list(map(_word, [*cells, *[""] * (len(columns) - 3)]))))
+    return Sheet(title, columns, rows, [*on.notes, *[_BY_SEED] * bool(on.changes)], "", on.metric)
+
+
+def _named(value: float, classes: Sequence[str]) -> Pieces:
+    return _word(classes[int(value)] if int(value) < len(classes) else f"{value:g}")
+
+
+def _changes_sheet(split: str, of_split: Changes, classes: Sequence[str], titles: list[tuple[str, str]]) -> Sheet:
+    lines = [(str(index), [_named(value, classes) for value in values]) for index, *values in of_split.changed[:_SHOWN]]
     more = f"; the first {_SHOWN} are shown" if len(of_split.changed) > _SHOWN else ""
     changed = f"{len(of_split.changed)} of {counted(of_split.examples, 'example')} predicted differently{more}"
     right = f"right alone: {of_split.only_a} and {of_split.only_b}; p {p_value(of_split.p)}"

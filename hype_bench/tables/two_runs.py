@@ -48,7 +48,8 @@ def find_run(results_dir: Path, name: str) -> tuple[RunStatus, Record]:
         names = [name]
     if len(names) != 1:
         several = f"begins {len(names)} of them: {', '.join(names[:5])}" if names else "names none of them"
-        raise UserError(f"{name!r} {several}; a run is named by its folder in {results_dir / 'runs'}, or how it begins")
+        ways = f"a run is named by its folder in {results_dir / 'runs'}, or how it begins"
+        raise UserError(f"{name!r} {several}; {ways}; two methods are compared with --experiment")
     status = read_run(RunFolder(results_dir / "runs" / names[0]))
     if status.record is None:
         raise UserError(f"run {names[0]} is {status.state} and has no record")
@@ -79,6 +80,11 @@ def changes(a: tuple[RunStatus, Record], b: tuple[RunStatus, Record], split: str
     (labels, of_a), (others, of_b) = (_predictions(*run, split) for run in (a, b))
     if not np.array_equal(labels, others):
         raise UserError("the two runs were not scored on the same examples")
+    return changes_between(labels, of_a, of_b)
+
+
+def changes_between(labels: Floats, of_a: Floats, of_b: Floats) -> Changes:
+    """Of the predictions for the same examples."""
     which = np.flatnonzero(of_a != of_b)
     changed = list(zip(which.tolist(), *(values[which].tolist() for values in (labels, of_a, of_b)), strict=True))
     right_a, right_b = of_a == labels, of_b == labels
