@@ -12,65 +12,78 @@ project's loop, and with the same batches the losses are the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from contextlib import nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
-from transformers.trainer_utils import SaveStrategy
+from transformers.trainer_utils import SaveStrategy, has_length
 
 from hype_bench.contract.compose import Composed, compose
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method
-from hype_bench.contract.objective import Batch, forward_of
+from hype_bench.contract.objective import Batch, Forward
+from hype_bench.contract.rows import Rows, as_input, for_techniques, forward_in_rows
 from hype_bench.options import UserError
 from hype_bench.training.device import use_tf32
 
+if TYPE_CHECKING:
+    _AnyTrainer = Trainer
+else:
+    _AnyTrainer = object
 
-class MethodTrainer(Trainer):
-    """A Trainer whose fine-tuning is regularised by techniques, the first named outermost.
 
-    When ``train`` ends, the model is a plain one again. The objective is that of :func:`task_loss`: mean cross-entropy,
-    or mean squared error where the model has one output.
+class WithMethods(_AnyTrainer):
+    """A mixin that lets techniques regularise the fine-tuning of any subclass of ``transformers.Trainer``, the first
+    named outermost: ``class MySFTTrainer(WithMethods, SFTTrainer)``.
+
+    The objective stays the Trainer's own: label smoothing, ``compute_loss_func``, several labels an example, tokens,
+    question answering, multiple choice and language models. When ``train`` ends, the model is a plain one again.
 
     Args:
-        methods: techniques, each of another class.
-        args, kwargs: as for ``transformers.Trainer``. The optimizer must be left to the Trainer.
+        methods: techniques, each of another class. Without any, it is the Trainer bit for bit.
+        args, kwargs: as for the Trainer. Its ``optimizers`` must be left to it; ``optimizer_cls_and_kwargs`` is free.
 
     Raises:
-        UserError: techniques that cannot be combined; one that makes several passes over an update together with
-            gradient accumulation, which the Trainer does not hand out as a whole; an argument that asks for another
-            objective; checkpoints on the way that would not load, or a resumption from one, which lacks the
-            techniques' state.
+        UserError: techniques that cannot be combined, or that do not fit the task; one that makes several passes over
+            an update together with gradient accumulation, which the Trainer does not hand out as a whole; checkpoints
+            on the way that would not load, or a resumption from one, which lacks the techniques' state.
     """
 
     model: Any
     train_dataset: Any
-    loss_is_scaled_for_ga = False  # the objective is a mean over the batch
 
     def __init__(self, *args: Any, methods: Iterable[Method], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.optimizer is not None:
-            raise UserError("MethodTrainer makes the optimizer itself: techniques have a say in its parameter groups")
         chosen = list(methods)
         self.methods = {type(method).__name__: method for method in chosen}
         if len(self.methods) < len(chosen):
             raise UserError("MethodTrainer takes each technique once")
-        self._check_objective()
+        if chosen and self.optimizer is not None:
+            raise UserError(
+                "MethodTrainer makes the optimizer itself, as techniques have a say in its parameter groups: give "
+                "optimizer_cls_and_kwargs"
+            )
+        if "NEFTune" in self.methods and self.args.neftune_noise_alpha is not None:
+            raise UserError("neftune_noise_alpha and NEFTune are the same noise twice: leave one of them out")
         self.hooks = Composed()
         self.context = Context(seed=self.args.seed, precision=self._precision())
-        if self.args.activation_checkpointing:
+        if chosen and self.args.activation_checkpointing:
             self.args.activation_checkpointing_kwargs = {"use_reentrant": False, "context_fn": self._checkpointed}
         self.add_callback(_AroundTheStep(self))
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As in ``transformers``; afterwards the techniques have left the model."""
-        if self.methods and resume_from_checkpoint:
-            raise UserError(f"{' and '.join(self.methods)} cannot be resumed: a checkpoint lacks its state; train anew")
-        self.optimizer = None
         if self.args.tf32 is not None:  # transformers sets it once in a process, whatever came since
             use_tf32(self.args.tf32)
+        if not self.methods:
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+        if resume_from_checkpoint:
+            raise UserError(f"{' and '.join(self.methods)} cannot be resumed: a checkpoint lacks its state; train anew")
+        self.optimizer = None
         try:
             result = super().train(resume_from_checkpoint, *args, **kwargs)
         except BaseException:
@@ -82,36 +95,35 @@ class MethodTrainer(Trainer):
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Prepares the techniques, and lets them have their say in the parameter groups."""
-        if self.optimizer is not None:
-            return self.optimizer
+        if self.optimizer is not None or not self.methods:
+            return super().create_optimizer(model)
         self._prepare_methods()
-        with_decay = set(self.get_decay_parameter_names(self.model))
-        trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-        groups = [
-            {
-                "params": [p for name, p in trained if (name in with_decay) == decays],
-                "lr": self.args.learning_rate,
-                "weight_decay": self.args.weight_decay if decays else 0.0,
-            }
-            for decays in (True, False)
-        ]
-        optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-        filled = [group for group in self.hooks.parameter_groups(groups) if group["params"]]
-        self.optimizer = optimizer_class(filled, **options)
-        return self.optimizer
+        optimizer = super().create_optimizer(model)
+        groups = self.hooks.parameter_groups([group for group in optimizer.param_groups if group["params"]])
+        optimizer.param_groups.clear()
+        for group in groups:
+            if group["params"]:
+                optimizer.add_param_group(group)
+        return optimizer
 
     def compute_loss(
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The techniques' loss in training; the model's own in evaluation."""
-        if not model.training:
+        """The techniques' loss around the Trainer's own in training; the latter alone in evaluation."""
+        if not (model.training and self.hooks.has_loss):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        loss, output = self.hooks.loss(self._as_floats(inputs), forward_of(model))
-        return (loss, output) if return_outputs else loss
+        items, share = num_items_in_batch, None
+        if items is not None and self.current_gradient_accumulation_steps > 1:
+            items = self._get_num_items_in_batch([inputs], self.args.device)
+            share = items / num_items_in_batch  # techniques see means over a batch
+        batch, forward = for_techniques(inputs, self.model), forward_in_rows(model, self.model)
+        loss, output = self.hooks.loss(batch, forward, partial(self._own_loss, model, items))
+        loss = loss if share is None else loss * share
+        return (loss, output.output) if return_outputs else loss
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """As in ``transformers``, but its loader takes nothing from the generators of a training that goes on."""
-        with self.context.rng_preserved(self.model):
+        with self.context.rng_preserved(self.model) if self.methods else nullcontext():
             return super().evaluation_loop(*args, **kwargs)
 
     def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
@@ -119,17 +131,10 @@ class MethodTrainer(Trainer):
         step = super().training_step
         return self.hooks.backward([inputs], lambda batches: step(model, dict(batches[0]), num_items_in_batch))
 
-    def _check_objective(self) -> None:
-        """Raises UserError where the Trainer's own loss would be another one than techniques stand around."""
-        kind = getattr(self.model.config, "problem_type", None)
-        others = {
-            "label_smoothing_factor": bool(self.args.label_smoothing_factor),
-            "compute_loss_func": self.compute_loss_func is not None,
-            f"problem_type={kind}": kind == "multi_label_classification",
-        }
-        for asked, is_other in others.items():
-            if is_other:
-                raise UserError(f"MethodTrainer has cross-entropy or mean squared error as its objective, not {asked}")
+    def _own_loss(self, model: Any, items: Any, batch: Batch, forward: Forward) -> tuple[Tensor, Any]:
+        """The Trainer's, of one pass; ``items`` of its batch, if it is divided by them."""
+        loss, output = super().compute_loss(model, as_input(batch), True, items)
+        return loss, Rows(output, batch, self.model)
 
     def _prepare_methods(self) -> None:
         tensors = self.model.state_dict().keys()
@@ -140,21 +145,28 @@ class MethodTrainer(Trainer):
             scaler=self.accelerator.scaler,
             updates=steps,
             warmup=self.args.get_warmup_steps(steps),
-            examples=len(self.train_dataset),
-            batches=self._one_pass,
+            examples=len(self.train_dataset) if has_length(self.train_dataset) else None,
+            batches=self._one_pass if has_length(self.train_dataset) else None,
+            objective=partial(self._own_loss, self.model, None),
         )
         self.hooks = compose(self.methods, self.model, self.context)
+        if reason := self._refusal(changed=self.model.state_dict().keys() != tensors):
+            self.context.cleanup.close()
+            raise UserError(reason.format(" and ".join(self.methods)))
+
+    def _refusal(self, changed: bool) -> str | None:
+        """Why the techniques, ``{}``, do not go with the arguments; ``changed``: whether the model's weights have other
+        names now."""
         if self.args.gradient_accumulation_steps > 1 and self.hooks.has_backward:
-            self.context.cleanup.close()
-            names = " and ".join(self.methods)
-            raise UserError(f"gradient accumulation in the Trainer cannot work with {names}: use a larger batch")
-        if self.args.save_strategy != SaveStrategy.NO and self.model.state_dict().keys() != tensors:
-            self.context.cleanup.close()
-            names = " and ".join(self.methods)
-            raise UserError(
-                f"with {names} a checkpoint on the way would not load as a plain model: set save_strategy='no' and "
-                "save the model after train()"
+            return "gradient accumulation in the Trainer cannot work with {}: use a larger batch"
+        if self.hooks.criterion and (self.label_smoother or self.compute_loss_func):
+            return "{} replaces the loss: leave out label_smoothing_factor and compute_loss_func"
+        if self.args.save_strategy != SaveStrategy.NO and changed:
+            return (
+                "with {} a checkpoint on the way would not load as a plain model: set save_strategy='no' and save the "
+                "model after train()"
             )
+        return None
 
     def _one_pass(self, size: int | None) -> Iterator[Batch]:
         """The training data once, shuffled, in batches as the Trainer makes them."""
@@ -166,21 +178,7 @@ class MethodTrainer(Trainer):
             collate_fn=self._get_collator_with_removed_columns(self.data_collator, "training"),
         )
         for inputs in loader:
-            yield self._as_floats(self._prepare_inputs(inputs))
-
-    def _as_floats(self, inputs: Batch) -> Batch:
-        """One label an example, a regression's as floats, by which the objective knows it.
-
-        Raises:
-            UserError: several labels an example, of which a model's configuration may say nothing.
-        """
-        labels = inputs["labels"]
-        labels = labels.squeeze(-1) if labels.dim() == 2 else labels  # (batch, 1), as the models themselves take it
-        if labels.dim() > 1:
-            raise UserError(
-                "MethodTrainer has cross-entropy or mean squared error of one label an example, not several"
-            )
-        return {**inputs, "labels": labels.float() if self.model.config.num_labels == 1 else labels}
+            yield for_techniques(self._prepare_inputs(inputs), self.model)
 
     def _precision(self) -> str:
         if self.args.bf16 or self.args.fp16:
@@ -191,10 +189,14 @@ class MethodTrainer(Trainer):
         return self.context.checkpointed()
 
 
+class MethodTrainer(WithMethods, Trainer):
+    """``transformers.Trainer`` whose fine-tuning is regularised by techniques, see :class:`WithMethods`."""
+
+
 class _AroundTheStep(TrainerCallback):
     """Calls the techniques between clipping and the optimizer's step, and after it."""
 
-    def __init__(self, trainer: MethodTrainer) -> None:
+    def __init__(self, trainer: WithMethods) -> None:
         self.trainer = trainer
         self.is_step = True
 

@@ -135,35 +135,6 @@ def test_the_same_losses_in_the_trainer(name: str, task: str, tmp_path: Path) ->
     assert anatomy(peer.model) == before
 
 
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [("label_smoothing_factor", 0.1), ("compute_loss_func", lambda output, labels, **_: output.logits.sum())],
-)
-def test_an_argument_that_asks_for_another_objective_is_refused(argument: str, value: Any, tmp_path: Path) -> None:
-    model, tokenizer, _ = prepared(config())
-    loss = {argument: value} if callable(value) else {}
-    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[], **({} if loss else {argument: value}))
-    with pytest.raises(UserError, match=argument):
-        MethodTrainer(model, arguments, DataCollatorWithPadding(tokenizer), methods=[HyPe()], **loss)
-
-
-def test_a_model_for_several_labels_is_refused(tmp_path: Path) -> None:
-    model, tokenizer, _ = prepared(config())
-    model.config.problem_type = "multi_label_classification"
-    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
-    with pytest.raises(UserError, match="multi_label"):
-        MethodTrainer(model, arguments, DataCollatorWithPadding(tokenizer), methods=[HyPe()])
-
-
-def test_several_labels_an_example_are_refused_whatever_the_model_says(tmp_path: Path) -> None:
-    peer = trainer(config(), [HyPe()], tmp_path)
-    before = anatomy(peer.model)
-    peer.train_dataset = [row | {"labels": [0.0, 1.0]} for row in peer.train_dataset]
-    with pytest.raises(UserError, match="one label an example"):
-        peer.train()
-    assert anatomy(peer.model) == before
-
-
 @pytest.mark.parametrize("task", ["demo_rte", "demo_stsb"])
 def test_a_label_may_stand_in_a_list_of_its_own(task: str, tmp_path: Path) -> None:
     curves = []
@@ -275,11 +246,11 @@ def test_what_the_trainer_refuses(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="gradient accumulation in the Trainer cannot work with FreeLB"):
         peer.train()
     assert anatomy(peer.model) == before
-    model, _, tokens = prepared(run)
+    model, _, _ = prepared(run)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     arguments = TrainingArguments(str(tmp_path), report_to=[], use_cpu=True)
     with pytest.raises(UserError, match="makes the optimizer itself"):
-        MethodTrainer(model, arguments, train_dataset=rows_of(run, tokens), optimizers=(optimizer, None), methods=[])
+        MethodTrainer(model, arguments, optimizers=(optimizer, None), methods=[HyPe()])
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ class Composed:
     """The hooks of several techniques as a host calls them, the first named outermost.
 
     Attributes:
+        has_loss: whether a technique acts on the loss.
         has_backward: whether a technique makes several backward passes an update, and needs the update as a whole.
         criterion: what a technique puts in place of cross-entropy, if one does.
         capturable: whether all of them can be captured in a CUDA graph.
@@ -42,6 +43,7 @@ class Composed:
         self._hooks, self._cleanup, self._unscaled = hooks, cleanup or contextlib.ExitStack(), unscaled
         self.capturable = capturable
         self.criterion = next(iter(_present(technique.criterion for technique in hooks)), None)
+        self.has_loss = bool(self.criterion) or any(technique.loss for technique in hooks)
         self.has_backward = any(technique.backward for technique in hooks)
 
     def parameter_groups(self, groups: Groups) -> Groups:

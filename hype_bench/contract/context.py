@@ -9,7 +9,7 @@ from typing import Any, Literal
 from hype_bench.contract.findings import Findings
 from hype_bench.contract.forward_pass import ForwardPass
 from hype_bench.contract.loss_scale import LossScale
-from hype_bench.contract.objective import Batch
+from hype_bench.contract.objective import Batch, Loss, objective
 from hype_bench.options import UserError
 
 
@@ -25,6 +25,7 @@ class Context(ForwardPass, LossScale, Findings):
         updates: how many the run will have, if that is known; ``warmup`` of them raise the learning rate.
         examples: of the training data.
         batches: one shuffled pass over the training data, in batches of the given size, or of the run's own.
+        objective: the host's loss, without any technique: for passes before training.
         progress: shows how far a long preparation is: what, how much is done, how much there is.
     """
 
@@ -33,6 +34,7 @@ class Context(ForwardPass, LossScale, Findings):
     warmup: int = 0
     examples: int | None = None
     batches: Callable[[int | None], Iterable[Batch]] | None = None
+    objective: Loss = objective
     progress: Callable[[str, int, int | None], None] = lambda what, done, total: None
 
     def needs(self, technique: str, what: Literal["updates", "batches"]) -> Any:

@@ -29,7 +29,7 @@ def task_loss(logits: Float[Tensor, "batch classes"], labels: Num[Tensor, " batc
 
 def is_regression(labels: Tensor) -> bool:
     """Whether the labels are numbers to be predicted rather than classes."""
-    return labels.is_floating_point()
+    return labels.is_floating_point() and labels.dim() == 1
 
 
 def full(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -50,7 +50,7 @@ def with_criterion(criterion: Criterion | None, innermost: Loss) -> Loss:
         if criterion is None or is_regression(batch["labels"]):
             return innermost(batch, forward)
         output = forward(batch)
-        return criterion(full(output.logits), batch["labels"]), output
+        return criterion(full(output.logits), getattr(output, "labels", batch["labels"])), output  # see Rows
 
     return replaced
 

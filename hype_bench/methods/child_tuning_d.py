@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Batch, Context, Exclusive, Groups, Hooks, Method, Part, forward_of, objective, register
+from hype_bench.contract import Batch, Context, Exclusive, Groups, Hooks, Method, Part, forward_of, register
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError, choice, number
 
@@ -146,7 +146,7 @@ class ChildTuningD(Method):
 
         def losses() -> Iterable[Tensor]:
             for number_done, batch in enumerate(one_pass(size), start=1):
-                yield objective(batch, forward)[0]
+                yield context.objective(batch, forward)[0]
                 context.progress("Fisher information", number_done, count)
 
         with context.own_randomness("child_tuning_d", model):

@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from hype_bench.options import UserError
+
 
 @dataclass(frozen=True)
 class Segments:
@@ -33,14 +35,22 @@ class Segments:
 
     @classmethod
     def from_inputs(cls, inputs: Mapping[str, Any], length_first: bool = False) -> Segments:
-        """From the keyword arguments of a forward call; ``length_first`` for hidden states as XLNet has them."""
-        ids = inputs["input_ids"]
+        """From the keyword arguments of a forward call; ``length_first`` for hidden states as XLNet has them.
+
+        Of multiple choice, (batch, choices, length), every choice is an example.
+
+        Raises:
+            UserError: there are no ids of tokens, as with pictures or embeddings.
+        """
+        if (ids := inputs.get("input_ids")) is None:
+            raise UserError("a technique here acts on tokens, and this batch has no input_ids")
+        ids = ids.flatten(0, -2)
         if (packing := inputs.get("packing")) is not None:
             assert not packing.filler, "a technique that reads segments cannot be captured"
             every = torch.ones_like(ids, dtype=torch.bool)
             return cls(packing.segment_ids[None], every, packing.sequences, packing.longest, packed=True)
         mask = inputs.get("attention_mask")
-        mask = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
+        mask = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.flatten(0, -2).bool()
         segment_ids = torch.arange(len(ids), device=ids.device)[:, None].expand_as(ids)
         if length_first:
             segment_ids, mask = segment_ids.t(), mask.t()
