@@ -50,7 +50,7 @@ def with_criterion(criterion: Criterion | None, innermost: Loss) -> Loss:
         if criterion is None or is_regression(batch["labels"]):
             return innermost(batch, forward)
         output = forward(batch)
-        labels: Tensor = getattr(output, "labels", batch["labels"])  # see Rows
+        labels: Any = getattr(output, "labels", batch["labels"])  # see Rows
         return criterion(full(output.logits), labels), output
 
     return replaced
