@@ -74,6 +74,16 @@ class Segments:
         """Tokens of every example without padding."""
         return self._sum(self.mask.long())
 
+    @property
+    def first(self) -> Bool[Tensor, "*positions"]:
+        """True at the first token of every example."""
+        return self._extreme("amin", len(self.ids.flatten()))
+
+    @property
+    def last(self) -> Bool[Tensor, "*positions"]:
+        """True at the last token of every example, padding left out."""
+        return self._extreme("amax", -1)
+
     def norms(self, x: Float[Tensor, "*positions width"]) -> Float[Tensor, " examples"]:
         """The Frobenius norm of every example's part of ``x``."""
         return self._sum(x.square().sum(-1, dtype=torch.promote_types(x.dtype, torch.float32))).sqrt()
@@ -81,6 +91,12 @@ class Segments:
     def broadcast(self, values: Num[Tensor, " examples"]) -> Num[Tensor, "*positions 1"]:
         """Every example's value at its positions."""
         return values[self.ids].unsqueeze(-1)
+
+    def _extreme(self, which: str, beyond: int) -> Bool[Tensor, "*positions"]:
+        order = torch.arange(self.ids.numel(), device=self.ids.device)  # an example's tokens in time, in every layout
+        real = torch.where(self.mask.flatten(), order, beyond)
+        extremes = real.new_full((self.examples,), beyond).scatter_reduce(0, self.ids.flatten(), real, which)
+        return (order == extremes[self.ids.flatten()]).view_as(self.ids)
 
     def _sum(self, values: Num[Tensor, "*positions"]) -> Num[Tensor, " examples"]:
         return values.new_zeros(self.examples).index_add(0, self.ids.flatten(), values.flatten())

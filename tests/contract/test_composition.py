@@ -30,7 +30,7 @@ REFUSED = {  # what two techniques cannot both decide on
     "the optimizer's step": {"recadam", "sage", "rose"},
     "the weight decay": {"recadam", "sage", "rose", "prior_weight_decay"},
     "which weights are trained": {"top_k", "bitfit", "lora", "hft"},
-    "the weights that are scored": {"ema", "swa"},
+    "the weights that are scored": {"ema", "swa", "lookahead"},
     "R3F's noised pass": {"r3f", "r4f"},
 }
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
+from hype_bench.contract.ascent import ascend
 from hype_bench.contract.divergence import symmetric_kl
 from hype_bench.contract.linear_maps import mix
 from hype_bench.contract.objective import task_loss
 from hype_bench.contract.perturbation import perturb
-from hype_bench.methods.freelb import ascend
 from hype_bench.methods.noisefit import consistency
 from hype_bench.methods.rose import within_quantiles
 from hype_bench.models.attention import Packing, attend_each

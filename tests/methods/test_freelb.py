@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from hype_bench.contract.ascent import ascend, first_delta
 from hype_bench.contract.attach import Attached
 from hype_bench.contract.compose import compose
 from hype_bench.contract.method import Method
 from hype_bench.contract.objective import Batch, forward_of, objective, task_loss
-from hype_bench.methods.freelb import FreeLB, ascend, first_delta
+from hype_bench.methods.freelb import FreeLB
 from hype_bench.methods.hype import HyPe
 from hype_bench.models.attention import Packing
 from hype_bench.models.segments import Segments

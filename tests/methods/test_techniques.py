@@ -14,12 +14,14 @@ from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import cards, discover
+from hype_bench.options import UserError
 from hype_bench.testing.test_contract import *  # noqa: F403
 from hype_bench.testing.test_contract import test_it_trains_repeats_and_leaves_a_plain_model as check_training
 from hype_bench.testing.test_contract import test_its_order_has_no_effect_where_it_acts_on_other_parts as check_order
 from hype_bench.testing.test_ways_of_training import *  # noqa: F403
-from hype_bench.testing.tiny import FAMILIES, tiny
+from hype_bench.testing.tiny import FAMILIES, technique, tiny
 from tests.architectures import architecture
+from tests.methods.conftest import REFUSED
 
 NAMES = [name for name, (cls, _) in discover().items() if cls.__module__.startswith("hype_bench.")]
 NO_MODERNBERT = {"bitfit", "mixout"}  # test_architectures.py
@@ -39,6 +41,12 @@ def test_its_order_has_no_effect_where_it_acts_on_other_parts(name: str) -> None
 @pytest.mark.parametrize("packed_name", sorted({*NAMES} - NO_MODERNBERT))
 def test_packed_equals_padded_in_modernbert(packed_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check_packed_equals_padded(packed_name, architecture("modernbert"), monkeypatch)  # noqa: F405
+
+
+@pytest.mark.parametrize(("refused_name", "refused_family"), sorted(REFUSED))
+def test_what_a_family_cannot_have_is_refused(refused_name: str, refused_family: str) -> None:
+    with pytest.raises(UserError, match="not available for"):
+        compose(technique(refused_name, refused_family), tiny(refused_family), Context())
 
 
 def test_noise_scale_feeds_the_methods_that_its_comment_names() -> None:

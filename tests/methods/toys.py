@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from hype_bench.contract.compose import Composed, compose
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method
+from hype_bench.contract.noise import NoiseSource
 from hype_bench.contract.objective import Batch, forward_of, objective
 
 
@@ -99,6 +101,22 @@ def one_backward(hooks: Composed, model: Any, batch: Batch) -> Tensor:
         return loss.detach()
 
     return hooks.backward([batch], inner)
+
+
+def given_noise(monkeypatch: pytest.MonkeyPatch, draw: Callable[[Tensor, str], Tensor]) -> None:
+    """Every source of noise draws this, of a tensor and a site."""
+
+    class Given(NoiseSource):
+        def normal(self, like: Tensor, site: str) -> Tensor:
+            return draw(like, site)
+
+        uniform = normal
+
+    monkeypatch.setattr("hype_bench.contract.randomness.NoiseSource", Given)
+
+
+def named_gradients(model: nn.Module) -> dict[str, Tensor]:
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
 def close(actual: Any, expected: Any, atol: float = 1e-9) -> None:
