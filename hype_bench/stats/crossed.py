@@ -97,12 +97,13 @@ def crossed_difference(differences: _Differences) -> Crossed:
 def difference_over_seeds(differences: ArrayLike) -> Crossed:
     """The mean of paired differences of scores, one per seed, where nothing is known of the examples: a paired t test.
 
+    Seeds that agree exactly in a difference show no spread that it could be held against: only the mean is given.
     ValueError if one is not finite.
     """
     values = finite(differences)
     mean, std = mean_and_std(values)
     n = len(values)
-    from_seeds = std / math.sqrt(n) if n else math.nan
+    from_seeds = std / math.sqrt(n) if n and (std or not mean) else math.nan
     return Crossed(mean, from_seeds, 0.0 * from_seeds, n - 1.0, n, 0)
 
 

@@ -20,6 +20,7 @@ from hype_bench.stats.verdict import HELPS, HURTS, MARGIN, NO_DIFFERENCE, UNDECI
 
 EFFECT = 1.0  # standard deviation of the effects that are looked for, in standard deviations of the differences
 LEAST = 5  # seeds before which nothing is decided
+_GRID = 1e-9  # less than any two different scores of a split lie apart
 _PerSeeds = Float64[Floats, "looks"]
 
 
@@ -38,18 +39,32 @@ def decide(differences: ArrayLike, margin: float = MARGIN, least: int = LEAST, l
     decision once made stands, whatever later seeds say. The probability of ever calling techniques with equal means
     different is at most 1 - ``level``, as is that of ever calling a difference of the margin none. About the examples
     that the seeds are scored on. ValueError if a difference is not finite or the margin is negative.
+
+    Scores lie on a grid, and seeds that agree exactly are no absence of spread: a difference that is the same on all of
+    them, and not 0, is decided when a sign test allows it, which may be looked at as often.
     """
     if not margin >= 0:
         raise ValueError(f"a margin is 0 or more, not {margin}")
     values = finite(differences)
+    values = np.where(np.abs(values) > _GRID, values, 0.0)
     lows, highs = confidence_sequence(values, level)
     for seeds in range(max(least, 2), len(values) + 1):
+        if values[0] != 0 and np.ptp(values[:seeds]) <= _GRID and not _signs_decide(seeds, level):
+            continue
         low, high = lows[seeds - 2], highs[seeds - 2]
         if -margin < low and high < margin:
             return Decision(NO_DIFFERENCE, seeds)
         if low > 0 or high < 0:
             return Decision(HELPS if low > 0 else HURTS, seeds)
     return Decision(UNDECIDED, len(values))
+
+
+def _signs_decide(seeds: int, level: float) -> bool:
+    """Whether a fair coin that has shown so many equal sides is refuted, however often one looks.
+
+    Robbins 1970, "Statistical methods related to the law of the iterated logarithm", Annals of Math. Statistics 41.
+    """
+    return (seeds + 1) / 2**seeds <= 1 - level
 
 
 def confidence_sequence(differences: ArrayLike, level: float = 0.95) -> tuple[_PerSeeds, _PerSeeds]:

@@ -13,7 +13,7 @@ from hype_bench.stats.crossed import Crossed, average_difference
 from hype_bench.stats.multiple import CORRECTIONS
 from hype_bench.stats.verdict import UNDECIDED, Verdict, verdicts
 from hype_bench.tables.cells import Row
-from hype_bench.tables.compare import Compared, Criteria, decision, in_pairs, seed_pairs
+from hype_bench.tables.compare import Compared, Criteria, decision_on, in_pairs, without_help
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.table import is_further
 
@@ -103,7 +103,7 @@ def undecided(
         for (*_, task), family in families.items()
         if not is_further(task)
         for place, base in family
-        if decision(seed_pairs(results[place], results[base]), criteria, len(family)).word == UNDECIDED
+        if decision_on(results[place], results[base], criteria, len(family)).word == UNDECIDED
     ]
 
 
@@ -178,7 +178,7 @@ def _answers(
             control,
             _shares(control, pairs[0][1], controls),
             by_side[side],
-            overall[side],
+            without_help(overall[side]) if _gains_by_collapse(by_side[side]) else overall[side],
             *_relative(pairs),
             (max(len(result.candidates) for _, result, _ in pairs), max(len(base.candidates) for *_, base in pairs)),
         )
@@ -189,6 +189,12 @@ def _answers(
 def _average(cells: Mapping[str, Compared]) -> Crossed:
     """Over the tasks, each by its first split."""
     return average_difference([cell.measured.difference for task, cell in cells.items() if not is_further(task)])
+
+
+def _gains_by_collapse(cells: Mapping[str, Compared]) -> bool:
+    """Whether the mean over tasks is raised by one on which most of the runs have learnt nothing."""
+    measured = [cell.measured for task, cell in cells.items() if not is_further(task)]
+    return any(cell.collapsed and cell.difference.mean > 0 for cell in measured)
 
 
 def _shares(control: Control, result: Result, controls: Mapping[str, Mapping[Control, str]]) -> str:

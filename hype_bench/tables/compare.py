@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from hype_bench.options import UserError
+from hype_bench.output import counted
 from hype_bench.stats.bootstrap import BOOTSTRAP_FROM, bootstrap_p, multi_bootstrap
 from hype_bench.stats.crossed import Crossed, crossed_difference, difference_over_seeds
 from hype_bench.stats.draws import DRAWS
@@ -22,7 +23,7 @@ from hype_bench.stats.multiple import CORRECTIONS
 from hype_bench.stats.paired import Paired, paired_difference, probability_of_improvement, seed_differences
 from hype_bench.stats.permutation import SIGN_FLIP_FROM, permutation_p
 from hype_bench.stats.sequential import Decision, decide
-from hype_bench.stats.verdict import LEVEL, MARGIN, Verdict, verdicts
+from hype_bench.stats.verdict import HELPS, LEVEL, MARGIN, UNDECIDED, Verdict, verdicts
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.notes import has_one_subset
@@ -65,7 +66,8 @@ class Measured:
     than one there; ``won``: with how many seeds it is, ties half; ``p_seeds``: of the sign-flip test, from
     ``SIGN_FLIP_FROM`` seeds on; ``bootstrap``: p over seeds, and over seeds and examples, from ``BOOTSTRAP_FROM`` seeds
     on; ``notes``: which seeds are not paired and why; ``complaints``: damaged files; ``one_subset``: whether all seeds
-    have the same part of the data, on which all of this is conditional.
+    have the same part of the data, on which all of this is conditional; ``collapsed``: whether half of its runs or more
+    always give one class, which helps nobody whatever it scores.
     """
 
     by_seed: Vector
@@ -78,6 +80,7 @@ class Measured:
     p_seeds: float = math.nan
     bootstrap: tuple[float, float] = (math.nan, math.nan)
     one_subset: bool = False
+    collapsed: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,21 +128,42 @@ def _judged(family: Mapping[Place, Measured], criteria: Criteria) -> dict[Place,
     words = verdicts([cell.difference for cell in family.values()], criteria.margin, correction)
     p_seeds = correction([cell.p_seeds for cell in family.values()]).tolist()
     return {
-        place: Compared(cell, verdict, decision(cell.by_seed, criteria, len(family)), p, len(family))
+        place: Compared(
+            cell,
+            without_help(verdict) if cell.collapsed else verdict,
+            decision(cell.by_seed, criteria, len(family), cell.collapsed),
+            p,
+            len(family),
+        )
         for (place, cell), verdict, p in zip(family.items(), words, p_seeds, strict=True)
     }
 
 
-def decision(by_seed: Vector, criteria: Criteria, family: int) -> Decision:
-    """On differences in order of their seeds. Bonferroni: it cannot wait for the family's other p-values."""
-    return decide(by_seed, criteria.margin, level=1 - LEVEL / family)
+def decision(by_seed: Vector, criteria: Criteria, family: int, has_collapsed: bool) -> Decision:
+    """On differences in order of their seeds. Bonferroni: it cannot wait for the family's other p-values.
+
+    Args:
+        has_collapsed: as ``Measured.collapsed``.
+    """
+    made = decide(by_seed, criteria.margin, level=1 - LEVEL / family)
+    return Decision(UNDECIDED, len(by_seed)) if has_collapsed and made.word == HELPS else made
 
 
-def seed_pairs(result: Result, base: Result) -> Vector:
-    """The differences of the scores, in order of the seeds that make a pair."""
+def without_help(verdict: Verdict) -> Verdict:
+    """Undecided in place of ``helps``: runs that always give one class are better by luck of the labels alone."""
+    return replace(verdict, word=UNDECIDED) if verdict.word == HELPS else verdict
+
+
+def has_collapsed(result: Result, seeds: Collection[int]) -> bool:
+    """Whether half of these runs or more score as if they always gave one class."""
+    return bool(seeds) and 2 * len({*result.cell.collapsed} & {*seeds}) >= len(seeds)
+
+
+def decision_on(result: Result, base: Result, criteria: Criteria, family: int) -> Decision:
+    """On a cell against that of a control, by their scores alone."""
     seeds, _ = comparable(result.shown, base.shown)
     a, b = ({seed: side.cell.scores[seed] for seed in seeds} for side in (result, base))
-    return seed_differences(a, b)
+    return decision(seed_differences(a, b), criteria, family, has_collapsed(result, seeds))
 
 
 def pairs_with(results: Mapping[Place, Result], baseline: str) -> Iterator[tuple[Place, Result, Result]]:
@@ -159,6 +183,7 @@ def _measured(result: Result, base: Result, draws: int, read: _Read) -> Measured
     paired, differences = paired_difference(a, b), seed_differences(a, b)
     if not seeds:
         return Measured(differences, paired, difference_over_seeds(differences), notes, complaints)
+    notes += _collapsed(result, base, seeds)
     of_runs = [[by_seed[seed] for seed in seeds] for by_seed in predictions]
     difference, p_both = _over_examples(result.cell.metric, of_runs, differences)
     if not difference.examples:
@@ -174,7 +199,18 @@ def _measured(result: Result, base: Result, draws: int, read: _Read) -> Measured
         p_seeds=permutation_p(differences, draws=draws) if len(seeds) >= SIGN_FLIP_FROM else math.nan,
         bootstrap=(bootstrap_p(differences) if len(seeds) >= BOOTSTRAP_FROM else math.nan, p_both),
         one_subset=bool(has_one_subset(result.shown).any()),
+        collapsed=has_collapsed(result, seeds),
     )
+
+
+def _collapsed(result: Result, base: Result, seeds: Sequence[int]) -> Iterator[str]:
+    """How many runs of either side have collapsed, if any."""
+    for side, whose, consequence in (
+        (result, "its", "; that is never called help" * has_collapsed(result, seeds)),
+        (base, "the control's", ""),
+    ):
+        if n := len({*side.cell.collapsed} & {*seeds}):
+            yield f"{n} of {whose} {counted(len(seeds), 'run')} always give one class{consequence}"
 
 
 def comparable(runs: pd.DataFrame, base: pd.DataFrame) -> tuple[list[int], list[str]]:

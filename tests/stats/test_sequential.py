@@ -47,7 +47,15 @@ def test_every_look_is_that_of_the_values_so_far():
         ([-0.03, -0.031, -0.029, -0.03, -0.032], HURTS, 5),
         ([0.0001, -0.0002, 0.0, 0.0001, -0.0001], NO_DIFFERENCE, 5),
         ([0.0] * 5, NO_DIFFERENCE, 5),
-        ([0.03] * 4, UNDECIDED, 4),
+        ([1e-17, 0.0, -1e-17, 0.0, 0.0], NO_DIFFERENCE, 5),
+        ([0.0] * 4, UNDECIDED, 4),
+        ([0.03] * 7, UNDECIDED, 7),  # the same on a few seeds is luck on a grid of scores, as much as an effect
+        ([0.03] * 8, HELPS, 8),  # 9 / 2^8 < 0.05
+        ([-0.03] * 8, HURTS, 8),
+        ([0.001] * 7, UNDECIDED, 7),
+        ([0.001] * 8, NO_DIFFERENCE, 8),
+        ([0.63 - 0.6, 0.73 - 0.7, 0.03, 0.53 - 0.5, 0.03], UNDECIDED, 5),  # equal but for rounding
+        ([0.03] * 5 + [0.031], HELPS, 6),
         ([0.03, -0.02, 0.01, 0.04, -0.01, 0.02], UNDECIDED, 6),
         ([], UNDECIDED, 0),
     ],
@@ -62,6 +70,17 @@ def test_what_is_no_difference_is_refused():
         decide([0.1, math.nan])
     with pytest.raises(ValueError, match="a margin is 0 or more"):
         decide([0.1], margin=-1)
+
+
+def test_more_rows_need_more_seeds_that_agree():
+    assert [decide([0.03] * 20, level=1 - 0.05 / rows).seeds for rows in (1, 2, 4, 10)] == [8, 9, 10, 12]
+    assert decide([0.0] * 20, margin=0).word == UNDECIDED
+
+
+def test_a_coarse_grid_of_scores_keeps_the_level():
+    """Differences of one example, more or less: the first five are equal in one case of 16."""
+    samples = np.random.default_rng(2).choice([-0.01, 0.01], size=(4000, MOST))
+    assert share([decide(sample, 0, LEAST) for sample in samples], HELPS, HURTS) <= 0.05
 
 
 def decisions(effect, draws, margin=0.0, most=MOST):

@@ -84,3 +84,9 @@ def test_the_average_over_tasks_is_welchs():
     assert (mean.seeds, mean.examples) == (4, 0)
     with pytest.raises(ValueError, match="needs one"):
         average_difference([])
+
+
+def test_seeds_that_agree_exactly_prove_nothing_but_a_tie():
+    (same, tied) = verdicts([difference_over_seeds([0.03] * 3), difference_over_seeds([0.0] * 3)])
+    assert (same.word, tied.word) == (UNDECIDED, NO_DIFFERENCE)
+    assert same.difference.mean == pytest.approx(0.03)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 
 from hype_bench.render.answer import write_answer
 from hype_bench.render.report import read_experiment
+from hype_bench.stats.verdict import HELPS, NO_DIFFERENCE, UNDECIDED
 from hype_bench.sweeps.planned import write_plan
-from hype_bench.tables.answer import answers
+from hype_bench.tables.answer import answers, undecided
 from hype_bench.tables.compare import DEFAULT
 from hype_bench.tables.experiment import Place, Result
 from tests.tables.swept import EXAMPLES, write_experiment
@@ -66,3 +68,45 @@ def test_unequal_searches_are_said(tmp_path: Path) -> None:
     text = write_answer(read.plan, given, missing, DEFAULT, "text").replace("\n  ", " ")
     assert "hype_n against vanilla: the best of 1 and of 2 configurations; unequal searches favour the longer" in text
     assert "hype-bench table mine --compare vanilla shows equal ones" in text
+
+
+def collapse(folder: Path, method: str, runs: int) -> None:
+    """Has the first runs of a technique on RTE give one class, which is right about half of the examples."""
+    for seed in range(1, runs + 1):
+        run = folder / "runs" / f"rte-{method}-{seed}-3"
+        rows = [f"validation,{index},{index % 2},1" for index in range(EXAMPLES)]
+        (run / "predictions.csv").write_text("\n".join(["split,index,label,prediction", *rows]))
+        record = json.loads((run / "result.json").read_text())
+        (run / "result.json").write_text(json.dumps(record | {"scores": {"accuracy": 0.5}}))
+
+
+@pytest.mark.parametrize(("collapsed", "word"), [(2, HELPS), (3, UNDECIDED), (6, UNDECIDED)])
+def test_runs_that_give_one_class_do_not_help(tmp_path: Path, collapsed: int, word: str) -> None:
+    write_experiment(tmp_path, {"vanilla": 0.2, "hype_n": 0.5}, seeds=range(1, 7), spread=0.001)
+    collapse(tmp_path, "hype_n", collapsed)
+    results = read_experiment(tmp_path, "mine", "paper").results
+    (answer,), _ = answers(results, {}, DEFAULT)
+    rte, mrpc = answer.tasks["rte"], answer.tasks["mrpc"]
+    assert (rte.verdict.word, mrpc.verdict.word) == (word, HELPS)
+    assert answer.overall.word == word  # it rests on that task, too
+    assert rte.decision.word == (HELPS if collapsed == 2 else UNDECIDED)
+    assert len(undecided(results, {}, DEFAULT)) == (collapsed != 2)
+    never = "; that is never called help" if collapsed > 2 else ""
+    assert rte.measured.notes == [f"{collapsed} of its 6 runs always give one class{never}"]
+
+
+def test_a_control_that_gives_one_class_can_be_helped(tmp_path: Path) -> None:
+    write_experiment(tmp_path, {"vanilla": 0.5, "hype_n": 0.9}, seeds=range(1, 7), tasks=["rte"], spread=0.001)
+    collapse(tmp_path, "vanilla", 6)
+    (answer,), _ = answers(read_experiment(tmp_path, "mine", "paper").results, {}, DEFAULT)
+    assert answer.overall.word == HELPS
+    assert answer.tasks["rte"].measured.notes == ["6 of the control's 6 runs always give one class"]
+
+
+def test_two_that_give_one_class_are_no_different(tmp_path: Path) -> None:
+    write_experiment(tmp_path, {"vanilla": 0.5, "hype_n": 0.5}, seeds=range(1, 6), tasks=["rte"])
+    for method in ("vanilla", "hype_n"):
+        collapse(tmp_path, method, 5)
+    (answer,), _ = answers(read_experiment(tmp_path, "mine", "paper").results, {}, DEFAULT)
+    cell = answer.tasks["rte"]
+    assert (cell.verdict.word, cell.decision.word, cell.decision.seeds) == (NO_DIFFERENCE, NO_DIFFERENCE, 5)
