@@ -64,7 +64,7 @@ def _signs_decide(seeds: int, level: float) -> bool:
 
     Robbins 1970, "Statistical methods related to the law of the iterated logarithm", Annals of Math. Statistics 41.
     """
-    return (seeds + 1) / 2**seeds <= 1 - level
+    return bool((seeds + 1) / 2**seeds <= 1 - level)
 
 
 def confidence_sequence(differences: ArrayLike, level: float = 0.95) -> tuple[_PerSeeds, _PerSeeds]:
