@@ -124,8 +124,10 @@ def attend_each(
         dropout: on the attention probabilities.
         window: tokens this far apart, or further, do not attend to each other (local attention).
     """
-    attended: Tensor = _Attention.apply(query, key, value, packing, dropout, scaling, window)  # type: ignore[no-untyped-call]
-    return attended
+    exact = torch.promote_types(query.dtype, torch.float32)  # products this small are no faster in half precision
+    operands = (x.to(exact) for x in (query, key, value))
+    attended: Tensor = _Attention.apply(*operands, packing, dropout, scaling, window)  # type: ignore[no-untyped-call]
+    return attended.to(query.dtype)
 
 
 class _Attention(torch.autograd.Function):
@@ -142,7 +144,6 @@ class _Attention(torch.autograd.Function):
         scaling: float,
         window: int | None,
     ) -> Tensor:
-        exact = torch.promote_types(query.dtype, torch.float32)
         hidden = _out_of_window(max(packing.lengths), window, query.device)
         query_lengths, lengths = packing.query_lengths, packing.lengths
         keep = keep_mask(query, (len(query) * sum(map(operator.mul, query_lengths, lengths)),), dropout)
@@ -159,7 +160,7 @@ class _Attention(torch.autograd.Function):
                 scores = torch.bmm(q, k)
                 if hidden is not None:
                     scores.masked_fill_(hidden[: k.shape[-1], : k.shape[-1]], -torch.inf)
-                weights.append(scores.softmax(-1, dtype=exact).to(q.dtype))
+                weights.append(scores.softmax(-1))
                 kept.append(weights[-1] if mask is None else weights[-1] * mask)
                 out.copy_(torch.bmm(kept[-1], v))
         ctx.save_for_backward(scaled, key, value, keep, *weights, *kept)
