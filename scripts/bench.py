@@ -46,7 +46,13 @@ from hype_bench.training.seeds import derive
 from hype_bench.training.tokens import Tokens, tokenise
 
 TASKS = ("rte", "cola", "mrpc", "stsb")
-ARMS = ("vanilla", "hype_n", "trainer, longest", "trainer, 128")
+ARMS = ("vanilla", "vanilla, bf16", "hype_n", "trainer, longest", "trainer, 128")
+RATIOS = {
+    "longest / vanilla": ("trainer, longest", "vanilla"),
+    "128 / vanilla": ("trainer, 128", "vanilla"),
+    "hype_n / vanilla": ("hype_n", "vanilla"),
+    "vanilla / bf16": ("vanilla", "vanilla, bf16"),
+}
 SIZES = (1536, 2048)  # of the square matrices whose products give the peak
 OPERATIONS = 1e11  # in one turn of theirs, about as long as an update
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,9 +109,9 @@ class EndsTurns(TrainerCallback):
         self.turn.end()
 
 
-def ours(method: str, task: str, updates: int, turn: Turn) -> None:
+def ours(method: str, task: str, updates: int, turn: Turn, *, precision: str = "fp32") -> None:
     """Our loop with one technique."""
-    case = Case.of(task, updates)
+    case = Case.of(task, updates, "minilm", f"training.precision={precision}")
     fine_tune(case.run, case.data, locate(case.run.model), {**build({method: {}}), "turn": turn}, Outcome())
 
 
@@ -184,6 +190,7 @@ class Repeat:
         n = updates + WARM_UP + 1
         arms: dict[str, Callable[[Turn], None]] = {
             "vanilla": partial(ours, "vanilla", task, n),
+            "vanilla, bf16": partial(ours, "vanilla", task, n, precision="bf16"),
             "hype_n": partial(ours, "hype_n", task, n),
             "trainer, longest": partial(trainer, "longest", task, n),
             "trainer, 128": partial(trainer, "max_length", task, n),
@@ -198,17 +205,17 @@ class Repeat:
 def report(tasks: list[str], updates: int, repeats: int) -> str:
     lines = [
         "| task | tokens/update | " + " | ".join(f"{arm} (s)" for arm in ARMS)
-        + " | longest / vanilla | 128 / vanilla | hype_n / vanilla | of matmul peak |",
-        "|---" * (len(ARMS) + 6) + "|",
+        + f" | {' | '.join(RATIOS)} | of matmul peak |",
+        "|---" * (len(ARMS) + len(RATIOS) + 3) + "|",
     ]  # fmt: skip
-    ratios: dict[str, list[float]] = {"trainer, longest": [], "trainer, 128": [], "hype_n": []}
+    ratios: dict[str, list[float]] = {name: [] for name in RATIOS}
     for task in tasks:
         case = Case.of(task, updates + WARM_UP + 1)
         tokens = statistics.fmean(case.tokens_of_updates[-updates:])
         work = 6 * worked_parameters(case) * tokens
         measured = [Repeat.of(task, updates, work) for _ in range(repeats)]
-        for arm, of_tasks in ratios.items():
-            of_tasks.append(statistics.median(repeat.seconds[arm] / repeat.seconds["vanilla"] for repeat in measured))
+        for name, (slow, fast) in RATIOS.items():
+            ratios[name].append(statistics.median(repeat.seconds[slow] / repeat.seconds[fast] for repeat in measured))
         numbers = [statistics.median(repeat.seconds[arm] for repeat in measured) for arm in ARMS]
         lines.append(
             f"| {case.run.task.name} | {tokens:.0f} | "
@@ -250,7 +257,7 @@ def main() -> None:
     table = report(options.tasks, options.updates, options.repeats)
     threads = f"{torch.get_num_threads()} threads of a {platform.machine()} CPU, torch {torch.__version__}"
     head = (
-        "# Seconds per update, MiniLM-L6, batch 16, float32\n\n"
+        "# Seconds per update, MiniLM-L6, batch 16, float32 unless it says bf16\n\n"
         f"`make bench`: medians of {options.repeats} repeats of {options.updates} updates; all arms and the matrix "
         f"products of the peak take turns, an update each; {threads}. "
         "Absolute seconds are this machine's; the ratios are what is to be read. "
