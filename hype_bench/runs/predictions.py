@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +63,16 @@ def _csv(
     return text.getvalue()
 
 
-def read_logits(run: Path) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Split -> labels (examples,) and logits (examples, outputs) of a run, in data order, from its ``predictions.csv``.
+class Predicted(NamedTuple):
+    """What a run predicted of a split, in data order; ``logits`` are (examples, outputs), the others (examples,)."""
+
+    labels: NDArray[np.float64]
+    logits: NDArray[np.float64]
+    rows: NDArray[np.int64]
+
+
+def read_logits(run: Path) -> dict[str, Predicted]:
+    """Split -> what a run predicted, from its ``predictions.csv``.
 
     Raises:
         UserError: there is no such file, or it is damaged.
@@ -75,7 +83,7 @@ def read_logits(run: Path) -> dict[str, tuple[NDArray[np.float64], NDArray[np.fl
     try:
         table = pd.read_csv(io.StringIO(read_text(path)))
         outputs = [name for name in table.columns if name.startswith("logit_")]
-        numbers = table[["label", *outputs]].astype(np.float64)
+        numbers = table[["label", *outputs, "row"]].astype(np.float64)
         if not outputs or not np.isfinite(numbers).all(axis=None):
             raise ValueError("a label or a logit is no number")
         if (table.groupby("split", sort=False).cumcount() != table["index"]).any():
@@ -86,7 +94,6 @@ def read_logits(run: Path) -> dict[str, tuple[NDArray[np.float64], NDArray[np.fl
         raise
     except (ValueError, LookupError) as error:
         raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
-    rows = table.groupby("split", sort=False).indices
-    return {
-        str(split): (numbers["label"].to_numpy()[at], numbers[outputs].to_numpy()[at]) for split, at in rows.items()
-    }
+    columns = numbers["label"].to_numpy(), numbers[outputs].to_numpy(), numbers["row"].to_numpy(np.int64)
+    of_splits = table.groupby("split", sort=False).indices
+    return {str(split): Predicted(*(column[at] for column in columns)) for split, at in of_splits.items()}

@@ -65,6 +65,8 @@ class Members:
 
     def parts(self) -> dict[str, Any]:
         """Of the identity: what they have in common, and every value of the training settings in which they differ."""
+        if len(self.runs) == 1:
+            return {**self.first.parts, "seed": self.seed}
         every = [record.parts for record in self.records]
         training = {key: _shared([parts["training"][key] for parts in every]) for key in every[0]["training"]}
         same = {key: every[0].get(key) for key in _SAME if key != "plugins" or key in every[0]}

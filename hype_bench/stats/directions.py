@@ -1,0 +1,38 @@
+"""How far the directions of a matrix are those of another one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from hype_bench.stats.means import Floats
+
+Matrix = Float64[Floats, "rows columns"]
+OfDirections = Float64[Floats, "k"]
+
+
+class Directions(NamedTuple):
+    """Of the leading left singular vectors of a matrix: their singular values, and of each the largest absolute cosine
+    with a left singular vector of another matrix."""
+
+    values: OfDirections
+    cosines: OfDirections
+
+
+def leading_directions(start: Matrix, end: Matrix, k: int) -> Directions:
+    """The ``k`` leading directions of ``end`` (fewer if it has no more), held against those of ``start``.
+
+    One whose cosine is small is an intruder: Shuttleworth, Andreas, Torralba and Sharma 2024, "LoRA vs Full
+    Fine-tuning: An Illusion of Equivalence", https://arxiv.org/abs/2410.21228
+    """
+    before = np.linalg.svd(start, full_matrices=False).U
+    after = np.linalg.svd(end, full_matrices=False)
+    return Directions(after.S[:k], np.abs(after.U[:, :k].T @ before).max(axis=1))
+
+
+def stable_rank(matrix: Matrix) -> float:
+    """The squared Frobenius norm over the squared spectral norm; NaN of a matrix of zeros."""
+    values = np.linalg.svd(matrix, compute_uv=False)
+    return float((values**2).sum() / values[0] ** 2) if values[0] > 0 else float("nan")
