@@ -20,7 +20,6 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 TABLES := table1 table2 table3 table4 table5 table8 table9 table12 table16 table17 table18
 scope := paper
-RESULTS := results$(if $(filter-out paper,$(scope)),/$(scope))
 
 .PHONY: help demo report test test-slow test-engines mutation bench bench-methods test-gpu bench-gpu docs site tables figure2 $(TABLES)
 
@@ -32,16 +31,16 @@ demo: $(INSTALLED)
 	$(BIN)/python run.py -m experiment=demo results_dir=results/demo
 
 report: $(INSTALLED)
-	$(BIN)/hype-bench report --results-dir $(RESULTS)
+	$(BIN)/hype-bench report
 
 # a table that has failures must not stop the next one: make -k tables
 tables: $(TABLES)
 
 $(TABLES): $(INSTALLED)
-	$(BIN)/python run.py -m experiment=$@ scope=$(scope) results_dir=$(RESULTS)
+	$(BIN)/python run.py -m experiment=$@ scope=$(scope)
 
 figure2: table16
-	$(BIN)/hype-bench plot combinations table16 --results-dir $(RESULTS)
+	$(BIN)/hype-bench plot combinations table16
 
 test: $(INSTALLED)
 	$(BIN)/ruff check

@@ -34,7 +34,7 @@ def counts(place: Path) -> int:
 def test_the_union_is_run_once_and_becomes_the_table(swept: tuple[Path, Any]) -> None:
     place, ended = swept
     assert ended.returncode == 0, ended.stderr
-    assert "table1: 12 runs, 14 in rows of its table; 0 done before, 12 to do" in ended.stdout
+    assert "table1@smoke: 12 runs, 14 in rows of its table; 0 done before, 12 to do" in ended.stdout
     assert "[12/12] done" in ended.stdout
     assert counts(place) == 12
     text = " ".join(ended.stdout.split())
@@ -47,6 +47,18 @@ def test_the_union_is_run_once_and_becomes_the_table(swept: tuple[Path, Any]) ->
 
 def read_record(folder: Path) -> Any:
     return json.loads((folder / "result.json").read_text())
+
+
+def test_a_plan_changes_no_table(swept: tuple[Path, Any], warm_in: Any) -> None:
+    results = swept[0] / "results"
+    before = read_plan(results, "table1")
+    assert len(before.runs) == 14
+    ended = warm_in(swept[0])("plan", *TINY[1:], *FEW, "method=vanilla", program="hype_bench.cli")
+    assert " done, 0 to do" in ended.stdout
+    assert read_plan(results, "table1") == before
+    (results / "experiments" / "table1@smoke.json").unlink()
+    warm_in(swept[0])("plan", *TINY[1:], *FEW, program="hype_bench.cli")  # records from elsewhere
+    assert read_plan(results, "table1") == before
 
 
 def test_what_is_done_is_not_launched(swept: tuple[Path, Any], warm_in: Any) -> None:
@@ -78,13 +90,13 @@ def test_the_table_is_there_afterwards_in_every_format(swept: tuple[Path, Any], 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["table", "table2"], "(there are: table1); hype-bench plan experiment=table2 makes one"),
-        (["table", "tabel1"], "(there are: table1); did you mean table1?"),
+        (["table", "table2"], "(there are: table1@smoke); hype-bench run -m experiment=table2 makes one"),
+        (["table", "tabel1"], "(there are: table1@smoke); did you mean table1?"),
         (
             ["table", "table1", "--compare", "nothing"],
-            "table1 has no row 'nothing' to compare with; there are vanilla,",
+            "table1@smoke has no row 'nothing' to compare with; there are vanilla,",
         ),
-        (["table", "--compare", "paper"], "--compare and --intervals need an experiment"),
+        (["table", "--compare", "paper"], "all runs regenerate no table of the paper"),
         (["submit", "table1"], "no cell of table1 has all its runs with predictions of a test set"),
     ],
 )
@@ -164,8 +176,7 @@ def test_plan_says_what_there_is_to_do_and_runs_nothing(warm: Any, tmp_path: Pat
     ended = warm("plan", *TINY[1:], *FEW, program="hype_bench.cli")
     assert ended.returncode == 0, ended.stderr
     assert "\n12 runs, 0 done, 12 to do; " in ended.stdout
-    assert not (tmp_path / "results" / "runs").exists()
-    assert len(read_plan(tmp_path / "results", "table1").runs) == 14
+    assert not (tmp_path / "results").exists()
     wrong = warm("plan", "experiment=table1", "task=nonsense", program="hype_bench.cli")
     assert wrong.returncode == 2
     assert len(wrong.stderr.splitlines()) == 1

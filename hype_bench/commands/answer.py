@@ -12,12 +12,15 @@ from hype_bench.arguments import ResultsDir, existing
 from hype_bench.commands.arguments import Correction, Family, Rule, report_problems
 from hype_bench.options import UserError
 from hype_bench.output import show
+from hype_bench.sweeps.planned import ALL
 
 Format = StrEnum("Format", ["text", "markdown", "latex", "html", "json"])
 
 
 def answer(
-    experiment: Annotated[str | None, typer.Argument(help="Such as table1; may be left out if there is one.")] = None,
+    experiment: Annotated[
+        str | None, typer.Argument(help="Such as table1, or all for all runs; may be left out if there is no choice.")
+    ] = None,
     results_dir: ResultsDir = Path("results"),
     against: Annotated[
         str | None, typer.Option(help="Only against this technique, in place of vanilla and each one's own control.")
@@ -41,22 +44,22 @@ def answer(
     criteria = Criteria(margin / 100, family.value, correction.value)
     read = read_experiment(results_dir, experiment or _only(results_dir), rule.value)
     if not any(status.state == DONE for status in read.statuses.values()):
-        raise UserError(f"no run of {read.plan.name} is done in {results_dir}: {read.plan.command}")
+        of, way_out = ("", "") if read.plan.name == ALL else (f" of {read.plan.key}", f": {read.plan.command}")
+        raise UserError(f"no run{of} is done in {results_dir}{way_out}")
     given, missing = answers_of(read, criteria, against)
     if not given:
         texts = [missing_text(read.plan, each) for each in missing]
-        raise UserError(texts[0] if texts else f"{read.plan.name} has no technique to compare with another")
+        raise UserError(texts[0] if texts else f"{read.plan.key} has no technique to compare with another")
     show(write_answer(read.plan, given, missing, criteria, format.value))
     complaints = [text for each in given for cell in each.tasks.values() for text in cell.measured.complaints]
     report_problems(read.statuses.values(), list(dict.fromkeys(complaints)), every_run_has_a_cell=True)
 
 
 def _only(results_dir: Path) -> str:
-    """The experiment of a folder that has one."""
+    """The experiment of a folder that has one; all runs of a folder that has none."""
     from hype_bench.sweeps.planned import plans
 
     names = plans(results_dir)
-    if len(names) != 1:
-        there = f"there are {', '.join(names)}" if names else "there is none"
-        raise UserError(f"name the experiment of {results_dir}: {there}")
-    return names[0]
+    if len(names) > 1:
+        raise UserError(f"name the experiment of {results_dir}, or {ALL} for all runs: there are {', '.join(names)}")
+    return names[0] if names else ALL

@@ -18,14 +18,14 @@ def plan(
 ) -> None:
     """What an experiment would run, what is done, and what it costs.
 
-    Nothing is run.
+    Nothing is run, and no table changes.
     """
     from hype_bench.launch.arguments import only_prints, overrides_to_plan
     from hype_bench.launch.errors import composition_errors
     from hype_bench.launch.plan import plan_of
     from hype_bench.launch.seeds import called_for
     from hype_bench.render.plan import at_most, plan_text
-    from hype_bench.sweeps.planned import write_plan
+    from hype_bench.sweeps.planned import plans, write_plan
 
     if only_prints(overrides):
         from hype_bench.launch.main import main as start
@@ -37,6 +37,7 @@ def plan(
         planned, results_dir = plan_of(overrides_to_plan(overrides))
         runs = {run.identity: run for run in read_runs(results_dir)}
         called = called_for(planned, runs)
-        write_plan(results_dir, called)
+        if called.key not in plans(results_dir) and any(run.identity in runs for run in called.runs):
+            write_plan(results_dir, called)  # of records from elsewhere: hype-bench table shows them
         show(scrub("\n".join([plan_text(called, runs), *at_most(planned, runs)])))
     report_problems(runs.values(), [], every_run_has_a_cell=True)

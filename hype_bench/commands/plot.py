@@ -13,13 +13,14 @@ from hype_bench.commands.arguments import Rule, report_problems
 from hype_bench.options import UserError
 from hype_bench.output import say
 from hype_bench.render.plots import KINDS
+from hype_bench.sweeps.planned import ALL
 
 Kind = StrEnum("Kind", list(KINDS))  # type: ignore[misc]
 
 
 def plot(
     kind: Annotated[Kind, typer.Argument(help="; ".join(f"{name}: {what}" for name, what in KINDS.items()) + ".")],
-    experiment: Annotated[str, typer.Argument(help="An experiment that has a plan, such as table1.")],
+    experiment: Annotated[str, typer.Argument(help="Such as table1; without it, all runs of the folder.")] = ALL,
     results_dir: ResultsDir = Path("results"),
     rule: Annotated[Rule, typer.Option(help="Which configuration of a search counts.")] = Rule.paper,  # type: ignore[attr-defined]
     margin: Annotated[float, typer.Option(help="Of an answer: points below which a difference does not matter.")] = 0.5,
@@ -34,7 +35,7 @@ def plot(
     figures = draw(kind.value, read, margin / 100)
     if not figures:
         raise UserError(f"{experiment} has nothing to draw as {kind.value}: none of its runs has ended")
-    folder = results_dir / "plots" / experiment
+    folder = results_dir / "plots" / read.plan.key
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():

@@ -10,10 +10,11 @@ import typer
 from hype_bench.arguments import ResultsDir, existing
 from hype_bench.commands.arguments import Rule, report_problems
 from hype_bench.output import say
+from hype_bench.sweeps.planned import ALL
 
 
 def publish(
-    experiment: Annotated[str, typer.Argument(help="An experiment that has a plan, such as table1.")],
+    experiment: Annotated[str, typer.Argument(help="Such as table1; without it, all runs of the folder.")] = ALL,
     results_dir: ResultsDir = Path("results"),
     rule: Annotated[Rule, typer.Option(help="Which configuration of a search counts.")] = Rule.paper,  # type: ignore[attr-defined]
     project: Annotated[str, typer.Option(help="The W&B project.", envvar="WANDB_PROJECT")] = "hype_bench",

@@ -11,7 +11,6 @@ import typer
 
 from hype_bench.arguments import ResultsDir, existing
 from hype_bench.commands.arguments import Correction, Family, Rule, report_problems
-from hype_bench.options import UserError
 from hype_bench.output import show
 from hype_bench.render.text import FORMATS, write
 from hype_bench.runs.status import read_runs
@@ -42,17 +41,16 @@ def table(
     gc.disable()  # as in status
     existing(results_dir)
     complaints: list[str] = []
-    if experiment is None:
-        if compare or intervals:
-            raise UserError("--compare and --intervals need an experiment, as in hype-bench table table1 --intervals")
+    if experiment is None and not (compare or intervals):
         runs = list(read_runs(results_dir))
         show(write(build_tables(runs), format.value))
     else:
         from hype_bench.render.report import read_experiment, report
+        from hype_bench.sweeps.planned import ALL
         from hype_bench.tables.compare import Criteria
 
         criteria = Criteria(margin / 100, family.value, correction.value, stochastic_order)
-        read = read_experiment(results_dir, experiment, rule.value)
+        read = read_experiment(results_dir, experiment or ALL, rule.value)
         runs, written = list(read.statuses.values()), report(read, format.value, compare, intervals, criteria)
         complaints = written.complaints
         show(written.text)

@@ -27,6 +27,7 @@ from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, read_named
 from hype_bench.sweeps.display import display
 from hype_bench.sweeps.outcomes import NOT_STARTED, JobResult, read_all_notes, unwritten_notes, wait_for_others
+from hype_bench.sweeps.planned import plan_key
 from hype_bench.tables.table import build_tables
 
 
@@ -65,7 +66,7 @@ class SweepCallback(Callback):
             SystemExit: with code 1 if any run failed; a diverged run is a result, not a failure.
         """
         try:
-            experiment = config.experiment.name if config.experiment.grids else None
+            experiment = plan_key(config.experiment.name, config.scope.name) if config.experiment.grids else None
             sweep = Path(config.hydra.sweep.dir)
             jobs = read_all_notes(sweep, display.jobs + display.before)
             failures = _report(jobs, Path(config.results_dir), experiment)

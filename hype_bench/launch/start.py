@@ -56,6 +56,6 @@ def _to_do(plan: Plan, runs: Sequence[PlannedRun], results_dir: Path, sweep: Pat
     jobs = len(to_do) + len(finished)
     rows = f", {len(plan.runs)} in rows of its table" if len(plan.runs) != first + jobs else ""
     what = counted(jobs, "more run" if first else "run") + (" where a verdict is open" if first else rows)
-    display.say(f"{plan.name}: {what}; {len(finished)} done before, {len(to_do)} to do")
+    display.say(f"{plan.key}: {what}; {len(finished)} done before, {len(to_do)} to do")
     display.start_sweep(len(to_do), first + len(finished))
     return to_do

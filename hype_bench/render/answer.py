@@ -40,7 +40,7 @@ def write_answer(
     """In one of :data:`FORMATS`: the verdicts over tasks, a sentence on what each gain is made of, then each task."""
     if format == "json":
         return _json(plan, answers, missing, criteria)
-    return WRITERS[format](answer_sheets(plan, answers, missing, criteria), f"{plan.name}. {answer_note(criteria)}")
+    return WRITERS[format](answer_sheets(plan, answers, missing, criteria), f"{plan.key}. {answer_note(criteria)}")
 
 
 def answer_sheets(plan: Plan, answers: Sequence[Answer], missing: Sequence[Missing], criteria: Criteria) -> list[Sheet]:
@@ -165,7 +165,7 @@ def _searches(plan: Plan, answers: Iterable[Answer]) -> list[str]:
     """Where one side had the choice of more configurations than the other."""
     return [
         f"{_title(answer)}: the best of {row} and of {counted(control, 'configuration')}; unequal searches favour the "
-        f"longer one: hype-bench table {plan.name} --compare {shlex.quote(answer.control.method)} shows equal ones"
+        f"longer one: hype-bench table {plan.key} --compare {shlex.quote(answer.control.method)} shows equal ones"
         for answer in answers
         for row, control in [answer.searched]
         if row != control
@@ -187,7 +187,7 @@ def missing_text(plan: Plan, missing: Missing) -> str:
 def _json(plan: Plan, answers: Sequence[Answer], missing: Sequence[Missing], criteria: Criteria) -> str:
     """Fractions, as in the CSV of tables; what is not a number is null."""
     content = {
-        "experiment": plan.name,
+        "experiment": plan.key,
         "margin_fraction": criteria.margin,
         "family": criteria.family,
         "correction": criteria.correction,

@@ -43,10 +43,9 @@ class Publication:
     def _draw(self) -> None:
         plan = self.experiment.plan
         paper = against_paper(plan, self.experiment.results) if plan.table is not None else {}
-        scope = "" if plan.scope == "paper" else f", scope {plan.scope}"
         for table in self.experiment.tables:
             of_block = {place: cell for place, cell in paper.items() if place[0] == table.model}
-            drawn = figure(table, of_block, scrub(f"{plan.name}{scope}: {table.model}"), f"paper, Table {plan.table}")
+            drawn = figure(table, of_block, scrub(f"{plan.key}: {table.model}"), f"paper, Table {plan.table}")
             drawn.savefig(self.figures[table.model])
 
 
@@ -60,4 +59,4 @@ def publication(results_dir: Path, experiment: Experiment) -> Publication:
         for row in table_csv.cell_rows(experiment.tables, experiment.results, columns)
     ]
     page = scrub(report(experiment, "html", baseline, intervals=True).text)
-    return Publication(experiment, results_dir / "publish" / plan.name, rows, page)
+    return Publication(experiment, results_dir / "publish" / plan.key, rows, page)

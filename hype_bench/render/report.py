@@ -12,8 +12,9 @@ from hype_bench.render import table_csv
 from hype_bench.render.comparisons import compare
 from hype_bench.render.text import CAPTION, sheets
 from hype_bench.render.writers import WRITERS
-from hype_bench.runs.status import RunStatus, read_named
-from hype_bench.sweeps.planned import Plan, read_plan
+from hype_bench.runs.status import RunStatus, read_named, read_runs
+from hype_bench.sweeps.planned import ALL, Plan, read_plan
+from hype_bench.tables.all_runs import plan_of_runs
 from hype_bench.tables.compare import DEFAULT, Criteria
 from hype_bench.tables.experiment import Place, Result, collapsed, experiment_tables, results
 from hype_bench.tables.selection import RULES
@@ -39,23 +40,29 @@ class Experiment:
         plan = self.plan
         search = f"search over {', '.join(plan.search)}: {RULES[self.rule][1]}" if plan.search else "no search"
         scope = "" if plan.scope == "paper" else f"; scope {plan.scope}"
+        name = "all runs" if plan.name == ALL else plan.name
         n = collapsed(self.statuses)
         diverged = f"; {n} diverged" if n else ""
-        return f"{plan.name}{scope}; rule {self.rule}: {search}{diverged}. {CAPTION}"
+        return f"{name}{scope}; rule {self.rule}: {search}{diverged}. {CAPTION}"
 
 
 def read_experiment(results_dir: str | Path, name: str, rule: str) -> Experiment:
     """The records of an experiment, cell by cell.
 
     Args:
+        name: a plan's, or :data:`ALL` for all runs of the folder.
         rule: a key of :data:`hype_bench.tables.selection.RULES`.
 
     Raises:
         UserError: there is no plan of that name, or records of two code formats.
     """
-    plan = read_plan(results_dir, name)
-    names = sorted({run.identity for run in plan.runs if run.identity})
-    statuses = {run.identity: run for run in read_named(results_dir, names)}
+    if name == ALL:
+        statuses = {run.identity: run for run in read_runs(results_dir)}
+        plan = plan_of_runs(statuses.values())
+    else:
+        plan = read_plan(results_dir, name)
+        names = sorted({run.identity for run in plan.runs if run.identity})
+        statuses = {run.identity: run for run in read_named(results_dir, names)}
     _check_format(statuses)
     return Experiment(plan, rule, statuses, results(plan, statuses, rule))
 

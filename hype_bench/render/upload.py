@@ -114,9 +114,7 @@ def _send_table(content: Publication, to: _Destination) -> _Sent:
 
 def _identity(content: Publication) -> str:
     """Of the run that carries the table: publishing again updates it; a smaller scope has its own."""
-    plan = content.experiment.plan
-    scope = "" if plan.scope == "paper" else f"-{plan.scope}"
-    return f"table-{file_name(plan.name)}{scope}-{content.experiment.rule}"
+    return f"table-{file_name(content.experiment.plan.key.replace('@', '-'))}-{content.experiment.rule}"
 
 
 def _send_runs(content: Publication, to: _Destination) -> list[str]:
@@ -155,7 +153,7 @@ def _send_workspace(content: Publication, to: _Destination, sent: _Sent) -> list
 def _outcome(content: Publication, to: _Destination, sent: _Sent) -> str:
     if sent.mode == "online":
         return f"table: {sent.url}"
-    again = f"hype-bench publish {content.experiment.plan.name}"
+    again = f"hype-bench publish {content.experiment.plan.key}"
     again += "" if to.results_dir == Path("results") else f" --results-dir {to.results_dir}"
     if sent.mode == "disabled":
         return f"WANDB_MODE=disabled: nothing was sent; without it: {again}"

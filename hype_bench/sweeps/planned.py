@@ -1,7 +1,8 @@
 """The plan of an experiment on disk: which runs it is made of, and which cell of its table each belongs to.
 
-<results>/experiments/<name>.json is written whenever the experiment is planned; the last plan is what its table shows.
-It names the columns once and has a row for every run, since there may be 100,000.
+<results>/experiments/<name>.json is written whenever the experiment is run; the last plan is what its table shows. A
+scope other than the paper's has a plan of its own, <name>@<scope>.json. The file names the columns once and has a row
+for every run, since there may be 100,000.
 """
 
 from __future__ import annotations
@@ -18,6 +19,14 @@ from hype_bench.runs.reading import BrokenError, UnreadableError, broken, read_j
 from hype_bench.runs.secrets import scrub_values
 from hype_bench.runs.writing import write_atomically, writing_to
 from hype_bench.sweeps.workload import Workload
+
+ALL = "all"  # in place of an experiment's name: whatever runs are in the folder
+_PAPER = "paper"  # the scope whose plans have no suffix
+
+
+def plan_key(name: str, scope: str) -> str:
+    """What verbs call a plan: ``table1``, or ``table1@smoke`` in another scope than the paper's."""
+    return name if scope == _PAPER else f"{name}@{scope}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,10 @@ class Plan:
     runs: list[PlannedRun] = field(default_factory=list)
     least: int = 0
 
+    @property
+    def key(self) -> str:
+        return plan_key(self.name, self.scope)
+
     def once(self) -> Iterator[PlannedRun]:
         """Every run once, however many rows it stands in; those of one model and task together, as they share data."""
         order: dict[tuple[str, str], int] = {}
@@ -97,9 +110,11 @@ def write_plan(results_dir: str | Path, plan: Plan) -> Path:
     """Writes the plan in one move.
 
     Raises:
-        UserError: the results folder cannot be written to.
+        UserError: the results folder cannot be written to, or the experiment has a name that no file can have.
     """
-    path = _path(results_dir, plan.name)
+    if plan.name == ALL:
+        raise UserError(f"an experiment cannot be called {ALL!r}, which stands for all runs of a folder")
+    path = _path(results_dir, plan.key)
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(scrub_values(_stored(plan))) + "\n")
@@ -120,10 +135,17 @@ def _stored(plan: Plan) -> dict[str, Any]:
 def read_plan(results_dir: str | Path, name: str) -> Plan:
     """The last plan of an experiment.
 
+    Args:
+        name: a :attr:`Plan.key`; without a scope it also stands for the plan of the only scope that has one.
+
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: there is none or more than one, or it cannot be read.
     """
     path = _path(results_dir, name)
+    scopes = [] if path.exists() else [key for key in plans(results_dir) if key.startswith(f"{name}@")]
+    if len(scopes) > 1:
+        raise UserError(f"{name} has plans of several scopes in {results_dir}: name one of {', '.join(scopes)}")
+    path = _path(results_dir, *scopes) if scopes else path
     try:
         return _plan_of(read_json(path))
     except FileNotFoundError:
@@ -132,7 +154,7 @@ def read_plan(results_dir: str | Path, name: str) -> Plan:
         raise
     except ValueError as error:
         why = error if isinstance(error, BrokenError) else broken(path, str(error))
-        raise UserError(f"{why}; hype-bench plan experiment={name} makes it again") from error
+        raise UserError(f"{why}; {_run(name)} makes it again") from error
 
 
 def _no_plan(results_dir: str | Path, name: str) -> str:
@@ -140,9 +162,16 @@ def _no_plan(results_dir: str | Path, name: str) -> str:
 
     planned = plans(results_dir)
     experiments = [path.stem for path in (CONF / "experiment").glob("*.yaml")]
-    near = [] if name in experiments else difflib.get_close_matches(name, [*planned, *experiments], n=1)
-    way_out = f"did you mean {near[0]}?" if near else f"hype-bench plan experiment={name} makes one"
+    near = (
+        [] if name.partition("@")[0] in experiments else difflib.get_close_matches(name, [*planned, *experiments], n=1)
+    )
+    way_out = f"did you mean {near[0]}?" if near else f"{_run(name)} makes one"
     return f"experiment {name} has no plan in {results_dir} (there are: {', '.join(planned) or 'none'}); {way_out}"
+
+
+def _run(key: str) -> str:
+    name, _, scope = key.partition("@")
+    return f"hype-bench run -m experiment={name}" + (f" scope={scope}" if scope else "")
 
 
 def _plan_of(stored: Any) -> Plan:

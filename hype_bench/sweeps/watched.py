@@ -89,7 +89,7 @@ def _of_plan(plan: Plan, statuses: Mapping[str, RunStatus], finished: Finished) 
     runs = {run.key: run for run in plan.once()}
     started = [statuses[name] for name in runs if name in statuses]
     takes = {name: finished.estimate(run).seconds for name, run in runs.items()}
-    return _sweep(plan.name, started, takes)
+    return _sweep(plan.key, started, takes)
 
 
 def _sweep(name: str, started: Sequence[RunStatus], takes: Mapping[str, float | None]) -> Sweep:

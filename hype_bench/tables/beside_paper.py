@@ -13,7 +13,7 @@ from hype_bench.paper.published import table as published_table
 from hype_bench.paper.setting import contradictions
 from hype_bench.stats.means import Difference, difference_of_means
 from hype_bench.stats.verdict import MARGIN
-from hype_bench.sweeps.planned import Plan, PlannedRun
+from hype_bench.sweeps.planned import ALL, Plan, PlannedRun
 from hype_bench.tables.cells import Cell, Row
 from hype_bench.tables.experiment import Place, Result
 
@@ -50,7 +50,8 @@ def against_paper(plan: Plan, results: Mapping[Place, Result], margin: float = M
         UserError: the experiment regenerates no table of the paper.
     """
     if plan.table is None:
-        raise UserError(f"experiment {plan.name} regenerates no table of the paper: nothing to compare with")
+        what = "all runs regenerate" if plan.name == ALL else f"{plan.key} regenerates"
+        raise UserError(f"{what} no table of the paper: nothing to compare with")
     published = published_table(plan.table)
     printed = {
         (block, row, task): printed_cell(published, replace(result.planned[0], task=task), row)

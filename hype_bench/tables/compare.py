@@ -106,7 +106,7 @@ def against_method(
     pairs = list(pairs_with(results, baseline))
     if not pairs:
         rows = list(dict.fromkeys(row.title for _, row, _ in results))
-        raise UserError(f"{plan.name} has no row {baseline!r} to compare with; there are {', '.join(rows)}")
+        raise UserError(f"{plan.key} has no row {baseline!r} to compare with; there are {', '.join(rows)}")
     return in_pairs(pairs, criteria)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hype_bench.runs.identity import digest
 from hype_bench.runs.record import Request
@@ -18,7 +18,7 @@ from hype_bench.tables.same_seed import mixtures, without_copies
 if TYPE_CHECKING:
     import pandas as pd
 
-_CELL = ["method", "task", "variant"]  # runs that agree in these make a cell
+CELL = ["method", "task", "variant"]  # runs that agree in these make a cell
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,16 @@ def build_tables(runs: Iterable[RunStatus]) -> list[Table]:
 
 def _table(model: str, frame: pd.DataFrame, statuses: Sequence[RunStatus]) -> Table:
     all_runs = frame[frame.headline]
-    variants = all_runs.variant.drop_duplicates()
-    flats = {variant: flat_settings(_about(statuses[n])) for n, variant in zip(variants.index, variants, strict=True)}
-    runs, remarks = without_copies(all_runs, _CELL, lambda number: _is_own(statuses[number]))
-    for place, mixture in mixtures(runs, _CELL).items():
+    row_of = named_rows(all_runs, statuses)
+    runs, remarks = without_copies(all_runs, CELL, lambda number: is_own(statuses[number]))
+    for place, mixture in mixtures(runs, CELL).items():
         remarks[place].append(mixture)
-    row_of = rows_of(runs[_CELL].drop_duplicates().itertuples(index=False, name=None), flats)
     rows: dict[Row, dict[str, Cell]] = defaultdict(dict)
     columns: list[str] = []
     for task in sorted(frame.task.unique()):
         splits = further_splits(frame[frame.task == task])
         columns += [column(task, split) for split in ("", *splits)]
-        for place, by_split in cells_of(runs[runs.task == task], _CELL, frame, splits).items():
+        for place, by_split in cells_of(runs[runs.task == task], CELL, frame, splits).items():
             for split, cell in by_split.items():
                 cell.remarks += remarks[place]
                 rows[row_of[place]][column(task, split)] = cell
@@ -64,7 +62,19 @@ def _table(model: str, frame: pd.DataFrame, statuses: Sequence[RunStatus]) -> Ta
     return Table(model, columns, ordered, notes_of(all_runs, ordered))
 
 
-def _is_own(run: RunStatus) -> bool:
+def named_rows(runs: pd.DataFrame, statuses: Sequence[RunStatus]) -> dict[tuple[Any, ...], Row]:
+    """The row of every cell: one of :data:`CELL`'s values -> its method and the settings in which it differs.
+
+    Args:
+        runs: of one model, their headline scores as :func:`hype_bench.runs.frame.tidy` has them.
+        statuses: those runs by their number in the frame.
+    """
+    variants = runs.variant.drop_duplicates()
+    flats = {variant: flat_settings(_about(statuses[n])) for n, variant in zip(variants.index, variants, strict=True)}
+    return {**rows_of(runs[CELL].drop_duplicates().itertuples(index=False, name=None), flats)}
+
+
+def is_own(run: RunStatus) -> bool:
     """Whether it lies in the folder that is named by its identity."""
     about = _about(run)
     return run.identity == digest({**about.parts, "seed": about.label.seed})

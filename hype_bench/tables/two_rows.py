@@ -53,14 +53,14 @@ def two_rows(plan: Plan, results: Mapping[Place, Result], a: str, b: str) -> tup
     titles = list(dict.fromkeys(row.title for _, row, _ in results))
     for title in (a, b):
         if title not in titles:
-            raise UserError(f"{plan.name} has no row {title!r}; there are {', '.join(titles)}")
+            raise UserError(f"{plan.key} has no row {title!r}; there are {', '.join(titles)}")
     if a == b:
         raise UserError(f"{a} and {b} are the same row")
     of_a, of_b = ({place[::2]: result for place, result in results.items() if place[1].title == t} for t in (a, b))
     both = {place: list(_on_task(*place, of_a[place], of_b[place])) for place in of_a if place in of_b}
     compared = [on for of_place in both.values() for on in of_place]
     if not compared:
-        raise UserError(f"{a} and {b} have no finished runs of the same seed in {plan.name}: {plan.command}")
+        raise UserError(f"{a} and {b} have no finished runs of the same seed in {plan.key}: {plan.command}")
     return compared, [" ".join(place) for place, of_place in both.items() if not of_place]
 
 

@@ -151,7 +151,7 @@ def test_a_plan_survives_the_disk(tmp_path: Path) -> None:
         read_plan(tmp_path, "table1")
     file = tmp_path / "experiments" / "low_resource.json"
     file.write_text(file.read_text().replace('"is_default"', '"default"'))
-    with pytest.raises(UserError, match=r"is broken \(it is of another version\); hype-bench plan .* makes it again"):
+    with pytest.raises(UserError, match=r"is broken \(it is of another version\); hype-bench run .* makes it again"):
         read_plan(tmp_path, "low_resource")
     file.write_text("{")
     with pytest.raises(UserError, match="is broken"):

@@ -307,7 +307,7 @@ def test_a_smaller_scope_is_another_run(here: Path, monkeypatch: pytest.MonkeyPa
     sessions: list[dict[str, Any]] = []
     monkeypatch.setattr(upload, "open_session", lambda *args, **how: sessions.append(how) or Session())
     write_plan(here, replace(read_plan(here, "table1"), scope="smoke"))
-    upload.publish(here, read_experiment(here, "table1", "default"), project="mine", entity="team")
+    upload.publish(here, read_experiment(here, "table1@smoke", "default"), project="mine", entity="team")
     assert [sessions[0][key] for key in ("id", "project", "entity")] == ["table-table1-smoke-default", "mine", "team"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,28 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_plan(tmp_path, "mine") == PLAN
 
 
+def test_each_scope_has_its_own_plan(tmp_path: Path) -> None:
+    """A name without a scope is the paper's plan, or that of the only scope there is."""
+    smoke = replace(PLAN, scope="smoke")
+    write_plan(tmp_path, smoke)
+    assert read_plan(tmp_path, "mine") == read_plan(tmp_path, "mine@smoke") == smoke
+    write_plan(tmp_path, replace(PLAN, scope="small"))
+    with pytest.raises(UserError, match=r"name one of mine@small, mine@smoke$"):
+        read_plan(tmp_path, "mine")
+    write_plan(tmp_path, PLAN)
+    assert read_plan(tmp_path, "mine") == PLAN
+    assert read_plan(tmp_path, "mine@smoke") == smoke
+    with pytest.raises(UserError, match=r"hype-bench run -m experiment=table9 scope=smoke makes one$"):
+        read_plan(tmp_path, "table9@smoke")
+
+
 @pytest.mark.parametrize("content", ["null", '"x"', "5", "[]", "{}", "{", "[" * 100_000, '{"columns": []}', b"\xff"])
 def test_what_is_no_plan_is_named_in_one_line(tmp_path: Path, content: str | bytes) -> None:
     path = write_plan(tmp_path, PLAN)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UserError, match=rf"^{path} is broken \(.+\); hype-bench plan experiment=mine makes it again$"):
+    with pytest.raises(
+        UserError, match=rf"^{path} is broken \(.+\); hype-bench run -m experiment=mine makes it again$"
+    ):
         read_plan(tmp_path, "mine")
 
 

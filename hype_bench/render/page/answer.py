@@ -31,7 +31,7 @@ def answer_context(experiment: Experiment) -> dict[str, Any]:
     """What the template shows of an answer; its ``complaints`` are about damaged files."""
     is_done = any(status.state == DONE for status in experiment.statuses.values())
     answers, missing = answers_of(experiment, DEFAULT) if is_done else ([], [])
-    name = experiment.plan.name
+    name = experiment.plan.key
     cells = [cell for answer in answers for cell in answer.tasks.values()]
     pictures = figures(name, answers, DEFAULT)
     return {

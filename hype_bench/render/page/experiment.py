@@ -98,6 +98,6 @@ def _pictures(experiment: Experiment) -> dict[str, dict[str, Markup]]:
             figures = draw(kind, experiment)
         except UserError:
             continue
-        name = experiment.plan.name
+        name = experiment.plan.key
         pictures[kind] = {which: inline(figure, f"{name} {kind} {which}") for which, figure in figures.items()}
     return pictures

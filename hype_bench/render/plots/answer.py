@@ -29,8 +29,8 @@ def draw(experiment: Experiment, criteria: Criteria = DEFAULT) -> dict[str, Figu
     """Raises UserError where nothing can be compared."""
     answers, _ = answers_of(experiment, criteria)
     if not answers:
-        raise UserError(f"{experiment.plan.name} has no technique to compare with another: hype-bench answer says why")
-    return figures(experiment.plan.name, answers, criteria)
+        raise UserError(f"{experiment.plan.key} has no technique to compare with another: hype-bench answer says why")
+    return figures(experiment.plan.key, answers, criteria)
 
 
 def figures(name: str, answers: Iterable[Answer], criteria: Criteria) -> dict[str, Figure]:

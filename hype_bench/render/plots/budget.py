@@ -17,13 +17,13 @@ from hype_bench.tables.budget import ExpectedBest, at_same_budget
 def draw(experiment: Experiment) -> dict[str, Figure]:
     """Raises UserError for an experiment without a search."""
     if not experiment.plan.search:
-        raise UserError(f"{experiment.plan.name} searches over nothing: there is no budget to draw")
+        raise UserError(f"{experiment.plan.key} searches over nothing: there is no budget to draw")
     cells: dict[tuple[str, str], dict[str, ExpectedBest]] = defaultdict(dict)
     for (block, row, task), best in at_same_budget(experiment.results).items():
         cells[block, task][row.title] = best
     metrics = {(block, task): result.cell.metric for (block, _, task), result in experiment.results.items()}
     return {
-        f"{block} {task}": _figure(rows, f"{experiment.plan.name}, {block}: {task}, {_name(metrics[block, task])}")
+        f"{block} {task}": _figure(rows, f"{experiment.plan.key}, {block}: {task}, {_name(metrics[block, task])}")
         for (block, task), rows in cells.items()
         if any(best.curve for best in rows.values())
     }

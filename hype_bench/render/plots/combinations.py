@@ -37,10 +37,10 @@ def draw(experiment: Experiment) -> dict[str, Figure]:
     for table in experiment.tables:
         if paired := pairs(list(table.rows), shared):
             for column in sorted(table.columns, key=lambda name: name != AVERAGE):
-                heading = f"{experiment.plan.name}, {table.model}: {column}"
+                heading = f"{experiment.plan.key}, {table.model}: {column}"
                 figures[f"{table.model} {column}"] = _figure(table, column, paired, heading, shared)
     if not figures:
-        raise UserError(f"{experiment.plan.name} has no technique both alone and in a combination; table16 has some")
+        raise UserError(f"{experiment.plan.key} has no technique both alone and in a combination; table16 has some")
     return figures
 
 

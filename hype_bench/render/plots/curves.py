@@ -34,7 +34,7 @@ def draw(experiment: Experiment) -> dict[str, Figure]:
         for quantity, scale in ((_LOSS, 1.0), (metric, 100.0)):
             drawn = {title: seeds_of(of_row, quantity, scale) for title, of_row in curves.items()}
             if any(len(points) > 1 for seeds in drawn.values() for points in seeds.values()):
-                heading = f"{experiment.plan.name}, {block}: {task}, {METRICS.get(quantity, quantity)}"
+                heading = f"{experiment.plan.key}, {block}: {task}, {METRICS.get(quantity, quantity)}"
                 figures[f"{block} {task} {quantity}"] = _figure(drawn, heading)
     return figures
 

@@ -20,7 +20,7 @@ def draw(experiment: Experiment) -> dict[str, Figure]:
     cells: dict[tuple[str, str], dict[str, BesidePaper]] = defaultdict(dict)
     for (block, row, task), cell in against_paper(experiment.plan, experiment.results).items():
         cells[block, task][row.title] = cell
-    heading = f"{experiment.plan.name} minus Table {experiment.plan.table} of the paper"
+    heading = f"{experiment.plan.key} minus Table {experiment.plan.table} of the paper"
     return {f"{block} {task}": _figure(here, f"{heading}, {block}: {task}") for (block, task), here in cells.items()}
 
 

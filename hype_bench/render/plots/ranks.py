@@ -25,9 +25,9 @@ def draw(experiment: Experiment) -> dict[str, Figure]:
     """Raises UserError without two rows that have a number on two tasks."""
     ranked = rankings(experiment.results)
     if not ranked:
-        raise UserError(f"{experiment.plan.name} has no two rows with a number on all of two tasks or more to rank")
+        raise UserError(f"{experiment.plan.key} has no two rows with a number on all of two tasks or more to rank")
     return {
-        block: _figure(ranking, f"{experiment.plan.name}, {block}: {counted(len(ranking.tasks), 'task')}")
+        block: _figure(ranking, f"{experiment.plan.key}, {block}: {counted(len(ranking.tasks), 'task')}")
         for block, ranking in ranked.items()
     }
 

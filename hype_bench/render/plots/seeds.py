@@ -21,7 +21,7 @@ def draw(experiment: Experiment) -> dict[str, Figure]:
     for table in experiment.tables:
         for task in (column for column in table.columns if column != AVERAGE):
             cells = {row: of_row[task] for row, of_row in table.rows.items() if task in of_row}
-            heading = f"{experiment.plan.name}, {table.model}: {task}"
+            heading = f"{experiment.plan.key}, {table.model}: {task}"
             figures[f"{table.model} {task}"] = _figure(cells, heading, table.metric(task))
     return figures
 
