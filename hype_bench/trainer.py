@@ -11,24 +11,27 @@ project's loop, and with the same batches the losses are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
-from transformers.trainer_utils import SaveStrategy, has_length
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy, has_length
 
 from hype_bench.contract.compose import Composed, compose
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method
 from hype_bench.contract.objective import Batch, Forward
+from hype_bench.contract.parts import Part
 from hype_bench.contract.rows import Rows, as_input, for_techniques, forward_in_rows
 from hype_bench.options import UserError
 from hype_bench.training.device import use_tf32
+
+_STATE = "techniques.pt"  # in a checkpoint
 
 if TYPE_CHECKING:
     _AnyTrainer = Trainer
@@ -50,7 +53,7 @@ class WithMethods(_AnyTrainer):
     Raises:
         UserError: techniques that cannot be combined, or that do not fit the task; one that makes several passes over
             an update together with gradient accumulation, which the Trainer does not hand out as a whole; checkpoints
-            on the way that would not load, or a resumption from one, which lacks the techniques' state.
+            on the way that would not load; a resumption from one that lacks these techniques' state.
     """
 
     model: Any
@@ -70,6 +73,8 @@ class WithMethods(_AnyTrainer):
         if "NEFTune" in self.methods and self.args.neftune_noise_alpha is not None:
             raise UserError("neftune_noise_alpha and NEFTune are the same noise twice: leave one of them out")
         self.hooks = Composed()
+        self.initial: dict[str, Tensor] | None = None  # weights before techniques were prepared, if one reads them
+        self.resumed: tuple[str, dict[str, Any]] | None = None  # the checkpoint's folder, and the techniques' part
         self.context = Context(seed=self.args.seed, precision=self._precision())
         if chosen and self.args.activation_checkpointing:
             self.args.activation_checkpointing_kwargs = {"use_reentrant": False, "context_fn": self._checkpointed}
@@ -81,15 +86,17 @@ class WithMethods(_AnyTrainer):
             use_tf32(self.args.tf32)
         if not self.methods:
             return super().train(resume_from_checkpoint, *args, **kwargs)
-        if resume_from_checkpoint:
-            raise UserError(f"{' and '.join(self.methods)} cannot be resumed: a checkpoint lacks its state; train anew")
         self.optimizer = None
         try:
             result = super().train(resume_from_checkpoint, *args, **kwargs)
         except BaseException:
             self.context.cleanup.close()
             raise
-        self.hooks.finish()
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
+            self.context.cleanup.close()  # what was saved was what is scored
+        else:
+            self.hooks.finish()
+        self.hooks, self.resumed = Composed(), None
         self.context.log_warnings()
         return result
 
@@ -104,6 +111,8 @@ class WithMethods(_AnyTrainer):
         for group in groups:
             if group["params"]:
                 optimizer.add_param_group(group)
+        if self.resumed is not None:
+            self._go_on_from(*self.resumed)
         return optimizer
 
     def compute_loss(
@@ -123,13 +132,62 @@ class WithMethods(_AnyTrainer):
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """As in ``transformers``, but its loader takes nothing from the generators of a training that goes on."""
-        with self.context.rng_preserved(self.model) if self.methods else nullcontext():
+        if not self.methods:
+            return super().evaluation_loop(*args, **kwargs)
+        with self.context.rng_preserved(self.model), self.hooks.scored_weights(self.model):
             return super().evaluation_loop(*args, **kwargs)
 
     def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward of one batch, as often as the techniques want."""
         step = super().training_step
         return self.hooks.backward([inputs], lambda batches: step(model, dict(batches[0]), num_items_in_batch))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Saves the weights that are scored, and beside them what it takes to go on from here."""
+        weights = self._copied_weights() if self.hooks.changes_scored_weights else None
+        with self.hooks.scored_weights(self.model):
+            super()._save_checkpoint(model, trial)
+        if self.methods and self.args.should_save and not self.args.save_only_model:
+            folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            state = {
+                "methods": self._names(),
+                "initial": self.initial,
+                "weights": weights,
+                "forwards": self.context.forwards(),
+                "facts": self.context.facts,
+                "warnings": self.context.warnings,
+                "hooks": self.hooks.state(self.model),
+            }
+            torch.save(state, folder / _STATE)
+
+    def _load_from_checkpoint(self, folder: str, model: Any = None) -> None:
+        """Brings back the weights that the techniques are prepared on; those of the checkpoint come afterwards."""
+        if not self.methods:
+            super()._load_from_checkpoint(folder, model)
+            return
+        if not (path := Path(folder, _STATE)).is_file():
+            raise UserError(f"{self._names()} cannot be resumed from {folder}: it lacks {_STATE}; train anew")
+        self.resumed = folder, torch.load(path, map_location="cpu", weights_only=True)
+        if (before := self.resumed[1]["methods"]) != self._names():
+            raise UserError(f"{folder} is of a run with {before}, which cannot go on with {self._names()}")
+        if initial := self.resumed[1]["initial"]:
+            self.model.load_state_dict(initial)
+
+    def _go_on_from(self, folder: str, state: Mapping[str, Any]) -> None:
+        """Weights and state of a checkpoint, once the techniques are prepared."""
+        super()._load_from_checkpoint(folder)
+        if state["weights"]:
+            self.model.load_state_dict(state["weights"])
+        self.hooks.restore(state["hooks"], self.model)
+        self.context.set_forwards(state["forwards"])
+        self.context.facts.update(state["facts"])
+        self.context.warnings[:] = state["warnings"]
+
+    def _copied_weights(self) -> dict[str, Tensor]:
+        return {name: weight.to("cpu", copy=True) for name, weight in self.model.state_dict().items()}
+
+    def _names(self) -> str:
+        return " and ".join(map(repr, self.methods.values()))
 
     def _own_loss(self, model: Any, items: Any, batch: Batch, forward: Forward) -> tuple[Tensor, Any]:
         """The Trainer's, of one pass; ``items`` of its batch, if it is divided by them."""
@@ -149,6 +207,9 @@ class WithMethods(_AnyTrainer):
             batches=self._one_pass if has_length(self.train_dataset) else None,
             objective=partial(self._own_loss, self.model, None),
         )
+        saves = self.args.save_strategy != SaveStrategy.NO and not self.args.save_only_model
+        reads = any(Part.INITIAL_WEIGHTS in method.acts_on for method in self.methods.values())
+        self.initial = self._copied_weights() if saves and reads else None
         self.hooks = compose(self.methods, self.model, self.context)
         if reason := self._refusal(changed=self.model.state_dict().keys() != tensors):
             self.context.cleanup.close()

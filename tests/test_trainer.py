@@ -15,7 +15,7 @@ import pytest
 import torch
 import transformers.training_args
 from torch.utils.data import SequentialSampler
-from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, TrainingArguments
+from transformers import DataCollatorWithPadding, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 from transformers.utils.import_utils import enable_tf32
 
@@ -148,22 +148,14 @@ def test_a_label_may_stand_in_a_list_of_its_own(task: str, tmp_path: Path) -> No
     assert curves[0] == curves[1]
 
 
-@pytest.mark.parametrize("name", ["hype_n", "lora", "mixout", "r4f"])
-def test_a_checkpoint_on_the_way_loads_or_is_refused_and_none_is_resumed(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["lora", "r4f"])
+def test_a_checkpoint_on_the_way_that_would_not_load_is_refused(name: str, tmp_path: Path) -> None:
     peer = trainer(config(), list(methods_of(name).values()), tmp_path)
     peer.args.save_strategy, peer.args.save_steps, peer.args.max_steps = SaveStrategy.STEPS, 1, 1
     before = anatomy(peer.model)
-    if name in ("lora", "r4f"):
-        with pytest.raises(UserError, match="save_strategy='no'"):
-            peer.train()
-        assert anatomy(peer.model) == before
-        return
-    peer.train()
-    folder = str(next(tmp_path.glob("checkpoint-*")))
-    _, info = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
-    assert not info["missing_keys"]
-    with pytest.raises(UserError, match="resumed"):
-        peer.train(resume_from_checkpoint=folder)
+    with pytest.raises(UserError, match="save_strategy='no'"):
+        peer.train()
+    assert anatomy(peer.model) == before
 
 
 PAIRS = [("hype_n", "r_drop"), ("r3f", "hype_n"), ("sam", "freelb"), ("llrd", "ema")]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
@@ -17,6 +17,7 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.method import Backward, Groups, Hooks, Method
 from hype_bench.contract.objective import Batch, Forward, Loss, objective, with_criterion
 from hype_bench.contract.parts import Part
+from hype_bench.contract.state import restore, state_of
 from hype_bench.models.packing import check_every_token, compute_every_token
 from hype_bench.options import UserError
 
@@ -78,11 +79,42 @@ class Composed:
         for act in _present(technique.after_step for technique in self._hooks):
             act(optimizer)
 
+    @contextlib.contextmanager
+    def scored_weights(self, model: nn.Module) -> Iterator[None]:
+        """Within, the model has the weights that :meth:`finish` would leave."""
+        if not (acts := self._finishing()):
+            yield
+            return
+        before = [(p.data, p.detach().clone()) for p in model.parameters()]
+        for act in acts:
+            act()
+        try:
+            yield
+        finally:
+            for weight, old in before:
+                weight.copy_(old)
+
+    @property
+    def changes_scored_weights(self) -> bool:
+        """Whether the weights that are scored are others than those that are trained."""
+        return bool(self._finishing())
+
+    def state(self, model: nn.Module) -> list[Any]:
+        """What the techniques keep, see :mod:`hype_bench.contract.state`."""
+        return state_of(self._hooks, model)
+
+    def restore(self, state: list[Any], model: nn.Module) -> None:
+        """Puts the :meth:`state` of an earlier run of the same techniques in the place of this one's."""
+        restore(self._hooks, model, state)
+
     def finish(self) -> None:
         """The last named first, and then everything in ``context.cleanup``: a plain model is left."""
-        for act in _present(technique.finish for technique in reversed(self._hooks)):
+        for act in self._finishing():
             act()
         self._cleanup.close()
+
+    def _finishing(self) -> list[Callable[[], None]]:
+        return _present(technique.finish for technique in reversed(self._hooks))
 
 
 def compose(methods: Mapping[str, Method], model: PreTrainedModel, context: Context) -> Composed:

@@ -41,7 +41,7 @@ class Hooks:
         micro-batches; ``next(micro_batches)`` leaves gradients in ``.grad``.
     before_step(optimizer): on gradients, after clipping and before the step.
     after_step(optimizer): on weights, after the step.
-    finish(): before the last weights are scored.
+    finish(): before weights are scored: the last, and others where a host scores them on the way and puts them back.
     """
 
     criterion: Criterion | None = None

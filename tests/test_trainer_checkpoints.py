@@ -1,0 +1,124 @@
+"""Checkpoints of a Trainer with techniques: a resumed run is the straight one, and what is kept is what was scored."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from transformers import AutoModelForSequenceClassification, BertConfig, TrainingArguments
+
+from hype_bench.contract.method import Method
+from hype_bench.contract.registry import discover
+from hype_bench.methods import EMA, HyPe, Mixout
+from hype_bench.options import UserError
+from hype_bench.testing.tiny import anatomy, technique
+from hype_bench.trainer import MethodTrainer
+
+EXAMPLES, UPDATES = 40, 6
+REFUSED = {"lora", "r4f"}  # no checkpoint on the way at all
+# Each keeps something else: nothing, counts, weights from before, means, masks, gradients of earlier updates.
+STATES = ("vanilla", "hype_n", "noisytune", "recadam", "mixout", "ema", "child_tuning_f", "dps", "sage", "rose")
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")
+
+
+def model_of(seed: int) -> Any:
+    torch.manual_seed(seed)
+    sizes: Any = {
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "num_labels": 3,
+    }
+    return transformers.BertForSequenceClassification(BertConfig(vocab_size=60, **sizes))
+
+
+def data() -> list[dict[str, Any]]:
+    ids = torch.randint(60, (EXAMPLES, 7), generator=torch.Generator().manual_seed(1))
+    return [{"input_ids": row, "labels": index % 3} for index, row in enumerate(ids)]
+
+
+def peer_of(folder: Path, methods: list[Method], seed: int = 0, cls: Any = MethodTrainer, **extra: Any) -> Any:
+    told: dict[str, Any] = {
+        "max_steps": UPDATES, "learning_rate": 1e-2, "warmup_steps": 1, "per_device_train_batch_size": 8,
+        "save_strategy": "steps", "save_steps": 3, "logging_steps": 1, "report_to": [], "use_cpu": True,
+        "disable_tqdm": True,
+    }  # fmt: skip
+    arguments = TrainingArguments(str(folder), **(told | extra))
+    chosen = {"methods": methods} if cls is MethodTrainer else {}
+    return cls(model_of(seed), arguments, train_dataset=data(), eval_dataset=data()[:8], **chosen)
+
+
+def losses_of(peer: Any) -> list[float]:
+    return [row["loss"] for row in peer.state.log_history if "loss" in row]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in STATES else pytest.mark.slow)
+        for name in discover()
+        if name not in REFUSED
+    ],
+)
+def test_a_resumed_run_is_the_straight_one_bit_for_bit(name: str, tmp_path: Path) -> None:
+    """Also where the model of the second process began with other weights."""
+    methods = list(technique(name).values())
+    straight = peer_of(tmp_path, methods)
+    straight.train()
+    resumed = peer_of(tmp_path, methods, seed=1)
+    before = anatomy(resumed.model)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert losses_of(resumed) == losses_of(straight)
+    for (key, one), other in zip(straight.model.state_dict().items(), resumed.model.state_dict().values(), strict=True):
+        assert torch.equal(one, other), key
+    assert anatomy(resumed.model) == before
+
+
+def test_a_checkpoint_that_cannot_be_resumed_is_refused(tmp_path: Path) -> None:
+    peer_of(tmp_path, [], max_steps=3).train()
+    folder = str(tmp_path / "checkpoint-3")
+    with pytest.raises(UserError, match=r"HyPe.*cannot be resumed from .*lacks techniques\.pt"):
+        peer_of(tmp_path, [HyPe()]).train(resume_from_checkpoint=folder)
+    peer_of(tmp_path, [HyPe()], max_steps=3).train()
+    with pytest.raises(UserError, match=r"is of a run with HyPe.*cannot go on with Mixout"):
+        peer_of(tmp_path, [Mixout()]).train(resume_from_checkpoint=folder)
+    peer_of(tmp_path, []).train(resume_from_checkpoint=folder)
+
+
+def loaded(folder: Path) -> Any:
+    model, info = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    return model
+
+
+def test_what_is_scored_on_the_way_is_what_is_saved_and_kept(tmp_path: Path) -> None:
+    """Of a technique that scores other weights than those it trains."""
+    peer = peer_of(
+        tmp_path, [EMA(decay=0.9)], eval_strategy="steps", eval_steps=3, load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+    )  # fmt: skip
+    peer.train()
+    scores = {row["step"]: row["eval_loss"] for row in peer.state.log_history if "eval_loss" in row}
+    for step, score in scores.items():
+        saved = peer_of(tmp_path / "again", [])
+        saved.model.load_state_dict(loaded(tmp_path / f"checkpoint-{step}").state_dict())
+        assert saved.evaluate()["eval_loss"] == pytest.approx(score, abs=1e-6)
+    assert peer.evaluate()["eval_loss"] == pytest.approx(min(scores.values()), abs=1e-6)
+
+
+def test_without_the_best_the_mean_is_kept(tmp_path: Path) -> None:
+    """The weights of the last checkpoint, if there is one of the last update."""
+    peer = peer_of(tmp_path, [EMA(decay=0.9)])
+    peer.train()
+    saved = loaded(tmp_path / "checkpoint-6").state_dict()
+    assert all(torch.equal(weight, saved[key]) for key, weight in peer.model.state_dict().items())
