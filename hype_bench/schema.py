@@ -40,7 +40,7 @@ class TrainingConfig:
     adam_epsilon: float | None = number(above=0, most=1)
     max_grad_norm: float | None = number(least=0)
     dropout: float | None = number(least=0, below=1)
-    optimizer: str | None = choice(None, "adamw", "adamw_hf")
+    optimizer: str | None = choice(None, "adamw", "adamw_hf", "adam_without_bias_correction")
     precision: str = choice("fp32", "fp32", "tf32", "bf16", "fp16", affects=Affects.NUMBERS | Affects.PACE)
     gradient_accumulation_steps: int = number(1, least=1, affects=_PACE)
     gradient_checkpointing: bool = flag(affects=_PACE)

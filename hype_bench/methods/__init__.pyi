@@ -29,12 +29,15 @@ from hype_bench.contract import number as number
 from hype_bench.contract import objective as objective
 from hype_bench.contract import register as register
 from hype_bench.contract import task_loss as task_loss
+from hype_bench.methods.asft import ASFT as ASFT
+from hype_bench.methods.asft import DFT as DFT
 from hype_bench.methods.averaging import EMA as EMA
 from hype_bench.methods.averaging import SWA as SWA
 from hype_bench.methods.awp import AWP as AWP
 from hype_bench.methods.bitfit import BitFit as BitFit
 from hype_bench.methods.child_tuning_d import ChildTuningD as ChildTuningD
 from hype_bench.methods.child_tuning_f import ChildTuningF as ChildTuningF
+from hype_bench.methods.cutoff import Cutoff as Cutoff
 from hype_bench.methods.dps import DPS as DPS
 from hype_bench.methods.drop_head import DropHead as DropHead
 from hype_bench.methods.fgm import FGM as FGM
@@ -51,6 +54,7 @@ from hype_bench.methods.lookahead import Lookahead as Lookahead
 from hype_bench.methods.lora import LoRA as LoRA
 from hype_bench.methods.match_tuning import MatchTuning as MatchTuning
 from hype_bench.methods.mixout import Mixout as Mixout
+from hype_bench.methods.mixup import Mixup as Mixup
 from hype_bench.methods.neftune import NEFTune as NEFTune
 from hype_bench.methods.noisefit import NoiseFiT as NoiseFiT
 from hype_bench.methods.noisytune import NoisyTune as NoisyTune

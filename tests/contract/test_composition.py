@@ -21,7 +21,7 @@ from hype_bench.testing.tiny import anatomy, batch_of, context_of, options, stil
 NAMES = [name for name in discover() if name != "vanilla"]
 
 REFUSED = {  # what two techniques cannot both decide on
-    "the objective": {"label_smoothing", "stablemax"},
+    "the objective": {"label_smoothing", "stablemax", "dft", "asft"},
     "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps"},
     "the hidden dropout": {"hype_n", "hype_u", "no_dropout", "mixout", "dps"},
     "how linear maps are used": {"mixout", "lora"},
@@ -39,7 +39,7 @@ def refused(first: str, second: str) -> bool:
     return any({first, second} <= names for names in REFUSED.values()) or (first == "lora" and second in MOVERS)
 
 
-MOVERS = {"noisytune", "reinit"}  # of weights, which lora wraps
+MOVERS = {"noisytune", "reinit", "asft"}  # of weights, which lora wraps
 NOTHING_LEFT = {("rose", "bitfit"), ("bitfit", "rose")}
 
 

@@ -14,19 +14,23 @@ from torch import Tensor
 from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method
+from hype_bench.contract.objective import forward_of
 from hype_bench.contract.registry import build
+from hype_bench.contract.starting_point import StartingPoint
+from hype_bench.methods.asft import ASFT, DFT, anchor
 from hype_bench.methods.label_smoothing import LabelSmoothing
 from hype_bench.methods.r_drop import RDrop, consistency
 from hype_bench.methods.stablemax import StableMax, log_stablemax, stablemax_loss
 from hype_bench.methods.supervised_contrastive import SupervisedContrastive, contrast
 from hype_bench.methods.z_loss import ZLoss
 from hype_bench.options import UserError
+from hype_bench.testing.tiny import batch_of, context_of, still, tiny
 from tests.methods.toys import ToyEncoder, close, hooked, one_backward, tensor
 
 
 def driven(method: Method, case: Any) -> tuple[Tensor, Tensor]:
     """The loss through the technique's hooks, and its gradient with respect to the logits."""
-    model: Any = SimpleNamespace(config=SimpleNamespace(num_labels=len(case["logits"][0])))
+    model: Any = SimpleNamespace(config=SimpleNamespace(num_labels=len(case["logits"][0])), training=True)
     hooks, logits = hooked(method, model), tensor(case["logits"]).requires_grad_()
     batch = {"labels": torch.tensor(case["labels"])}
     loss, _ = hooks.loss(batch, lambda batch: SimpleNamespace(logits=logits))
@@ -110,3 +114,36 @@ def test_there_is_one_objective() -> None:
     with pytest.raises(UserError, match="label_smoothing and stablemax cannot be combined: each decides on the obj"):
         build({"label_smoothing": {}, "stablemax": {}})
     build({"label_smoothing": {}, "z_loss": {}})
+
+
+@pytest.mark.parametrize("mode", ["dft", "sft+kl_kl0.05", "asft_kl0.1"])
+def test_dft_and_asft(mode: str, parity: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    case = parity("asft")
+    reference = tensor(case["reference_logits"])
+    monkeypatch.setattr(StartingPoint, "keep", lambda self: None)
+    monkeypatch.setattr(StartingPoint, "logits", lambda self, batch, forward: reference)
+    weight = float(mode.partition("_kl")[2] or 0)
+    method: Method = ASFT(weight, "probability" if mode[0] == "a" else "none", probe=0) if weight else DFT()
+    loss, gradient = driven(method, case)
+    close(loss.detach(), case["results"][mode]["loss"])
+    close(gradient, case["results"][mode]["grad_logits"])
+
+
+def test_asft_is_anchored_to_the_probed_model() -> None:
+    """The probe moves the head alone; at the first update the divergence from the reference is 0."""
+    batch, model = batch_of(3), still(tiny("bert"))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    context = context_of(batch)
+    hooks = compose({"asft": ASFT(kl_weight=5.0, weighting="none", probe=3)}, model, context)
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"classifier.weight", "classifier.bias"}
+    assert context.facts["probe_updates"] == 3
+    plain = torch.nn.functional.cross_entropy(forward_of(model)(batch).logits, batch["labels"])
+    close(hooks.loss(batch, forward_of(model))[0].detach(), plain.item())
+    reference = forward_of(model)(batch).logits.detach()
+    with torch.no_grad():
+        model.classifier.bias += torch.tensor([1.0, 0.0, 0.0])
+    logits = forward_of(model)(batch).logits
+    plain = torch.nn.functional.cross_entropy(logits, batch["labels"]) + 5 * anchor(logits, reference)
+    close(hooks.loss(batch, forward_of(model))[0].detach(), plain.item())
+    hooks.finish()

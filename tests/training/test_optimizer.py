@@ -80,6 +80,20 @@ def test_three_steps_of_the_optimizer_of_transformers_4(parity: Callable[[str], 
             torch.testing.assert_close(weight.detach(), torch.tensor(step[key], dtype=torch.float64), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("decays", [True, False])
+def test_bert_as_released_has_no_bias_correction(decays: bool, parity: Callable[[str], Any]) -> None:
+    case = parity("adam_without_bias_correction")
+    settings = replace(SETTINGS, optimizer="adam_without_bias_correction", learning_rate=case["learning_rate"],
+                       adam_betas=tuple(case["betas"]), adam_epsilon=case["eps"])  # fmt: skip
+    p = torch.tensor(case["p"], dtype=torch.float64, requires_grad=True)
+    optimizer = make_optimizer([{"params": [p], "weight_decay": case["weight_decay"] if decays else 0.0}], settings)
+    expected = case["trajectory_decayed" if decays else "trajectory_not_decayed"]
+    for gradient, weights in zip(case["gradients"], expected, strict=True):
+        p.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+        torch.testing.assert_close(p.detach(), torch.tensor(weights, dtype=torch.float64), atol=1e-9, rtol=0)
+
+
 def test_small_gradients_take_half_the_first_step_with_the_papers_form() -> None:
     """methods.md 0.4: with epsilon 1e-5 and gradients near it, epsilon before the correction weighs ten times more."""
     moved = {}
