@@ -20,8 +20,10 @@ from typing import Any
 
 import pytest
 from beartype import BeartypeConf, beartype
+from filelock import FileLock
 from jaxtyping import install_import_hook
 
+gc.disable()  # until all is imported and collected: most of it stays
 # Arrays and tensors are held to the shapes of their annotations; an int is a float, as mypy has it.
 # Not contract.noise and models.dropout: they are called so often that checking them slows every test that trains.
 SHAPED = ["methods", "models.attention", "models.padded_attention", "models.segments"]
@@ -43,13 +45,35 @@ if "HYPE_BENCH_DATA" in os.environ:  # under a name that pytest's workers inheri
     os.environ["HYPE_BENCH_TEST_DATA"] = os.environ.pop("HYPE_BENCH_DATA")
 DATA_ROOT = os.environ.get("HYPE_BENCH_TEST_DATA")
 
+WARM = pytest.StashKey[Path]()
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The server of the fixture ``warm`` ends with the process that began the tests, which holds a pipe open."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.TemporaryDirectory(prefix="warm")  # a short name: a socket's may have 100 characters
+        os.mkfifo(Path(folder.name) / "held")
+        held = os.open(Path(folder.name) / "held", os.O_RDWR)
+        config.stash[WARM] = Path(folder.name)
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(lambda: os.close(held))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["warm"] = str(_warm_folder(node.config))
+
+
+def _warm_folder(config: Any) -> Path:
+    return Path(config.workerinput["warm"]) if hasattr(config, "workerinput") else config.stash[WARM]
 
 
 def pytest_collection_finish() -> None:
     """What is imported stays: full collections, such as a Trainer's at its end, need not look at it each time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def check_shapes(function: Any) -> Any:
@@ -158,17 +182,20 @@ class Warm:
 
 
 @pytest.fixture(scope="session")
-def warm_door() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="warm") as folder:  # a short name: a socket's may have 100 characters
-        door, log = Path(folder) / "door", Path(folder) / "log"
-        with log.open("w") as stream:
-            script = [sys.executable, str(ROOT / "tests" / "warm.py"), str(door)]
-            server = subprocess.Popen(script, stdin=subprocess.PIPE, stdout=stream, stderr=stream)
-        while not door.exists():
-            assert server.poll() is None, log.read_text()
-            time.sleep(0.05)
-        yield door
-        server.communicate(timeout=30)
+def warm_door(pytestconfig: pytest.Config) -> Path:
+    """The socket of the server that all test processes share: the first that needs it starts it."""
+    folder = _warm_folder(pytestconfig)
+    door, log = folder / "door", folder / "log"
+    with FileLock(folder / "lock"):
+        if not door.exists():
+            command = [sys.executable, str(ROOT / "tests" / "warm.py"), str(folder)]
+            appended = os.O_CREAT | os.O_APPEND | os.O_WRONLY
+            output = [(os.POSIX_SPAWN_OPEN, number, log, appended, 0o600) for number in (1, 2)]
+            server = os.posix_spawn(command[0], command, os.environ, file_actions=output)  # it may outlive this process
+            while not door.exists():
+                assert os.waitpid(server, os.WNOHANG) == (0, 0), log.read_text()
+                time.sleep(0.02)
+    return door
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """A process with everything imported, which forks once per command: a command then starts in 0.1 s instead of 5 s.
 
-    python tests/warm.py SOCKET     started once by the fixture ``warm`` in conftest.py; ends with its standard input
+    python tests/warm.py FOLDER     started once by the fixture ``warm`` in conftest.py
+
+It listens at the socket ``door`` of the folder, and ends when nobody holds its pipe ``held`` open any more.
 
 Over each connection come a program and its arguments, a folder, the environment and two files for the output; back
 go the number of the process that runs it and, in the end, its exit code. That process is one of its own: it can be
@@ -22,6 +24,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,12 +45,13 @@ def import_everything() -> None:
     discover()
 
 
-def serve(path: str) -> None:
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(path)
+def serve(folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as door, (folder / "held").open() as held:
+        door.bind(str(folder / "door"))
         door.listen()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who attend
-        while sys.stdin not in select.select([door, sys.stdin], [], [])[0]:
+        watched: list[IO[str] | socket.socket] = [door, held]
+        while held not in select.select(watched, [], [])[0]:
             connection, _ = door.accept()
             if os.fork() == 0:
                 door.close()
@@ -98,6 +102,8 @@ def become(
 
 
 if __name__ == "__main__":
+    gc.disable()  # what is imported stays
     import_everything()
+    gc.enable()
     gc.freeze()  # or each command copies all pages when its garbage is collected, which takes seconds
-    serve(sys.argv[1])
+    serve(Path(sys.argv[1]))
