@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from hype_bench.stats import permutation
-from hype_bench.stats.permutation import SIGN_FLIP_FROM, least_p, permutation_p
+from hype_bench.stats.permutation import EXACT_UP_TO, SIGN_FLIP_FROM, least_p, permutation_p
 
 tight = partial(pytest.approx, rel=1e-12, abs=1e-12)
 
@@ -57,7 +57,7 @@ def test_ties_that_rounding_splits_are_ties():
     assert permutation_p([0.1 + 0.2, 0.3, -0.3]) == permutation_p([3, 3, -3])
 
 
-@pytest.mark.parametrize("n", [10, 20])
+@pytest.mark.parametrize("n", [10, EXACT_UP_TO + 1])  # all patterns, and random ones
 def test_permutation_keeps_its_level(n):
     samples = np.random.default_rng(1).normal(size=(1000, n))
     rejected = np.mean([permutation_p(sample, draws=499, seed=i) <= 0.05 for i, sample in enumerate(samples)])
