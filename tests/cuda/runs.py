@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
-from copy import deepcopy
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.cuda.guard import library
 
+gc.disable()
 ctypes.CDLL(str(library()))  # before torch
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -37,12 +39,14 @@ from hype_bench.methods import child_tuning_f  # noqa: E402
 from hype_bench.models.checkpoint import locate  # noqa: E402
 from hype_bench.models.loading import load_classifier  # noqa: E402
 from hype_bench.testing.composed import configured, loaded  # noqa: E402
+from hype_bench.testing.copies import copies_of  # noqa: E402
 from hype_bench.testing.tiny import STILL_OPTIONS, options, without_dropout  # noqa: E402
 from hype_bench.training import loop  # noqa: E402
 from tests.cuda.counts import PACKAGE  # noqa: E402
 from tests.cuda.device import COUNTS, Cuda  # noqa: E402
 
-SHORT = ("task=demo_rte", "training.max_steps=3", "training.learning_rate=1e-4", "data.max_eval_examples=8")
+SHORT: tuple[str, ...] = ("task=demo_rte", "training.max_steps=3", "training.learning_rate=1e-4")
+SHORT = (*SHORT, "training.batch_size=8", "data.max_train_examples=24", "data.max_eval_examples=8")
 COUNTED = 2  # the first update of all allocates, the last one is logged
 
 
@@ -70,24 +74,24 @@ class Window(Method):
 
 
 @cache
-def _untouched(*arguments: Any) -> Any:
+def _copies(*arguments: Any) -> Callable[[], Any]:
     """Its linear maps are eight times as large, or attention would be the same whatever is wrong with its scores."""
     model = load_classifier(*arguments)
     for module in model.modules():
         if isinstance(module, torch.nn.Linear):
             module.weight.data.mul_(8)
-    return model
+    return copies_of(model)
 
 
 def load_once(checkpoint: Any, outputs: int, dropout: float, seed: int, names: Any) -> Any:
     """In place of ``load_classifier``, which takes a third of a run as short as these."""
-    return deepcopy(_untouched(checkpoint, outputs, dropout, seed, tuple(names)))
+    return _copies(checkpoint, outputs, dropout, seed, tuple(names))()
 
 
 def run(case: dict[str, Any], device: str) -> loop.Outcome:
     """Three updates, one of them counted if they are on the stand-in."""
-    overrides = (f"model=tiny_{case['family']}", f"training.precision={case['precision']}", f"device={device}")
-    config, outcome = configured(*SHORT, *overrides, *case["settings"]), loop.Outcome()
+    overrides = (f"model=tiny_{case['family']}", f"training.precision={case['precision']}", *case["settings"])
+    config, outcome = replace(configured(*SHORT, *overrides), device=device), loop.Outcome()
     own = options(case["technique"], case["family"])
     methods: dict[str, Method] = {"window": Window()} if device == "cuda" else {}
     if not case["dropout"]:
@@ -157,6 +161,8 @@ def result(case: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    gc.freeze()  # what is imported stays
+    gc.enable()
     with mock.patch.object(loop, "load_classifier", load_once):
         for case in json.load(sys.stdin):
             print(json.dumps(case | result(case)), flush=True)
