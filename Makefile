@@ -42,6 +42,9 @@ $(TABLES): $(INSTALLED)
 figure2: table16
 	$(BIN)/hype-bench plot combinations table16
 
+# an environment may say so, and every process of the tests then compiles all it imports
+test test-slow test-engines: export PYTHONDONTWRITEBYTECODE =
+
 test: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
