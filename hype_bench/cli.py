@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from hype_bench import __version__
-from hype_bench.analysis.registry import Verb, analyses
+from hype_bench.analysis.registry import Verb, verbs
 from hype_bench.commands import IN_HELP
 from hype_bench.options import UserError
 from hype_bench.output import say, speak_any_encoding
@@ -28,10 +28,10 @@ class Verbs(TyperGroup):
     """The commands, and the analyses behind them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*_COMMANDS, *(name for name in analyses() if name not in _COMMANDS)]
+        return [*_COMMANDS, *(name for name in verbs() if name not in _COMMANDS)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        verb = _COMMANDS.get(cmd_name) or analyses().get(cmd_name)
+        verb = _COMMANDS.get(cmd_name) or verbs().get(cmd_name)
         if verb is None:
             return None
         single = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -40,10 +40,10 @@ class Verbs(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """A line for each, read from its file."""
-        others = {name: verb for name, verb in analyses().items() if name not in _COMMANDS}
-        for title, verbs in (("Commands", _COMMANDS), ("Analyses of finished runs", others)):
+        others = {name: verb for name, verb in verbs().items() if name not in _COMMANDS}
+        for title, listed in (("Commands", _COMMANDS), ("Analyses of finished runs", others)):
             with formatter.section(title):
-                formatter.write_dl([(name, verb.docstring().partition("\n")[0]) for name, verb in verbs.items()])
+                formatter.write_dl([(name, verb.docstring().partition("\n")[0]) for name, verb in listed.items()])
 
 
 # Plain help and plain complaints: rich's boxes cost time and break a line into several.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ class RunConfig:
     device: str
     results_dir: str
     experiment: str
+    analysis: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -100,13 +101,11 @@ def resolve(composed: DictConfig) -> RunConfig:
     check_pieces(training.gradient_accumulation_steps, training.batch_size)
     if not config.method:
         raise UserError("method must name at least one technique, as in method=vanilla")
-    for name, values in config.method.items():
-        if not isinstance(values, dict | None):
-            raise UserError(f"method.{name} takes options, as in method.{name}.option=value, not {values!r}")
+    methods, analysis = _named("method", config.method), _named("analysis", config.analysis)
     return RunConfig(
         model=config.model,
         task=task,
-        methods={name: dict(values or {}) for name, values in config.method.items()},
+        methods=methods,
         recipe=config.recipe.name,
         training=training,
         data=config.data,
@@ -115,7 +114,16 @@ def resolve(composed: DictConfig) -> RunConfig:
         device=config.device,
         results_dir=config.results_dir,
         experiment=config.experiment.name,
+        analysis=analysis,
     )
+
+
+def _named(group: str, chosen: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Name -> options of what is chosen of a group."""
+    for name, values in chosen.items():
+        if not isinstance(values, dict | None):
+            raise UserError(f"{group}.{name} takes options, as in {group}.{name}.option=value, not {values!r}")
+    return {name: dict(values or {}) for name, values in chosen.items()}
 
 
 # A more specific source that sets one of a pair overrides the other from a more general source.

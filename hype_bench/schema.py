@@ -176,6 +176,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     method: dict[str, Any] = field(default_factory=dict)
+    analysis: dict[str, Any] = field(default_factory=dict)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from hype_bench.config import CONF, RunConfig
 from hype_bench.launch.arguments import UNTIL_DECIDED, check_named_once, swept_values
 from hype_bench.launch.execute import check_planned, identify, resolve_run
+from hype_bench.launch.job import metric_of, task_label
 from hype_bench.options import UserError, check_fields
 from hype_bench.schema import SeedsConfig
 from hype_bench.sweeps.grids import Axes, Point, expand, row_axes
@@ -168,8 +169,8 @@ def _planned(
         identity=name,
         block=point.block or run.model.label,
         model=run.model.label,
-        task=run.task.name,
-        metric=run.task.metric,
+        task=task_label(run),
+        metric=metric_of(run),
         method="+".join(run.methods),
         row=point.row or "",
         settings={} if point.row else point.settings(rows),
@@ -178,6 +179,7 @@ def _planned(
         seed=run.seed,
         overrides=[*fixed, *point.overrides],
         problem=problem,
+        analysis="".join(run.analysis),
         workload=workload_of(vars(run.training), vars(run.data), methods),
     )
 

@@ -24,6 +24,7 @@ _GROUPS = (
     "model",
     "task",
     "method",
+    "analysis",
     "recipe",
     "tracker",
     "experiment",

@@ -36,6 +36,7 @@ def check_request(content: Any) -> Content:
     _need(_is_count(parts.get("format")), "parts.format is not a number")
     _need(_is_count(parts.get("seed")) and parts["seed"] == label["seed"], "parts.seed is not the label's")
     _need(_is_list_of_methods(parts.get("methods")), "parts.methods is not a list of techniques with their options")
+    _need(_is_list_of_methods([parts.get("analysis", ["", {}])]), "parts.analysis is not a name with its options")
     _mapping("parts.training", parts.get("training", {}))
     _need(isinstance(label.get("generated", False), bool), "label.generated is neither true nor false")
     _need(_is_text(label.get("experiment", "")), "label.experiment is not a name")
@@ -58,7 +59,7 @@ def check_record(content: Any) -> Content:
     record = check_request(content)
     _need(record.get("status") in (DONE, DIVERGED), "its status is neither done nor diverged")
     for name, value in _mapping("scores", record.get("scores")).items():
-        _need(_is_score(name, value), f"scores.{name} is not a score")
+        _need(_is_score(name, value, "analysis" in record["parts"]), f"scores.{name} is not a score")
     for name, value in _mapping("seconds", record.get("seconds", {})).items():
         _need(_is_number(value) and 0 <= value < _LARGEST, f"seconds.{name} is not a time")
     for name, holds, what in _OPTIONAL:
@@ -119,12 +120,13 @@ def _is_number(value: Any) -> TypeGuard[int | float]:
     return type(value) in (int, float)
 
 
-def _is_score(name: str, value: Any) -> bool:
-    """Whether the metric can have that value; records have NaN as "nan", which JSON lacks."""
+def _is_score(name: str, value: Any, is_measured: bool) -> bool:
+    """Whether the metric can have that value; records have NaN as "nan", which JSON lacks. What an analysis measures
+    may be a difference, or in units of its own."""
     signed = name.rpartition("/")[2] in _SIGNED
     if value == "nan" or value != value:
-        return signed
-    return _is_number(value) and -signed - _ROUNDING <= value <= 1 + _ROUNDING
+        return signed or is_measured
+    return _is_number(value) and (is_measured or -signed - _ROUNDING <= value <= 1 + _ROUNDING)
 
 
 def _is_shallow(value: Any, levels: int = _DEEPEST) -> bool:

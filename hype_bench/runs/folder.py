@@ -7,6 +7,8 @@
     failure.txt       the traceback of the last attempt that crashed
     predictions.csv   one row per example of every scored split
     test.csv          one row per example of every test split that was predicted
+    arrays.npz        what an analysis found, where that is more than scores
+    weights.json      what is known of weights that were trained again, since they were not kept
     model/            the trained weights, with training.save=last
     result.json       the record
 """
@@ -33,10 +35,11 @@ from hype_bench.runs.secrets import scrub_values
 from hype_bench.runs.writing import without_nan, write_atomically, writing_to
 
 _PATIENCE = 1.0  # seconds: asking whether a run is busy holds its lock for an instant
-_OURS = ("run.json", "progress", "failure.txt", "predictions.csv", "test.csv", "result.json")  # the files of a run
+_OF_ATTEMPT = ("run.json", "progress", "failure.txt", "predictions.csv", "test.csv", "arrays.npz", "weights.json")
+_OURS = (*_OF_ATTEMPT, "result.json")  # the files of a run
 _SET_ASIDE = re.compile(r"result\.broken(-\d+)?\.json")
 _SCRATCH = re.compile(rf"\.({'|'.join(map(re.escape, _OURS))})\.\w{{8}}")  # of a process that was killed as it wrote
-_ATTEMPT = re.compile(rf"{'|'.join(map(re.escape, _OURS[:-1]))}|model|{_SCRATCH.pattern}")  # all but the record
+_ATTEMPT = re.compile(rf"{'|'.join(map(re.escape, _OF_ATTEMPT))}|model|{_SCRATCH.pattern}")  # all but the record
 _MODEL = re.compile(  # what ``save_pretrained`` writes
     r"(generation_|tokenizer_)?config\.json|tokenizer\.json|special_tokens_map\.json|added_tokens\.json"
     r"|model.*\.safetensors(\.index\.json)?|vocab\.\w+|merges\.txt|.+\.model|chat_template\.jinja"
@@ -235,14 +238,14 @@ class RunFolder:
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         self.write(name, json.dumps(without_nan(scrub_values(content)), indent=1, allow_nan=False) + "\n")
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, content: str | bytes) -> None:
         """Writes a file of the folder in one move: a reader sees the old one or the whole new one.
 
         Raises:
             UserError: the results folder is full or cannot be written to.
         """
         with writing_to(self.path):
-            write_atomically(self.path / name, text)
+            write_atomically(self.path / name, content)
 
 
 def _free_name(path: Path) -> Path:

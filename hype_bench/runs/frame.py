@@ -167,12 +167,18 @@ def _score_rows(number: int, about: Request | None, record: Record | None) -> li
         return [(number, None, None, None, None, True)]
     scores, n = (record.scores, record.scored_rows) if record else (Scores(), {})
     metric = about.label.metric
-    first = (about.task.get("evaluation_splits") or ["validation"])[0]
+    first = _first_split(about, n)
     on_first = scores.first if metric in scores.first else {**scores.first, metric: None}
     rows = [(number, first, name, score, n.get(first), name == metric) for name, score in on_first.items()]
     for split, on_split in (*scores.further.items(), (HELDOUT, scores.heldout)):
         rows += [(number, split, name, score, n.get(split), False) for name, score in on_split.items()]
     return rows
+
+
+def _first_split(about: Request, n: Mapping[str, int]) -> str:
+    if "analysis" in about.parts:  # which names its own
+        return next(iter(n), "")
+    return (about.task.get("evaluation_splits") or ["validation"])[0]  # type: ignore[no-any-return]
 
 
 def _cells(parts: Sequence[tuple[Any, ...]]) -> pd.DataFrame:

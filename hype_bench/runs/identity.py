@@ -51,6 +51,20 @@ def identity(
     }
 
 
+def of_analysis(
+    run: dict[str, Any], name: str, options: dict[str, Any], version: int, reads: list[str]
+) -> dict[str, Any]:
+    """The parts of an analysis' identity: those of the run that it reads, and its own.
+
+    Args:
+        run: as :func:`identity` gives them.
+        options: all of them, defaults included.
+        version: of the analysis' numbers.
+        reads: the fingerprints of what it reads beside the run's own data.
+    """
+    return {**run, "analysis": [name, options], "analysis_version": version, "reads": reads}
+
+
 def digest(parts: dict[str, Any]) -> str:
     """Sixteen hexadecimal digits; the name of the run's folder."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))

@@ -15,28 +15,32 @@ from hype_bench.options import UserError
 from hype_bench.runs.reading import read_text
 
 if TYPE_CHECKING:
-    from hype_bench.tasks.data import TaskData
+    from hype_bench.tasks.data import Split, TaskData
     from hype_bench.training.evaluation import Evaluation
 
 
 def scored(evaluations: Mapping[str, Evaluation], data: TaskData) -> str:
-    """CSV of the scored splits.
+    """CSV of the scored splits of a run, as :func:`evaluated` gives it."""
+    splits = [split for split in (*data.evaluation, data.selection) if split and split.name in evaluations]
+    return evaluated([(split, evaluations[split.name]) for split in splits], data.labels)
+
+
+def evaluated(evaluations: Sequence[tuple[Split, Evaluation]], classes: Sequence[str]) -> str:
+    """CSV of splits and what was predicted for each of their examples.
 
     Columns: split; index in the data as they were scored; label and prediction, for classes by number; one logit per
     output; row at the source, from 0, before any was dropped or left out of a subset; for classes, the names of label
     and prediction.
     """
-    names = ["label_name", "prediction_name"] if data.labels else []
+    names = ["label_name", "prediction_name"] if classes else []
     first: list[list[Any]] = []
     last: list[list[Any]] = []
-    splits = [split for split in (*data.evaluation, data.selection) if split and split.name in evaluations]
-    for split in splits:
-        evaluation = evaluations[split.name]
+    for split, evaluation in evaluations:
         both = zip(evaluation.labels.tolist(), evaluation.predictions.tolist(), strict=True)
         for index, (row, answer) in enumerate(zip(split.rows.tolist(), both, strict=True)):
             first.append([split.name, index, *answer])
-            last.append([row, *(data.labels[number] for number in answer if data.labels)])
-    logits = np.concatenate([evaluations[split.name].logits for split in splits])
+            last.append([row, *(classes[number] for number in answer if classes)])
+    logits = np.concatenate([evaluation.logits for _, evaluation in evaluations])
     return _csv(["split", "index", "label", "prediction"], first, logits, ["row", *names], last)
 
 

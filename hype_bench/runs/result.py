@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import subprocess
 from dataclasses import fields
@@ -16,6 +17,7 @@ from hype_bench.runs.record import HELDOUT, Record, Request, Scores
 from hype_bench.tasks.metrics import positive_class
 
 if TYPE_CHECKING:
+    from hype_bench.runs.measured import Measured
     from hype_bench.tasks.data import TaskData
     from hype_bench.training.loop import Outcome
 
@@ -50,6 +52,35 @@ def record_of(request: Request, outcome: Outcome, data: TaskData, status: str, r
         warnings=outcome.warnings,
         versions=_versions(),
         git=_git_state(),
+    )
+
+
+def record_of_analysis(request: Request, measured: Measured, status: str, reason: str, **about: Any) -> Record:
+    """The record of an analysis.
+
+    Args:
+        about: further fields of the record: machine, seconds and the like.
+    """
+    finite = {
+        split: {metric: value if math.isfinite(value) else math.nan for metric, value in scores.items()}
+        for split, scores in measured.scores.items()
+    }
+    first, *further = finite.items() or [("", {})]
+    return Record(
+        **{f.name: getattr(request, f.name) for f in fields(request)},
+        status=status,
+        reason=reason,
+        ended=now(),
+        scores=Scores(first[1], dict(further)),
+        predictions="predictions.csv" if measured.evaluations else None,
+        scored_rows={split: measured.rows.get(split, 0) for split in finite},
+        facts=measured.facts,
+        subset=measured.subset,
+        absent=measured.absent,
+        warnings=measured.warnings,
+        versions=_versions(),
+        git=_git_state(),
+        **about,
     )
 
 

@@ -45,6 +45,9 @@ def options(parts: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, An
         if key == "methods":
             for name, values in value:
                 flat |= {f"{OF_METHOD}{name}.{option}": setting for option, setting in values.items()}
+        elif key == "analysis":
+            name, values = value
+            flat |= {f"analysis.{name}.{option}": setting for option, setting in values.items()}
         elif key == "plugins":
             flat |= {f"{OF_METHOD}{name}.plugin": plugin for name, plugin in value.items()}
         elif key == "training":

@@ -44,6 +44,8 @@ class Display:
     def start_run(self, title: str) -> None:
         if self.progress:
             self.progress.start()
+            if self.run is not None:  # an analysis trains its run first
+                self.progress.remove_task(self.run)
             self.run = self.progress.add_task(inert(title), total=None, note="")
 
     def update(self, row: dict[str, float], total: int) -> None:

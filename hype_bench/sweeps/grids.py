@@ -14,7 +14,8 @@ from hype_bench.options import UserError
 Axes = dict[str, list[str]]  # axis -> its values, as they are written on the command line
 
 _LABELS = ("row", "block")  # what a grid may say beside its axes: names for a row and a block of the table
-_ELSEWHERE = {"model", "task", "method", "seed", "results_dir", "device", "recipe", "tracker"}  # name no setting
+# Axes that name no setting:
+_ELSEWHERE = {"model", "task", "method", "analysis", "seed", "results_dir", "device", "recipe", "tracker"}
 _PLAIN = re.compile(r"[\w./:+-]+", re.ASCII)
 _SHORT = {"noise_scale": "scale"}
 

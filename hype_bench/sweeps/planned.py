@@ -36,7 +36,8 @@ class PlannedRun:
     ``block``: a part of the table, such as a model; ``row``: the row's name where the experiment gives one;
     ``settings``: what tells it from other rows of its method; ``configuration``: its point of the search;
     ``is_default``: whether that point is what recipe and technique have without a search;
-    ``overrides``: what starts it; ``problem``: why its identity is not known, if it is not; ``workload``: what decides
+    ``overrides``: what starts it; ``problem``: why its identity is not known, if it is not; ``analysis``: what of the
+    run is analysed, if anything is: ``task`` is then what tables call that; ``workload``: what decides
     how long it takes, as the planner resolved it.
     """
 
@@ -53,6 +54,7 @@ class PlannedRun:
     seed: int
     overrides: list[str]
     problem: str = ""
+    analysis: str = ""
     workload: Workload = Workload()
 
     @property

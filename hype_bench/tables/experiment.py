@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from hype_bench.tables.cells import AVERAGE, Cell, Row, cells_of, further_splits
 from hype_bench.tables.notes import Note, notes_of
 from hype_bench.tables.same_seed import mixtures
 from hype_bench.tables.selection import RULES, Candidate, Chosen
-from hype_bench.tables.table import Table, column
+from hype_bench.tables.table import Table, column, is_further
 
 Place = tuple[str, Row, str]  # block, row, task
 
@@ -143,14 +143,22 @@ def experiment_tables(plan: Plan, results: Mapping[Place, Result]) -> list[Table
 def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan) -> Table:
     rows = {row: {task: result.cell for task, result in of_row.items()} for row, of_row in results.items()}
     tasks = list(dict.fromkeys(task for cells in rows.values() for task in cells))
-    if len(tasks) > 1:
-        for cells in rows.values():
-            cells[AVERAGE] = _average([cells.get(task) for task in tasks])
     of_block = [result for of_row in results.values() for result in of_row.values()]
+    averaged = _averaged(tasks, of_block)
+    if len(averaged) > 1:
+        for cells in rows.values():
+            cells[AVERAGE] = _average([cells.get(task) for task in averaged])
     runs = of_block[0].frame.take(np.unique(np.concatenate([result.rows for result in of_block])))
     notes = notes_of(runs.drop_duplicates("identity"), rows)
     notes += [*_unreachable(plan, block), *_configurations(results)]
-    return Table(block, [*tasks, AVERAGE] if len(tasks) > 1 else tasks, rows, notes)
+    return Table(block, [*tasks, AVERAGE] if len(averaged) > 1 else tasks, rows, notes)
+
+
+def _averaged(tasks: Sequence[str], results: Iterable[Result]) -> list[str]:
+    """The columns that the average is of: of an analysis the first, as those beside it measure something else."""
+    if any(run.analysis for result in results for run in result.planned):
+        return [task for task in tasks if not is_further(task)]
+    return list(tasks)
 
 
 def _average(cells: list[Cell | None]) -> Cell:

@@ -14,7 +14,7 @@ from hype_bench.tables.cells import Row
 _Place = tuple[str, str, str]  # method, task, variant
 _Flat = Mapping[str, str]  # setting -> value, as text
 
-_SHOWN = {"data": 8, "model": len("content:") + 8}  # characters of what is or may be a hash
+_SHOWN = {"data": 8, "reads": 9, "model": len("content:") + 8}  # characters of what is or may be a hash
 
 
 def flat_settings(about: Request) -> dict[str, str]:

@@ -18,6 +18,12 @@ FULL_ROWS: dict[str, dict[str, int]] = {
     "snli": {"train": 549367, "validation": 9842},
     "sick": {"train": 4439, "validation": 495},
     "scitail": {"train": 23097, "validation": 1304},
+    "adv_glue/adv_sst2": {"validation": 148},
+    "adv_glue/adv_qqp": {"validation": 78},
+    "adv_glue/adv_mnli": {"validation": 121},
+    "adv_glue/adv_mnli_mismatched": {"validation": 162},
+    "adv_glue/adv_qnli": {"validation": 148},
+    "adv_glue/adv_rte": {"validation": 81},
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hype_bench.models.checkpoint import locate
-from hype_bench.runs.identity import digest, identity
+from hype_bench.runs.identity import digest, identity, of_analysis
 from hype_bench.testing.composed import configured
 
 TINY = ("model=tiny_bert", "task=demo_rte", "training.max_steps=2")
@@ -66,3 +66,15 @@ def test_what_decides_truncation_and_token_types_counts(tmp_path: Path, changed:
     about = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps(about | changed))
     assert locate(model).identity != tiny.identity
+
+
+def test_an_analysis_counts_with_its_options_its_version_and_what_it_reads() -> None:
+    run = parts_of()
+    about: list[tuple[str, dict[str, Any], int, list[str]]] = [
+        ("robustness", {}, 1, ["rows"]),
+        ("transfer", {}, 1, ["rows"]),
+        ("transfer", {"mapping": "argmax"}, 1, ["rows"]),
+        ("transfer", {}, 2, ["rows"]),
+        ("transfer", {}, 1, ["others"]),
+    ]
+    assert len({digest(parts) for parts in (run, *(of_analysis(run, *each) for each in about))}) == 6

@@ -37,7 +37,7 @@ def planned(
     settings = TRAINING | more.get("training", {}), {"max_length": 128} | more.get("data", {})
     workload = workload_of(*settings, {method: Technique(**more["options"])} if "options" in more else {})
     name = " ".join([*overrides, str(more)])
-    return PlannedRun(name, model, model, task, "accuracy", method, "", {}, {}, True, seed, overrides, "", workload)
+    return PlannedRun(name, model, model, task, "accuracy", method, "", {}, {}, True, seed, overrides, "", "", workload)
 
 
 def plan(*runs: PlannedRun, **more: Any) -> Plan:
