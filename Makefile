@@ -18,7 +18,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
-TABLES := table1 table2 table3 table4 table5 table8 table9 table12 table16 table17 table18
+TABLES := table1 table2 table3 table4 table5 table6 table8 table9 table12 table16 table17 table18
 scope := paper
 
 .PHONY: help demo report test test-slow test-engines mutation bench bench-methods test-gpu bench-gpu docs site tables figure2 $(TABLES)

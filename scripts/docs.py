@@ -1,4 +1,4 @@
-"""Writes ``docs/methods/`` from the docstrings in ``hype_bench/methods``.
+"""Writes ``docs/methods/`` and ``docs/analyses/`` from the docstrings in ``hype_bench``.
 
 make docs      after a docstring, an option or a measured cost has changed; a test compares
 """
@@ -6,11 +6,15 @@ make docs      after a docstring, an option or a measured cost has changed; a te
 from __future__ import annotations
 
 import csv
+import inspect
+import re
 from collections import defaultdict
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
+from hype_bench.analysis.registry import Measurement, Verb, analyses
 from hype_bench.contract import registry
 from hype_bench.contract.card import Card
 from hype_bench.contract.method import Method
@@ -18,7 +22,14 @@ from hype_bench.contract.registry import discover
 from hype_bench.options import in_words
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ROOT / "docs" / "methods"
+DOCS = ROOT / "docs"
+ANALYSES = """\
+# Analyses
+
+Made from the docstrings in `hype_bench/analysis` by `make docs`. What measures a run is a choice of the group
+`analysis`: it goes through sweeps, plans, engines and tables as a run does, trains the run where it has no weights, and
+has a record of its own, which tables show as the task `<task>.<analysis>`. What edits finished runs, or reads several,
+is a command."""
 COSTS = ROOT / "results" / "bench" / "methods.csv"
 
 
@@ -29,11 +40,40 @@ def cards() -> dict[str, Card]:
 
 
 def main() -> None:
-    PAGES.mkdir(parents=True, exist_ok=True)
-    for old in PAGES.glob("*.md"):
-        old.unlink()
-    for name, text in pages().items():
-        (PAGES / name).write_text(text, encoding="utf-8")
+    for folder, written_pages in (("methods", pages()), ("analyses", analysis_pages())):
+        (DOCS / folder).mkdir(parents=True, exist_ok=True)
+        for old in (DOCS / folder).glob("*.md"):
+            old.unlink()
+        for name, text in written_pages.items():
+            (DOCS / folder / name).write_text(text, encoding="utf-8")
+
+
+def analysis_pages() -> dict[str, str]:
+    """File name -> Markdown: one page per analysis, and an overview."""
+    own = {name: entry for name, entry in analyses().items() if entry.plugin is None}
+    lines = ["| analysis | what it does | how |", "|---|---|---|"]
+    for name, entry in own.items():
+        how = f"`analysis={name}`" if isinstance(entry, Measurement) else f"`hype-bench {name}`"
+        lines.append(f"| [`{name}`]({name}.md) | {entry.docstring().partition(chr(10))[0]} | {how} |")
+    return {
+        "README.md": f"{ANALYSES}\n\n" + "\n".join(lines) + "\n",
+        **{f"{name}.md": analysis_page(name, entry) for name, entry in own.items()},
+    }
+
+
+def analysis_page(name: str, entry: Verb) -> str:
+    """What the docstring of an analysis says, and how it is called."""
+    text, _, arguments = inspect.cleandoc(entry.docstring()).partition("\nArgs:\n")
+    first, *paragraphs = (" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+    shown = [re.sub(r"^(Claim|Source|Cost): ", r"**\1:** ", paragraph).replace("``", "`") for paragraph in paragraphs]
+    if not isinstance(entry, Measurement):
+        usage = [f"    hype-bench {name} --help"]
+    else:
+        usage = [f"    python run.py analysis={name} method=vanilla,hype_n seed=1,2,3 -m"]
+        meanings = dict(re.findall(r"^    (\w+): (.+(?:\n {5,}.+)*)", arguments, re.MULTILINE))
+        options = {option: " ".join(meaning.split()) for option, meaning in meanings.items()}
+        usage += ["## Options", option_table(fields(entry.load()), options)]  # type: ignore[arg-type]
+    return "\n\n".join([f"# {name}", first, *usage[:1], *shown, *usage[1:]]) + "\n"
 
 
 def pages() -> dict[str, str]:
@@ -83,11 +123,15 @@ def options(cls: type[Method], card: Card) -> str:
     """A table of the options of a class."""
     fixed = {key for other, values in discover().values() if other is cls for key in values}
     free = [f for f in fields(cls) if f.name not in fixed]  # type: ignore[arg-type]
-    if not free:
+    return option_table(free, card.options)
+
+
+def option_table(options: Sequence[Field[Any]], meanings: Mapping[str, str]) -> str:
+    if not options:
         return "None."
     lines = ["| option | type | default | range | meaning |", "|---|---|---|---|---|"]
-    for f in free:
-        cells = [f"`{f.name}`", str(f.type), f"`{written(f.default)}`", limits(f.metadata), card.options[f.name]]
+    for f in options:
+        cells = [f"`{f.name}`", str(f.type), f"`{written(f.default)}`", limits(f.metadata), meanings[f.name]]
         lines.append("| " + " | ".join(text.replace("|", r"\|") for text in cells) + " |")
     return "\n".join(lines)
 

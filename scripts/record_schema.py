@@ -47,7 +47,7 @@ def page() -> str:
         "Sixteen hexadecimal digits over " + ", ".join(f"`{name}`" for name in SUMMED) + ": a record whose digits "
         "differ was changed after it was written, and counts as broken. Without the field nothing is compared.",
         "## predictions.csv and test.csv",
-        _paragraphs(predictions.scored)[1],
+        _paragraphs(predictions.evaluated)[1],
         "`test.csv` has the same columns without labels and predictions.",
     ]) + "\n"  # fmt: skip
 

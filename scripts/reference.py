@@ -98,6 +98,10 @@ def configuration() -> str:
         "`method.hype_n.scale=1e-4`.",
         "## Top level",
         _keys("", top, comments),
+        "## analysis",
+        "What is measured of a run; it has a record of its own beside the run's. Its options are set as "
+        "`analysis.transfer.mapping=argmax`; [analyses](../analyses/README.md) describes them.",
+        _choices("analysis", sorted((CONF / "analysis").glob("*.yaml"))),
     ]
     for group in groups:
         parts.append(f"## {group.name}")
@@ -115,7 +119,7 @@ def _keys(prefix: str, keys: list[Field[Any]], comments: dict[str, str]) -> str:
     heads = ["key", "type", "default", *(["affects"] if has_effects else []), "meaning"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for key in keys:
-        if key.name == "method":
+        if key.name in ("method", "analysis"):  # their options are those of what is chosen
             continue
         effects = [", ".join(_EFFECTS[effect] for effect in key.metadata.get("affects", Affects.NUMBERS))]
         cells = [f"`{prefix}{key.name}`", _kind(key), _value(key), *(effects if has_effects else [])]

@@ -33,6 +33,11 @@ def test_pages_are_up_to_date(docs: Any) -> None:
     assert there == docs.pages(), "run make docs"
 
 
+def test_pages_of_analyses_are_up_to_date(docs: Any) -> None:
+    there = {path.name: path.read_text() for path in (ROOT / "docs" / "analyses").glob("*.md")}
+    assert there == docs.analysis_pages(), "run make docs"
+
+
 def test_every_technique_has_a_page_with_its_options(docs: Any) -> None:
     pages = docs.pages()
     for name in cards():

@@ -2,14 +2,14 @@
 
 A file holds one analysis, which is of one of two kinds:
 
-* a class with the name of the file, ``Robustness`` in ``robustness.py``, measures one run
-  (:class:`hype_bench.analysis.form.Analysis`). It is a choice of the group ``analysis``, its options are the fields of
-  the class, and its record lies beside those of runs: it goes through sweeps, plans and tables as a run does.
+* a class with the name of the file, ``Robustness`` in ``robustness.py``, measures one run (an ``Analysis``, see
+  ``measuring/form.py``). It is a choice of the group ``analysis``, its options are the fields of the class, and its
+  record lies beside those of runs: it goes through sweeps, plans and tables as a run does.
 * a function with the name of the file reads or edits several finished runs, as ``soup``. It is a verb of
   ``hype-bench``: its arguments are those of the command line.
 
 A docstring begins with a line on what the analysis does and has the paragraphs ``Claim: ...`` (what it can show),
-``Source: ...`` (who proposed it) and ``Cost: ...``. Files of ours that hold neither are what several analyses share.
+``Source: ...`` (who proposed it) and ``Cost: ...``. What several analyses share stands in the folders beside them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hype_bench.options import UserError
 from hype_bench.plugins import Plugin, installed
 
 if TYPE_CHECKING:
-    from hype_bench.analysis.form import Analysis
+    from hype_bench.analysis.measuring.form import Analysis
 
 PARAGRAPHS = ("Claim", "Source", "Cost")
 _PACKAGE = "hype_bench.analysis"
@@ -105,8 +105,7 @@ class Measurement(Verb):
 
 def analyses() -> dict[str, Verb]:
     """Name -> analysis of either kind; one of a plug-in cannot take the name of one of ours."""
-    own = _in_folder(Path(__file__).parent, _PACKAGE, None)
-    entries = {name: entry for name, entry in own.items() if entry.definition}
+    entries = _in_folder(Path(__file__).parent, _PACKAGE, None)
     for plugin in installed():
         entries = in_plugin(plugin) | entries
     return dict(sorted(entries.items()))
@@ -154,7 +153,8 @@ def in_plugin(plugin: Plugin) -> dict[str, Verb]:
 
 def _in_folder(folder: Path, package: str, plugin: Plugin | None) -> dict[str, Verb]:
     entries = []
-    for path in sorted(path for path in folder.glob("*.py") if not path.stem.startswith("_")):
+    paths = [path for path in folder.glob("*.py") if not path.stem.startswith("_") and path != Path(__file__)]
+    for path in sorted(paths):
         about = f"{package}.{path.stem}", path, plugin
         measurement = Measurement(*about)
         entries.append(measurement if measurement.definition else Verb(*about))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hype_bench.analysis.form import Analysis, Measured
-from hype_bench.analysis.scored_data import scored_data
-from hype_bench.analysis.trained import Trained
+from hype_bench.analysis.measuring.form import Analysis, Measured
+from hype_bench.analysis.measuring.scored_data import scored_data
+from hype_bench.analysis.measuring.trained import Trained
 from hype_bench.config import RunConfig, SourceConfig, TaskConfig
 from hype_bench.options import UserError
 from hype_bench.tasks.data import Split, TaskData

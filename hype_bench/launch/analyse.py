@@ -116,7 +116,7 @@ def _locked(folder: RunFolder, title: str, display: Display) -> Iterator[None]:
 
 def _measure(job: Job, training: Job, record: Record) -> tuple[Measured, dict[str, Any]]:
     """What the analysis finds, and the machine."""
-    from hype_bench.analysis.trained import Trained
+    from hype_bench.analysis.measuring.trained import Trained
     from hype_bench.training.device import describe
 
     assert job.analysis is not None

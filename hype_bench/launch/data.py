@@ -9,7 +9,7 @@ from hype_bench.config import RunConfig
 from hype_bench.options import UserError
 
 if TYPE_CHECKING:  # torch and transformers come with it
-    from hype_bench.analysis.form import Analysis
+    from hype_bench.analysis.measuring.form import Analysis
     from hype_bench.tasks.data import TaskData
 
 T = TypeVar("T")

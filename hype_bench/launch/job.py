@@ -23,7 +23,7 @@ from hype_bench.runs.status import DONE, FAILED, UNREADABLE
 from hype_bench.sweeps.outcomes import JobResult
 
 if TYPE_CHECKING:  # torch and transformers come with them
-    from hype_bench.analysis.form import Analysis
+    from hype_bench.analysis.measuring.form import Analysis
     from hype_bench.contract.method import Method
     from hype_bench.models.checkpoint import Checkpoint
     from hype_bench.tasks.data import TaskData

@@ -45,7 +45,7 @@ def evaluated(evaluations: Sequence[tuple[Split, Evaluation]], classes: Sequence
 
 
 def unlabelled(tests: Mapping[str, NDArray[np.float32]], data: TaskData) -> str:
-    """CSV of the splits without labels; columns as in :func:`scored`, without labels and predictions."""
+    """CSV of the splits without labels; columns as in :func:`evaluated`, without labels and predictions."""
     first = [[split.name, index] for split in data.test for index in range(len(split))]
     last = [[row] for split in data.test for row in split.rows.tolist()]
     return _csv(["split", "index"], first, np.concatenate([tests[split.name] for split in data.test]), ["row"], last)

@@ -8,7 +8,7 @@ from hype_bench.options import check_fields
 from hype_bench.runs.measured import Measured as Measured
 
 if TYPE_CHECKING:  # torch comes with them
-    from hype_bench.analysis.trained import Trained
+    from hype_bench.analysis.measuring.trained import Trained
     from hype_bench.config import RunConfig
     from hype_bench.tasks.data import TaskData
 
