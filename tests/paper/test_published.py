@@ -190,7 +190,7 @@ NAMES = [
     (3, None, "MNLI-mm", "HyPe-N", "roberta_large", "mnli_mm", "hype_n", {"max_train_examples": 1000}),
     (4, "DeBERTa XL", "XL", "RTE", "deberta_v2_xlarge_mnli", "rte", "vanilla", {}),
     (4, "DeBERTa XL", "/w HyPe", "COLA", "deberta_v2_xlarge", "cola", None, {}),
-    (6, None, "HyPe", "QNLI", "bert_large", None, "hype_n", {"trained_on": "qnli"}),
+    (6, None, "HyPe", "QNLI", "bert_large", "qnli.robustness", "hype_n", {"trained_on": "qnli"}),
     (8, "HyPe-N", "1e-4", "CoLA", "bert_large", "cola", "hype_n", {"scale": 1e-4}),
     (9, None, "HyPe-N+DP", "RTE", "bert_large", "rte", "hype_n", {"dropout": 0.1}),
     (12, None, "HyPe-N", "QQP", "roberta_large", "qqp", "hype_n", {"split": "test", "scale": 1e-5}),
@@ -233,14 +233,22 @@ def options(group: str, name: str) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
+def task_of(p: Published) -> str | None:
+    """The choice of a task, of which it may be an analysis."""
+    return p.task and p.task.partition(".")[0]
+
+
 def test_names_are_choices_of_this_project() -> None:
     models, tasks, methods = names("model"), names("task"), names("method")
     for p in ALL:
         assert p.model is None or p.model in models
-        assert {p.task, p.setting.get("trained_on")} - {None} <= tasks
+        assert {task_of(p), p.setting.get("trained_on")} - {None} <= tasks
         assert p.method is None or set(p.method.split("+")) <= methods
     assert {about(p) for p in ALL if p.method is None} == {about(p) for p in table(4) if p.row == "/w HyPe"}
-    assert {p.table for p in ALL if p.task is None and p.metric not in (AVERAGE, GAIN)} == {6}
+    assert all(p.task for p in ALL if p.metric not in (AVERAGE, GAIN))
+    analysed = {(p.table, p.task.partition("/")[0].partition(".")[2]) for p in ALL if p.task and "." in p.task}
+    assert analysed == {(6, "robustness")}
+    assert {name for _, name in analysed} <= names("analysis")
     combined = {p.method for p in table(16) if "+" in str(p.method)}
     assert combined == {"hype_n+r_drop", "hype_n+r3f", "hype_n+child_tuning_d", "noisytune+hype_n"}
 
@@ -261,7 +269,7 @@ def test_metrics_are_those_of_the_tasks() -> None:
     unsaid = {about(p) for p in ALL if p.metric is None}
     assert unsaid == {about(p) for p in scores(7) if p.row == "QQP"}
     for p in ALL:
-        if p.task and p.metric not in (AVERAGE, GAIN, None):
+        if p.task and "." not in p.task and p.metric not in (AVERAGE, GAIN, None):
             assert p.metric == options("task", p.task)["metric"], about(p)
     for row in (*settings(10), *settings(13)):
         assert row["metric"] == options("task", row["task"])["metric"]
