@@ -53,8 +53,8 @@ IN_SLOW_SCOPES = [
 IN_PAPER = [pytest.param(name, "paper", marks=[pytest.mark.slow] * (name in LARGE)) for name in EXPERIMENTS]
 
 
-PRINTED = {"table1": 48, "table2": 12, "table3": 27, "table4": 32, "table5": 48, "table6": 10, "table8": 28, "table9": 12,
-           "table12": 0, "table16": 64, "table17": 12, "table18": 24}  # fmt: skip
+PRINTED = {"table1": 48, "table2": 12, "table3": 27, "table4": 32, "table5": 48, "table6": 10, "table8": 28,
+           "table9": 12, "table12": 0, "table16": 64, "table17": 12, "table18": 24}  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "scope"), [*IN_PAPER, *WITH_SCOPES, *IN_SLOW_SCOPES])
