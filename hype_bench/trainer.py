@@ -27,7 +27,7 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method
 from hype_bench.contract.objective import Batch, Forward
 from hype_bench.contract.parts import Part
-from hype_bench.contract.rows import Rows, as_input, for_techniques, forward_in_rows
+from hype_bench.contract.rows import Rows, as_input, check_labels, for_techniques, forward_in_rows
 from hype_bench.options import UserError
 from hype_bench.training.device import use_tf32
 
@@ -126,6 +126,7 @@ class WithMethods(_AnyTrainer):
             items = self._get_num_items_in_batch([inputs], self.args.device)
             share = items / num_items_in_batch  # techniques see means over a batch
         batch, forward = for_techniques(inputs, self.model), forward_in_rows(model, self.model)
+        check_labels(self.methods, batch)
         loss, output = self.hooks.loss(batch, forward, partial(self._own_loss, model, items))
         loss = loss if share is None else loss * share
         return (loss, output.output) if return_outputs else loss
@@ -165,6 +166,9 @@ class WithMethods(_AnyTrainer):
         if not self.methods:
             super()._load_from_checkpoint(folder, model)
             return
+        for name, method in self.methods.items():
+            if not method.resumable:
+                raise UserError(f"{name} cannot be resumed, as a checkpoint cannot hold all that it keeps; train anew")
         if not (path := Path(folder, _STATE)).is_file():
             raise UserError(f"{self._names()} cannot be resumed from {folder}: it lacks {_STATE}; train anew")
         self.resumed = folder, torch.load(path, map_location="cpu", weights_only=True)

@@ -13,13 +13,13 @@ from transformers import AutoModelForSequenceClassification, BertConfig, Trainin
 
 from hype_bench.contract.method import Method
 from hype_bench.contract.registry import discover
-from hype_bench.methods import EMA, HyPe, Mixout
+from hype_bench.methods import EMA, FreeAT, HyPe, Mixout
 from hype_bench.options import UserError
 from hype_bench.testing.tiny import anatomy, technique
 from hype_bench.trainer import MethodTrainer
 
 EXAMPLES, UPDATES = 40, 6
-REFUSED = {"lora", "r4f"}  # no checkpoint on the way at all
+REFUSED = {"lora", "r4f"} | {name for name, (cls, _) in discover().items() if not cls.resumable}
 # Each keeps something else: nothing, counts, weights from before, means, masks, gradients of earlier updates.
 STATES = ("vanilla", "hype_n", "noisytune", "recadam", "mixout", "ema", "child_tuning_f", "dps", "sage", "rose")
 
@@ -91,6 +91,8 @@ def test_a_checkpoint_that_cannot_be_resumed_is_refused(tmp_path: Path) -> None:
     peer_of(tmp_path, [HyPe()], max_steps=3).train()
     with pytest.raises(UserError, match=r"is of a run with HyPe.*cannot go on with Mixout"):
         peer_of(tmp_path, [Mixout()]).train(resume_from_checkpoint=folder)
+    with pytest.raises(UserError, match="FreeAT cannot be resumed"):
+        peer_of(tmp_path, [FreeAT()]).train(resume_from_checkpoint=folder)
     peer_of(tmp_path, []).train(resume_from_checkpoint=folder)
 
 

@@ -19,7 +19,7 @@ from transformers import BertConfig, GPT2Config, Trainer, TrainingArguments
 from hype_bench.contract.objective import is_regression
 from hype_bench.contract.registry import build, discover
 from hype_bench.contract.rows import for_techniques, forward_in_rows, own_loss
-from hype_bench.methods import LLRD, ChildTuningD, HyPe, MatchTuning, NEFTune, RDrop
+from hype_bench.methods import LLRD, ChildTuningD, HyPe, MatchTuning, NEFTune, RDrop, SupervisedContrastive
 from hype_bench.options import UserError
 from hype_bench.testing.tiny import anatomy, technique, without_dropout
 from hype_bench.trainer import MethodTrainer, WithMethods
@@ -172,6 +172,8 @@ def test_every_technique_trains_on_every_task_or_is_refused(name: str, kind: str
 def test_what_a_technique_cannot_compare_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="reads all tokens"):
         trained("tokens", tmp_path, MethodTrainer, methods=[MatchTuning()])
+    with pytest.raises(UserError, match="SupervisedContrastive reads one label an example"):
+        trained("answers", tmp_path, MethodTrainer, methods=[SupervisedContrastive()])
     several = model_of("multi-label")
     several.config.problem_type = "regression"
     with pytest.raises(UserError, match="one number an example"):

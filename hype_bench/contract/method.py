@@ -77,6 +77,8 @@ class Method:
         moves_weights: whether ``prepare`` changes weights, so that what is named after it meets the changed ones.
         takes_regression: whether it is defined where labels are numbers; if not, it is refused there.
         wraps_weights: whether it puts other modules in their place, so that nothing may move weights after it.
+        per_example: whether it reads one label an example; tasks of tokens, answers or several labels have none.
+        resumable: whether a checkpoint can hold all that it keeps, see :mod:`hype_bench.contract.state`.
         version: of a plug-in's technique, raised when its numbers change: old records are then other runs.
         tiny_options: options with which its effect shows in a test of three layers and a dozen updates.
     """
@@ -85,6 +87,8 @@ class Method:
     moves_weights: ClassVar[bool] = False
     takes_regression: ClassVar[bool] = True
     wraps_weights: ClassVar[bool] = False
+    per_example: ClassVar[bool] = False
+    resumable: ClassVar[bool] = True
     version: ClassVar[int] = 1
     tiny_options: ClassVar[Mapping[str, Any]] = {}
 

@@ -6,6 +6,7 @@ with a label, one end of an answer, or one of several labels. A divergence per r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from hype_bench.contract.method import Method
 from hype_bench.contract.objective import Batch, Forward, Loss
 from hype_bench.options import UserError
 
@@ -86,6 +88,14 @@ def as_rows(
 def is_shifted(model: Any) -> bool:
     """Whether the logits at a token are of the next one, as in causal language models."""
     return model.loss_type == "ForCausalLM" or type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+
+
+def check_labels(methods: Mapping[str, Method], batch: Batch) -> None:
+    """Raises UserError if a technique reads one label an example, of which this batch has none."""
+    has_one = _ANSWER[0] not in batch and batch["labels"].dim() == 1
+    for name, method in methods.items():
+        if method.per_example and not has_one:
+            raise UserError(f"{name} reads one label an example: a task of tokens, answers or several labels has none")
 
 
 def for_techniques(batch: Batch, model: PreTrainedModel) -> Batch:

@@ -54,6 +54,7 @@ class FreeAT(Method):
         As the baseline of FreeLB, whose paper reports gains over it on GLUE.
     """
 
+    resumable = False  # it holds a batch, and the masks with which it was first seen
     steps: int = number(2, affects=Affects.NUMBERS | Affects.PACE, least=1, most=1_000)
     learning_rate: float = number(0.1, least=0)
     init_magnitude: float = number(0.15, least=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -68,7 +69,7 @@ class LayerDrop(Method):
         source = context.noise("layer_drop", model)
         for index, layer in enumerate(encoder_layers(model)):
             plain = layer.forward
-            layer.__dict__["forward"] = _Skipping(layer, plain, source, f"layer {index}", self.p)
+            layer.__dict__["forward"] = _Skipping(layer, plain, source, f"layer {index}", self.p, context)
             context.cleanup.callback(_restore, layer)
         return Hooks()
 
@@ -80,8 +81,10 @@ def _restore(layer: nn.Module) -> None:
 class _Skipping:
     """The forward method of a layer that may be left out. Its output has the form that it had when the layer ran."""
 
-    def __init__(self, layer: nn.Module, plain: Callable[..., Any], source: NoiseSource, site: str, p: float) -> None:
-        self.layer, self.plain, self.source, self.site, self.p = layer, plain, source, site, p
+    def __init__(
+        self, layer: nn.Module, plain: Callable[..., Any], source: NoiseSource, site: str, p: float, context: Context
+    ) -> None:
+        self.layer, self.plain, self.source, self.site, self.p, self.context = layer, plain, source, site, p, context
         self.others: int | None = None  # what the layer returns beside the hidden states; None: it returns them alone
         self.is_known = False
 
@@ -90,7 +93,8 @@ class _Skipping:
         is_left_out = self.layer.training and not runs(draw, self.p)
         if is_left_out and self.is_known:
             return args[0] if self.others is None else (args[0], *[None] * self.others)
-        output = self.plain(*args, **kwargs)
+        with self.context.rng_preserved(self.layer) if is_left_out else contextlib.nullcontext():
+            output = self.plain(*args, **kwargs)
         self.is_known, self.others = True, len(output) - 1 if isinstance(output, tuple) else None
         if not is_left_out:
             return output
