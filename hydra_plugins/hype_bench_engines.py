@@ -37,7 +37,8 @@ class EngineLauncher(Launcher):
 class HypeBenchPresets(SearchPathPlugin):
     """After all plugins are loaded, and before Hydra composes: ``hydra/launcher`` offers only our presets, which check
     before they start. joblib's own would be merged into ``conf/hydra/launcher/joblib.yaml``; submitit's and Ray's fail
-    with many lines. Other applications keep them. Plug-ins add their choices."""
+    with many lines. Optuna's own sweeper would minimise the score. Other applications keep them. Plug-ins add their
+    choices."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         ours = sys.modules.get("hype_bench.config")  # not imported: other applications must not pay for it
@@ -47,6 +48,7 @@ class HypeBenchPresets(SearchPathPlugin):
             launchers = ConfigStore.instance().repo["hydra"]["launcher"]
             for name in launchers.keys() - {"basic.yaml"}:
                 del launchers[name]
+            ConfigStore.instance().repo["hydra"]["sweeper"].pop("optuna.yaml", None)
             for folder in conf_folders():
                 search_path.append("hype_bench", f"file://{folder}")  # by its path: nothing is imported
             OmegaConf.register_new_resolver("package", data_folder, replace=True)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import math
 import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -41,6 +45,8 @@ class SweepCallback(Callback):
             SystemExit: with code 2 if there are none, or if a scope or a rule for seeds does not apply to the sweep.
         """
         check_scope(config)
+        if _is_optuna(config):
+            _check_search(config)
         if config.experiment.seeds.until and config.hydra.runtime.choices["hydra/sweeper"] != "grids":
             fail("experiment.seeds.until=decided needs hydra/sweeper=grids; seed=auto sets both", 2)
         with contextlib.suppress(OmegaConfBaseException):  # an unresolvable ${...}, which Hydra reports
@@ -49,7 +55,7 @@ class SweepCallback(Callback):
         typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # a ${...} stays as it is
         overrides = parser.parse_overrides(typed)
         try:
-            jobs = math.prod(len(swept_values(override)) for override in overrides if override.is_sweep_override())
+            jobs = _number_of_jobs(config, overrides)
         except UserError as error:  # Hydra would turn it into a warning
             fail(str(error), 2)
         display.start_sweep(jobs)
@@ -70,6 +76,8 @@ class SweepCallback(Callback):
             sweep = Path(config.hydra.sweep.dir)
             jobs = read_all_notes(sweep, display.jobs + display.before)
             failures = _report(jobs, Path(config.results_dir), experiment)
+            if best := _best_trial(sweep):
+                say(best)
             unwritten = unwritten_notes(sweep)
             if unwritten:
                 reason = next(iter(unwritten.values()))
@@ -79,6 +87,38 @@ class SweepCallback(Callback):
             raise SystemExit(1) from error
         if failures or unwritten:
             raise SystemExit(1)
+
+
+def _is_optuna(config: DictConfig) -> bool:
+    return bool(config.hydra.runtime.choices["hydra/sweeper"] == "optuna")
+
+
+def _check_search(config: DictConfig) -> None:
+    """Exits with code 2 if Optuna is not installed, or would have to choose by the split that is reported."""
+    if find_spec("hydra_plugins.hydra_optuna_sweeper") is None:
+        fail("hydra/sweeper=optuna needs more packages: pip install 'hype-bench[optuna]'", 2)
+    if not config.data.selection_examples:
+        fail("hydra/sweeper=optuna chooses on training examples set aside: add data.selection_examples=200", 2)
+    import optuna
+
+    optuna.logging.set_verbosity(logging.WARNING)
+
+
+def _number_of_jobs(config: DictConfig, overrides: Sequence[Override]) -> int:
+    """Raises UserError if a sweep has no values."""
+    if _is_optuna(config):
+        return int(config.hydra.sweeper.n_trials)
+    return math.prod(len(swept_values(override)) for override in overrides if override.is_sweep_override())
+
+
+def _best_trial(sweep: Path) -> str:
+    """What a search has chosen, as Hydra's sweeper leaves it; empty after any other sweep."""
+    try:
+        best = OmegaConf.load(sweep / "optimization_results.yaml")
+    except OSError:
+        return ""
+    params = " ".join(f"{key}={value}" for key, value in best.best_params.items())
+    return f"best on the examples set aside: {params}: {100 * best.best_value:.2f}"
 
 
 def _missing(sweep: Path) -> list[Path]:

@@ -21,6 +21,7 @@ from hype_bench.launch.errors import composition_errors, fail, one_line, value_e
 from hype_bench.launch.execute import execute
 from hype_bench.launch.user_conf import with_user_conf
 from hype_bench.output import show, speak_any_encoding
+from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DIVERGED, DONE, FAILED
 from hype_bench.sweeps.display import Display, display
@@ -57,10 +58,9 @@ def one_line_errors() -> Iterator[None]:
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def _hydra_main(composed: DictConfig) -> None:
+def _hydra_main(composed: DictConfig) -> float | None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        job_of_sweep(composed, display)
-        return
+        return job_of_sweep(composed, display)
     if (launcher := str(HydraConfig.get().runtime.choices["hydra/launcher"])) != "basic":
         fail(f"hydra/launcher={launcher} is for sweeps: add -m", 2)
     if composed.experiment.grids:
@@ -68,7 +68,16 @@ def _hydra_main(composed: DictConfig) -> None:
     check_scope(composed)
     if composed.experiment.seeds.until:
         fail("seed=auto stands for several runs: add -m to run them", 2)
-    run_alone(composed)
+    return selection_score(composed.results_dir, run_alone(composed))
+
+
+def selection_score(results_dir: str, result: JobResult) -> float | None:
+    """What sweepers that search maximise: the run's score on the training examples that were set aside, as a fraction.
+
+    None without such examples: a choice by the split that is reported would flatter it.
+    """
+    record = RunFolder.of(results_dir, result.identity).result() if result.state == DONE else None
+    return None if record is None else record.scores.heldout.get(record.label.metric)
 
 
 def check_scope(composed: DictConfig) -> None:
@@ -93,8 +102,8 @@ def run_alone(composed: DictConfig) -> JobResult:
     return result
 
 
-def job_of_sweep(composed: DictConfig, display: Display) -> None:
-    """One job of a sweep; whatever happens is noted, and the other jobs go on."""
+def job_of_sweep(composed: DictConfig, display: Display) -> float | None:
+    """One job of a sweep; whatever happens is noted, and the other jobs go on. Returns its :func:`selection_score`."""
     speak_any_encoding()  # engines start jobs in their own processes
     job = HydraConfig.get()
     folder, number = Path(job.sweep.dir), int(job.job.num)
@@ -105,7 +114,7 @@ def job_of_sweep(composed: DictConfig, display: Display) -> None:
         if stops:
             reason = "an earlier run failed, and --fail-fast stops the sweep"
             write_note(folder, number, JobResult(NOT_STARTED, title, reason=reason))
-            return
+            return None
         result = execute(composed, display)
     except UserError as error:
         result = JobResult(FAILED, title, reason=str(error))
@@ -114,6 +123,7 @@ def job_of_sweep(composed: DictConfig, display: Display) -> None:
         result = JobResult(FAILED, title, reason=f"{one_line(error)} (traceback: {trace})")
     display.end_run(result_line(result))
     write_note(folder, number, result)
+    return selection_score(composed.results_dir, result)
 
 
 def result_line(result: JobResult) -> str:

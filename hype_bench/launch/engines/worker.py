@@ -16,8 +16,8 @@ from hype_bench.sweeps.display import Display
 from hype_bench.sweeps.outcomes import unwritten_notes
 
 
-def work(folder: str, echo: bool, composed: DictConfig) -> None:
-    """One job of a sweep.
+def work(folder: str, echo: bool, composed: DictConfig) -> float | None:
+    """One job of a sweep; returns what a sweeper that searches maximises.
 
     Args:
         folder: where the sweep was started; relative paths start there.
@@ -28,10 +28,11 @@ def work(folder: str, echo: bool, composed: DictConfig) -> None:
         UserError: its note cannot be written.
     """
     os.chdir(folder)
-    job_of_sweep(composed, _display(echo))
+    score = job_of_sweep(composed, _display(echo))
     job = HydraConfig.get()
     if reason := unwritten_notes(Path(job.sweep.dir)).get(int(job.job.num)):  # only this process knows how it ended
         raise UserError(reason)
+    return score
 
 
 class _Lines(Display):
