@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from hype_bench.analysis.editing.members import Members, trained
 from hype_bench.analysis.graft import graft, moved_most, put_in
 from hype_bench.analysis.lines import lines, scale_changes, scales_of
 from hype_bench.analysis.model_stock import model_stock, share_of_mean, stock
@@ -157,3 +159,22 @@ def test_runs_that_cannot_be_taken_back(place: Path, tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(UserError, match=r"holds no run with weights; make one with training\.save=last"):
         wise_ft(alpha="0.5", results_dir=results)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "complaint"),
+    [
+        (
+            "methods",
+            [["reinit", {"layers": 1}]],
+            "reinit drew its top layers anew",
+        ),
+        ("model", "content:0", "is not the checkpoint from which it was trained"),
+    ],
+)
+def test_a_run_without_its_start_is_refused(part: str, value: Any, complaint: str, place: Path) -> None:
+    run = trained(place / "results")[0]
+    assert run.record is not None
+    record = replace(run.record, parts={**run.record.parts, part: value})
+    with pytest.raises(UserError, match=complaint):
+        _ = Members([replace(run, record=record)]).start
