@@ -11,7 +11,7 @@ from hype_bench.config import RunConfig, SourceConfig, TaskConfig
 from hype_bench.options import UserError
 from hype_bench.tasks.data import Split, TaskData
 
-_SETS = {  # task -> the sets of AdvGLUE, beside each of the task's own evaluation splits
+SETS = {  # task -> the sets of AdvGLUE, beside each of the task's own evaluation splits
     "sst2": ("adv_sst2",),
     "mnli": ("adv_mnli", "adv_mnli_mismatched"),
     "rte": ("adv_rte",),
@@ -38,13 +38,13 @@ class Robustness(Analysis):
     """
 
     def check(self, run: RunConfig) -> None:
-        if run.task.name not in _SETS:
+        if run.task.name not in SETS:
             raise UserError(
-                f"analysis=robustness: AdvGLUE has no set for task {run.task.name}; it has {', '.join(_SETS)}"
+                f"analysis=robustness: AdvGLUE has no set for task {run.task.name}; it has {', '.join(SETS)}"
             )
 
     def data(self, run: RunConfig) -> list[TaskData]:
-        return [scored_data(_adversarial(run.task, name), run) for name in _SETS[run.task.name]]
+        return [scored_data(adversarial_task(run.task, name), run) for name in SETS[run.task.name]]
 
     def measure(self, trained: Trained) -> Measured:
         measured = Measured()
@@ -67,6 +67,6 @@ def _compare(
         measured.scores[names[2]] = {"accuracy": untouched - attacked}
 
 
-def _adversarial(task: TaskConfig, name: str) -> TaskConfig:
+def adversarial_task(task: TaskConfig, name: str) -> TaskConfig:
     source = SourceConfig(hub="AI-Secure/adv_glue", config=name, folder=f"adv_glue/{name}")
     return replace(task, name=name, source=source, metric="accuracy", evaluation_splits=["validation"], test_splits=[])
