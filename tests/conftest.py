@@ -150,7 +150,7 @@ class Started:
         print(json.dumps(request), file=self.stream, flush=True)
         self.pid = int(self.stream.readline())
 
-    def wait(self, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def wait(self, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         with self.connection, self.stream:
             if not select.select([self.connection], [], [], timeout)[0]:
                 os.kill(self.pid, signal.SIGKILL)
@@ -172,7 +172,7 @@ class Warm:
     def __init__(self, door: Path, folder: Path) -> None:
         self.door, self.folder = door, folder
 
-    def __call__(self, *arguments: str, timeout: float = 120, **how: Any) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, timeout: float = 240, **how: Any) -> subprocess.CompletedProcess[str]:
         return self.start(*arguments, **how).wait(timeout)
 
     def start(self, *arguments: str, program: str = "run.py", env: dict[str, str | None] | None = None) -> Started:
