@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Num
 from torch import Tensor
 
-Batch = dict[str, Any]  # keyword arguments of the model's forward call, "labels" among them
+Batch = dict[str, Any]  # keyword arguments of the model's forward call, with "labels" and, mostly, "example_ids"
 Forward = Callable[[Batch], Any]  # a batch -> the model's output (.logits); runs the model once
 Loss = Callable[[Batch, Forward], tuple[Tensor, Any]]  # -> the scalar mean loss, the output of the first pass
 Criterion = Callable[[Tensor, Tensor], Tensor]  # logits (examples, classes) and labels -> the scalar mean loss
+
+NOT_FOR_THE_MODEL = ("labels", "example_ids")  # the numbers of the examples in the training data
 
 
 def task_loss(logits: Float[Tensor, "batch classes"], labels: Num[Tensor, " batch"]) -> Float[Tensor, ""]:
@@ -57,5 +59,5 @@ def with_criterion(criterion: Criterion | None, innermost: Loss) -> Loss:
 
 
 def forward_of(model: Any) -> Forward:
-    """Runs the model on a batch without showing it the labels."""
-    return lambda batch: model(**{name: value for name, value in batch.items() if name != "labels"})
+    """Runs the model on a batch without showing it the labels, and which examples they are."""
+    return lambda batch: model(**{name: value for name, value in batch.items() if name not in NOT_FOR_THE_MODEL})

@@ -9,11 +9,9 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, register
 from hype_bench.contract.freeze import train_only
-from hype_bench.models.layers import encoder_layers, head_parameters, linear_maps
-from hype_bench.options import UserError, choice, number
-
-_IN_ONE = ("in_proj", "Wqkv")  # query, key and value: DeBERTa, ModernBERT
-_QUERY_VALUE = ("query", "value", "query_proj", "value_proj", "q", "v", "q_proj", "v_proj", "q_lin", "v_lin", *_IN_ONE)
+from hype_bench.contract.lora_targets import target_maps
+from hype_bench.models.layers import head_parameters
+from hype_bench.options import choice, number
 
 
 @register("lora")
@@ -65,7 +63,7 @@ class LoRA(Method):
     capturable = True
 
     def check(self, model: PreTrainedModel) -> None:
-        self._targets(model)
+        target_maps("lora", model, self.target)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         from peft import LoraConfig  # seconds: only where it is used
@@ -77,7 +75,7 @@ class LoRA(Method):
             lora_alpha=self.alpha,  # type: ignore[arg-type]
             lora_dropout=self.dropout,
             use_rslora=self.rank_stabilized,
-            target_modules=self._targets(model),
+            target_modules=target_maps("lora", model, self.target),
         )
         trained = [p for p in model.parameters() if p.requires_grad]
         with context.own_randomness("lora", model):
@@ -88,16 +86,3 @@ class LoRA(Method):
         context.cleanup.callback(tuner.merge_and_unload)
         train_only(model, context, lambda name, p: ".lora_" in name or p in head)
         return Hooks()
-
-    def _targets(self, model: PreTrainedModel) -> list[str]:
-        inside = {module for layer in encoder_layers(model) for module in layer.modules()}
-        names = [
-            name
-            for name, module in linear_maps(model).items()
-            if module in inside and (self.target == "all" or name.rpartition(".")[2] in _QUERY_VALUE)
-        ]
-        if not names:
-            raise UserError(
-                f"lora.target=query_value finds no linear map in a {model.config.model_type}; use lora.target=all"
-            )
-        return names

@@ -12,7 +12,8 @@ from hype_bench.config import ROWS, TIED
 
 Settings = tuple[tuple[str, str], ...]
 
-SUBSET = (*ROWS, "subset_seed")
+_DRAWN = (*ROWS, "label_noise")  # what data.subset_seed has a say in
+SUBSET = (*_DRAWN, "subset_seed")
 OF_METHOD = "methods."  # begins the names of what belongs to a technique
 
 
@@ -23,7 +24,7 @@ def without_seed(parts: Mapping[str, Any]) -> dict[str, Any]:
 def is_tied(config: Mapping[str, Any]) -> bool:
     """Whether every seed of a run's siblings has its own part of the data."""
     data = config.get("data", {})
-    return data.get("subset_seed") == TIED and any(data.get(key) for key in ROWS)
+    return data.get("subset_seed") == TIED and any(data.get(key) for key in _DRAWN)
 
 
 def siblings(parts: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def options(parts: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, An
         elif key != "seed" and not (key == "data" and is_tied(config)):
             flat[key] = value
     data, task = config.get("data", {}), config.get("task", {})
-    if any(data.get(key) for key in ROWS):
+    if any(data.get(key) for key in _DRAWN):
         flat |= {key: data[key] for key in SUBSET if data.get(key) is not None}
     return flat | {key: PurePath(task[key]).name for key in FILES if task.get(key)}
 

@@ -7,26 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from hype_bench.config import DataConfig, TaskConfig, UserError
+from hype_bench.tasks.label_noise import with_noise
 from hype_bench.tasks.labels import UNLABELLED, Coding, canonical_labels, label_coding, minus_one_is_hidden, targets
 from hype_bench.tasks.sizes import FULL_ROWS, SUBSET, part_of_rows
 from hype_bench.tasks.source import location, read_split
-
-
-@dataclass(frozen=True)
-class Split:
-    """One split. ``texts``: one or two lists of the same length; ``labels``: int64 classes or float64 targets;
-    ``rows``: their row numbers at the source, from 0."""
-
-    name: str
-    texts: tuple[list[str], ...]
-    labels: NDArray[np.int64] | NDArray[np.float64]
-    rows: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.labels)
+from hype_bench.tasks.split import Split as Split
 
 
 @dataclass(frozen=True)
@@ -83,6 +70,8 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
         return _to_split(task, split, _subset(frames[split], size, int(data.subset_seed)), coding)
 
     train = sample(task.train_split, data.max_train_examples)
+    if data.label_noise:
+        train = _wrong_on_purpose(train, data, len(coding.names) if coding else 0, warnings)
     evaluation = [sample(split, data.max_eval_examples) for split in task.evaluation_splits if split in frames]
     return TaskData(
         train=train,
@@ -96,6 +85,14 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
         selection=None if selection is None else _to_split(task, "selection", selection, coding),
         test=[_unlabelled(task, data, split, warnings) for split in task.test_splits] if data.predict_test else [],
     )
+
+
+def _wrong_on_purpose(train: Split, data: DataConfig, classes: int, warnings: list[str]) -> Split:
+    rate = data.label_noise or 0.0
+    noisy = with_noise(train, rate, classes, int(data.subset_seed))
+    wrong = int((noisy.labels != train.labels).sum())
+    warnings.append(f"{wrong} of the {len(train)} training labels are wrong on purpose (data.label_noise={rate:g})")
+    return noisy
 
 
 def fingerprint(splits: list[Split]) -> str:

@@ -98,10 +98,11 @@ def batches() -> tuple[Batch, Batch]:
     """The same four examples in a row and padded."""
     labels = torch.tensor([0, 2, 1, 1])
     positions = torch.cat([torch.arange(length) for length in LENGTHS])
-    row = {"input_ids": IDS[None], "position_ids": positions[None], "packing": Packing.of(LENGTHS), "labels": labels}
+    row = {"input_ids": IDS[None], "position_ids": positions[None], "packing": Packing.of(LENGTHS)}
     padded = torch.nn.utils.rnn.pad_sequence(list(IDS.split(LENGTHS)), batch_first=True)
     mask = (torch.arange(max(LENGTHS))[None] < torch.tensor(LENGTHS)[:, None]).long()
-    return row, {"input_ids": padded, "attention_mask": mask, "labels": labels}
+    both = {"labels": labels, "example_ids": torch.arange(len(labels))}
+    return row | both, {"input_ids": padded, "attention_mask": mask} | both
 
 
 def one_update(name: str, model: Any, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> tuple[float, dict[str, Tensor]]:

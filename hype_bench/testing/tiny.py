@@ -81,7 +81,8 @@ def still(model: Any) -> Any:
 def batch_of(outputs: int, examples: int = 8, seed: int = 1) -> Batch:
     ids = torch.randint(5, 60, (examples, 7), generator=torch.Generator().manual_seed(seed))
     labels = torch.arange(examples) % outputs if outputs > 1 else torch.arange(examples) / 2
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+    ones, numbers = torch.ones_like(ids), torch.arange(examples)
+    return {"input_ids": ids, "attention_mask": ones, "labels": labels, "example_ids": numbers}
 
 
 def cut(batch: Batch, size: int | None) -> list[Batch]:

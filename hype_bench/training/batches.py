@@ -48,7 +48,7 @@ def evaluation_order(tokens: Tokens, most_tokens: int = 8192) -> Iterator[Indice
 
 @dataclass(frozen=True)
 class Collator:
-    """Turns examples into the keyword arguments of a model's forward call.
+    """Turns examples into the keyword arguments of a model's forward call, and their numbers into ``example_ids``.
 
     Attributes:
         packed: one row for the whole batch (see ``models.packing``) instead of padding to its longest.
@@ -70,6 +70,7 @@ class Collator:
         labels = torch.from_numpy(tokens.labels[indices])
         batch = self._packed(tokens, indices) if self.packed else self._padded(tokens, indices)
         batch["labels"] = labels.float() if labels.is_floating_point() else labels
+        batch["example_ids"] = torch.from_numpy(np.asarray(indices, dtype=np.int64))
         return to_device(batch, self.device)
 
     def _packed(self, tokens: Tokens, indices: Indices) -> dict[str, Any]:

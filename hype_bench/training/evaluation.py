@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from hype_bench.contract.objective import forward_of
 from hype_bench.tasks.metrics import Scores, score
 from hype_bench.training.batches import Collator, evaluation_order
 from hype_bench.training.tokens import Tokens
@@ -45,11 +46,11 @@ def predict(model: PreTrainedModel, tokens: Tokens, collate: Collator, autocast:
     """Logits of a split, (examples, outputs), in data order; the model is left in the mode it was in."""
     was_training, outputs = model.training, int(model.config.num_labels or 1)
     model.eval()
+    forward = forward_of(model)
     logits = np.empty((len(tokens), outputs), dtype=np.float32)
     with torch.inference_mode(), autocast:
         for indices in evaluation_order(tokens):
             batch = collate(tokens, indices)
-            del batch["labels"]
-            logits[indices] = model(**batch).logits.float().cpu().numpy()
+            logits[indices] = forward(batch).logits.float().cpu().numpy()
     model.train(was_training)
     return logits

@@ -22,23 +22,24 @@ NAMES = [name for name in discover() if name != "vanilla"]
 
 REFUSED = {  # what two techniques cannot both decide on
     "the objective": {"label_smoothing", "stablemax", "dft", "asft"},
-    "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps"},
+    "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps", "sara"},
     "the hidden dropout": {"hype_n", "hype_u", "no_dropout", "mixout", "dps"},
-    "how linear maps are used": {"mixout", "lora"},
+    "how linear maps are used": {"mixout", "lora", "ssf", "svfit"},
     "the output projection": {"mixout", "r4f"},
-    "which entries of the layers are trained": {"child_tuning_d", "lora"},
+    "which entries of the layers are trained": {"child_tuning_d", "lora", "ssf", "svfit", "sara"},
     "the optimizer's step": {"recadam", "sage", "rose"},
     "the weight decay": {"recadam", "sage", "rose", "prior_weight_decay"},
-    "which weights are trained": {"top_k", "bitfit", "lora", "hft"},
+    "which weights are trained": {"top_k", "bitfit", "lora", "hft", "ssf", "svfit", "sara"},
     "the weights that are scored": {"ema", "swa", "lookahead"},
     "R3F's noised pass": {"r3f", "r4f"},
 }
 
 
 def refused(first: str, second: str) -> bool:
-    return any({first, second} <= names for names in REFUSED.values()) or (first == "lora" and second in MOVERS)
+    return any({first, second} <= names for names in REFUSED.values()) or (first in WRAPPERS and second in MOVERS)
 
 
+WRAPPERS = {"lora", "ssf", "svfit"}
 MOVERS = {"noisytune", "reinit", "asft"}  # of weights, which lora wraps
 NOTHING_LEFT = {("rose", "bitfit"), ("bitfit", "rose")}
 
