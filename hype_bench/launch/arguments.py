@@ -86,8 +86,10 @@ def swept_values(override: Override) -> list[str]:
     """The values of a sweep over one key, as on the command line.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or any number.
     """
+    if override.is_interval_sweep():
+        raise UserError(f"{override.input_line} is an interval: hydra/sweeper=optuna chooses from it")
     swept = list(override.sweep_string_iterator())
     if not swept:
         raise UserError(f"{override.input_line} gives no values: there is nothing to run")

@@ -48,6 +48,12 @@ def test_it_never_chooses_by_the_reported_split(warm: Any, tmp_path: Path) -> No
     assert not (tmp_path / "results").exists()
 
 
+def test_no_other_sweeper_takes_an_interval(warm: Any) -> None:
+    ended = warm("-m", SEARCH[-1], *SHORT)
+    assert ended.stderr == f"error: {SEARCH[-1]} is an interval: hydra/sweeper=optuna chooses from it\n"
+    assert ended.returncode == 2
+
+
 def test_the_score_of_a_run_without_such_examples_is_none(tmp_path: Path) -> None:
     for name, scores in {"with": {"accuracy": 0.9, "selection/accuracy": 0.6}, "without": {"accuracy": 0.9}}.items():
         folder = tmp_path / "runs" / name
