@@ -59,6 +59,7 @@ from hype_bench.methods.mixup import Mixup as Mixup
 from hype_bench.methods.neftune import NEFTune as NEFTune
 from hype_bench.methods.noisefit import NoiseFiT as NoiseFiT
 from hype_bench.methods.noisytune import NoisyTune as NoisyTune
+from hype_bench.methods.perp_grad import PerpGrad as PerpGrad
 from hype_bench.methods.pgd import PGD as PGD
 from hype_bench.methods.prior_weight_decay import PriorWeightDecay as PriorWeightDecay
 from hype_bench.methods.r3f import R3F as R3F
@@ -69,9 +70,12 @@ from hype_bench.methods.reinit import Reinit as Reinit
 from hype_bench.methods.rose import ROSE as ROSE
 from hype_bench.methods.sage import SAGE as SAGE
 from hype_bench.methods.sam import SAM as SAM
+from hype_bench.methods.sara import SaRA as SaRA
 from hype_bench.methods.smart import SMART as SMART
+from hype_bench.methods.ssf import SSF as SSF
 from hype_bench.methods.stablemax import StableMax as StableMax
 from hype_bench.methods.supervised_contrastive import SupervisedContrastive as SupervisedContrastive
+from hype_bench.methods.svfit import SVFit as SVFit
 from hype_bench.methods.top_k import TopK as TopK
 from hype_bench.methods.vanilla import NoDropout as NoDropout
 from hype_bench.methods.vanilla import Vanilla as Vanilla
