@@ -11,6 +11,7 @@ from hype_bench.options import UserError, in_words, within
 
 ResultsDir = Annotated[Path, typer.Option(help="The folder that the runs were written to.", metavar="DIR")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Adversarial = Annotated[bool, typer.Option("--adversarial", help="Also score on the task's sets of AdvGLUE.")]
 Save = Annotated[bool, typer.Option("--save", help="Keep the weights of each new model too.")]
 
 

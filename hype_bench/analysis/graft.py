@@ -11,7 +11,7 @@ import typer
 
 from hype_bench.analysis.editing.members import single_runs
 from hype_bench.analysis.editing.record import Edit, edit_weights
-from hype_bench.arguments import Device, ResultsDir, Save, existing, numbers
+from hype_bench.arguments import Adversarial, Device, ResultsDir, Save, existing, numbers
 
 if TYPE_CHECKING:  # torch comes with them
     from torch import Tensor
@@ -24,8 +24,9 @@ GRID = "0.0001,0.001,0.01,0.03,0.1,0.3,1"
 def graft(
     share: Annotated[str, typer.Option(help="Shares of the weights that are grafted, above 0 up to 1.")] = GRID,
     results_dir: ResultsDir = Path("results"),
-    device: Device = "auto",
+    adversarial: Adversarial = False,
     save: Save = False,
+    device: Device = "auto",
 ) -> None:
     """Graft the weights that moved most onto the pre-trained model.
 
@@ -46,7 +47,7 @@ def graft(
     shares = numbers("share", share, above=0, most=1)
     runs = single_runs(existing(results_dir), device)
     edits = (Edit(members, "graft", {"share": part}) for members in runs for part in shares)
-    edit_weights(edits, _grafted, results_dir, save)
+    edit_weights(edits, _grafted, results_dir, save, adversarial)
 
 
 def moved_most(start: State, end: State, share: float, keep: Collection[str] = ()) -> dict[str, Tensor]:

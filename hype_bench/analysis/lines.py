@@ -10,7 +10,7 @@ import typer
 
 from hype_bench.analysis.editing.members import single_runs
 from hype_bench.analysis.editing.record import Edit, edit_weights
-from hype_bench.arguments import Device, ResultsDir, Save, existing, numbers
+from hype_bench.arguments import Adversarial, Device, ResultsDir, Save, existing, numbers
 
 if TYPE_CHECKING:  # torch comes with it
     from hype_bench.analysis.editing.members import State
@@ -21,8 +21,9 @@ GRID = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1"
 def lines(
     alpha: Annotated[str, typer.Option(help="The scale of the lowest layer's change, from 0 to 1.")] = GRID,
     results_dir: ResultsDir = Path("results"),
-    device: Device = "auto",
+    adversarial: Adversarial = False,
     save: Save = False,
+    device: Device = "auto",
 ) -> None:
     """Scale the change of each layer of finished runs by its depth (LiNeS).
 
@@ -41,7 +42,7 @@ def lines(
     scales = numbers("alpha", alpha, least=0, most=1)
     runs = single_runs(existing(results_dir), device)
     edits = (Edit(members, "lines", {"alpha": scale}) for members in runs for scale in scales)
-    edit_weights(edits, _scaled, results_dir, save)
+    edit_weights(edits, _scaled, results_dir, save, adversarial)
 
 
 def scales_of(depths: Mapping[str, int], layers: int, alpha: float, beta: float | None = None) -> dict[str, float]:

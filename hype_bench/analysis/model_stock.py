@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hype_bench.analysis.editing.members import groups
 from hype_bench.analysis.editing.record import Edit, edit_weights
-from hype_bench.arguments import Device, ResultsDir, existing
+from hype_bench.arguments import Adversarial, Device, ResultsDir, existing
 
 if TYPE_CHECKING:  # torch comes with them
     from torch import Tensor
@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # torch comes with them
     from hype_bench.analysis.editing.members import State
 
 
-def model_stock(results_dir: ResultsDir = Path("results"), device: Device = "auto") -> None:
+def model_stock(
+    results_dir: ResultsDir = Path("results"), adversarial: Adversarial = False, device: Device = "auto"
+) -> None:
     """Average finished runs and their pre-trained start.
 
     The runs are those of `hype-bench soup`. Of each tensor, the more the runs agree in the direction in which they left
@@ -35,7 +37,7 @@ def model_stock(results_dir: ResultsDir = Path("results"), device: Device = "aut
     edits = (
         Edit(members, "model_stock", {"members": members.names}) for members in groups(existing(results_dir), device)
     )
-    edit_weights(edits, _stocked, results_dir, save=True)
+    edit_weights(edits, _stocked, results_dir, save=True, adversarial=adversarial)
 
 
 def share_of_mean(start: Tensor, ends: Sequence[Tensor]) -> float:

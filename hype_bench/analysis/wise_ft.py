@@ -10,7 +10,7 @@ import typer
 
 from hype_bench.analysis.editing.members import single_runs
 from hype_bench.analysis.editing.record import Edit, edit_weights
-from hype_bench.arguments import Device, ResultsDir, Save, existing, numbers
+from hype_bench.arguments import Adversarial, Device, ResultsDir, Save, existing, numbers
 
 if TYPE_CHECKING:  # torch comes with it
     from hype_bench.analysis.editing.members import State
@@ -21,8 +21,9 @@ GRID = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1"
 def wise_ft(
     alpha: Annotated[str, typer.Option(help="Weights of the fine-tuned model, from 0 to 1.")] = GRID,
     results_dir: ResultsDir = Path("results"),
-    device: Device = "auto",
+    adversarial: Adversarial = False,
     save: Save = False,
+    device: Device = "auto",
 ) -> None:
     """Interpolate each finished run with its pre-trained start.
 
@@ -40,7 +41,7 @@ def wise_ft(
     weights = numbers("alpha", alpha, least=0, most=1)
     runs = single_runs(existing(results_dir), device)
     edits = (Edit(members, "wise_ft", {"alpha": weight}) for members in runs for weight in weights)
-    edit_weights(edits, _interpolated, results_dir, save)
+    edit_weights(edits, _interpolated, results_dir, save, adversarial)
 
 
 def interpolate(start: State, end: State, alpha: float, keep: Collection[str] = ()) -> State:

@@ -178,3 +178,20 @@ def test_a_run_without_its_start_is_refused(part: str, value: Any, complaint: st
     record = replace(run.record, parts={**run.record.parts, part: value})
     with pytest.raises(UserError, match=complaint):
         _ = Members([replace(run, record=record)]).start
+
+
+def test_an_edit_can_be_scored_on_adversarial_examples_too(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = place / "results"
+    with pytest.raises(UserError, match=r"^AdvGLUE has no set for task demo_rte; it has sst2, "):
+        wise_ft(alpha="0.5", results_dir=results, adversarial=True)
+    wise_ft(alpha="0.5", results_dir=results)
+    monkeypatch.setattr("hype_bench.analysis.robustness.SETS", {"demo_rte": ("adv_demo",)})
+    monkeypatch.setattr("hype_bench.analysis.robustness.adversarial_task", lambda task, name: task)
+    for expected in ("done: ", "done before: "):  # what was recorded without them is scored again
+        capsys.readouterr()
+        wise_ft(alpha="0.5", results_dir=results, adversarial=True)
+        assert capsys.readouterr().out.count(expected) == 3
+    for record in records(place, "vanilla+wise_ft"):
+        assert record["scores"]["adv_demo/accuracy"] == record["scores"]["accuracy"]  # here they are the same examples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from hype_bench.runs.weights import check_weights
 if TYPE_CHECKING:  # torch comes with them
     from torch import Tensor
 
-    from hype_bench.tasks.data import TaskData
+    from hype_bench.tasks.data import Split, TaskData
     from hype_bench.training.scoring import Scorer
 
     State = dict[str, Tensor]  # a state dict
@@ -83,6 +83,21 @@ class Members:
             if record := RunFolder(run.path).result():  # a whole one, with the digest of the weights
                 check_weights(run.path, record)
         return data_of(self.first)
+
+    @cached_property
+    def adversarial(self) -> list[Split]:
+        """The sets of AdvGLUE for the task, under their names.
+
+        Raises:
+            UserError: there are none, or they are not available.
+        """
+        from hype_bench.analysis.measuring.scored_data import scored_part
+        from hype_bench.analysis.robustness import adversarial_task
+
+        task, data = _task(self.first), DataConfig(**self.first.data).drawn(self.first.label.seed)
+        names = adversarial_sets(self.first.label.task)
+        loaded = [(name, scored_part(adversarial_task(task, name), data)) for name in names]
+        return [replace(of.evaluation[0], name=name) for name, of in loaded]
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -204,6 +219,15 @@ def single_runs(results_dir: Path, device: str = "auto") -> Iterator[Members]:
     yield from (Members([run], device) for run in runs)
 
 
+def adversarial_sets(task: str) -> tuple[str, ...]:
+    """Raises UserError if AdvGLUE has none for the task."""
+    from hype_bench.analysis.robustness import SETS
+
+    if task not in SETS:
+        raise UserError(f"AdvGLUE has no set for task {task}; it has {', '.join(SETS)}")
+    return SETS[task]
+
+
 def data_of(record: Record) -> TaskData:
     """The data of a run.
 
@@ -212,12 +236,16 @@ def data_of(record: Record) -> TaskData:
     """
     from hype_bench.tasks.data import load
 
-    settings = record.task
-    task = TaskConfig(**{**settings, "source": _source(settings["source"])})
+    task = _task(record)
     data = load(task, DataConfig(**record.data).drawn(record.label.seed))
     if (data.fingerprint, data.labels) != tuple(record.parts.get(key) for key in ("data", "labels")):
         raise UserError(f"the data of {task.name} have changed since the runs were trained")
     return data
+
+
+def _task(record: Record) -> TaskConfig:
+    settings = record.task
+    return TaskConfig(**{**settings, "source": _source(settings["source"])})
 
 
 def _source(given: Mapping[str, Any] | None) -> SourceConfig | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hype_bench import output
-from hype_bench.analysis.editing.members import Members
+from hype_bench.analysis.editing.members import Members, adversarial_sets
 from hype_bench.options import UserError
 from hype_bench.runs import predictions
 from hype_bench.runs.folder import BusyError, RunFolder
@@ -63,27 +63,43 @@ E = TypeVar("E", bound=Edit)
 
 
 def edit_weights(
-    edits: Iterable[Edit], build: Build, results_dir: Path, save: bool, say: Callable[[str], None] = output.say
+    edits: Iterable[Edit],
+    build: Build,
+    results_dir: Path,
+    save: bool,
+    adversarial: bool = False,
+    say: Callable[[str], None] = output.say,
 ) -> int:
     """Makes the models that do not exist yet, scores them as runs are, and records them; returns how many exist now.
 
     Args:
         save: keep the weights too, also those of a model that was recorded without them.
+        adversarial: also score them on the sets of AdvGLUE.
 
     Raises:
         UserError: a model cannot be made; it is raised when all others are made.
     """
 
+    def data_of(edit: Edit) -> TaskData:
+        data = edit.members.data
+        return replace(data, evaluation=[*data.evaluation, *edit.members.adversarial]) if adversarial else data
+
     def score(edit: Edit, outcome: Outcome) -> Callable[[Path], None]:
         state, facts = build(edit)
-        scorer, data = edit.members.scorer, edit.members.data
+        scorer, data = edit.members.scorer, data_of(edit)
         outcome.facts |= facts
         for split in filter(None, (*data.evaluation, data.selection)):
             outcome.evaluations[split.name] = scorer.evaluate(state, split)
         outcome.machine = scorer.machine
         return lambda folder: scorer.save(state, folder)
 
-    return record_edits(edits, lambda edit: edit.members.data, score, results_dir, save, say)
+    def is_done(edit: Edit, folder: RunFolder) -> bool:
+        record = folder.result()
+        wanted = adversarial_sets(edit.label.task) if adversarial else ()
+        has_weights = not save or (folder.path / "model").is_dir()
+        return record is not None and has_weights and record.scored_rows.keys() >= set(wanted)
+
+    return record_edits(edits, data_of, score, results_dir, save, is_done, say)
 
 
 def record_edits(
@@ -92,6 +108,7 @@ def record_edits(
     score: Callable[[E, Outcome], Callable[[Path], None]],
     results_dir: Path,
     save: bool = False,
+    is_done: Callable[[E, RunFolder], bool] = lambda edit, folder: folder.result() is not None,
     say: Callable[[str], None] = output.say,
 ) -> int:
     """As :func:`edit_weights`; ``score`` fills the outcome of an edit and returns what saves its weights."""
@@ -99,7 +116,8 @@ def record_edits(
     count = 0
     for edit in edits:
         try:
-            say(_make(edit, data_of, score, results_dir, save))
+            folder = edit.folder(results_dir)
+            say(f"done before: {edit.title}" if is_done(edit, folder) else _make(edit, data_of, score, folder, save))
             count += 1
         except UserError as error:  # the others can still be made
             refused.append(error)
@@ -114,14 +132,11 @@ def _make(
     edit: E,
     data_of: Callable[[E], TaskData],
     score: Callable[[E, Outcome], Callable[[Path], None]],
-    results_dir: Path,
+    folder: RunFolder,
     save: bool,
 ) -> str:
     from hype_bench.training.loop import Outcome
 
-    folder = edit.folder(results_dir)
-    if _is_done(folder, save):
-        return f"done before: {edit.title}"
     data = data_of(edit)
     try:
         with folder.lock():
@@ -131,10 +146,6 @@ def _make(
     except BusyError as error:
         raise UserError(f"{edit.title}: another process is making it") from error
     return f"done: {edit.title}: {record.label.metric} {100 * (record.headline or 0):.2f}{_members(record)}"
-
-
-def _is_done(folder: RunFolder, save: bool) -> bool:
-    return folder.result() is not None and ((folder.path / "model").is_dir() or not save)
 
 
 def _write(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hype_bench.config import RunConfig, TaskConfig
+from hype_bench.config import DataConfig, RunConfig, TaskConfig
 from hype_bench.tasks.data import TaskData, load
 
 
@@ -14,7 +14,11 @@ def scored_data(task: TaskConfig, run: RunConfig) -> TaskData:
     Raises:
         UserError: they are not available, or do not match the task.
     """
-    data = run.data.drawn(run.seed)
+    return scored_part(task, run.data.drawn(run.seed))
+
+
+def scored_part(task: TaskConfig, data: DataConfig) -> TaskData:
+    """As :func:`scored_data`, for the data settings of a run, with the seed of its subset."""
     only_scored = replace(data, max_train_examples=None, selection_examples=None, predict_test=False)
     loaded = load(replace(task, train_split=task.evaluation_splits[0]), only_scored)
     subset = {f"{split} of {task.name}": rows for split, rows in loaded.subset.items()}
