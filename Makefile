@@ -2,6 +2,10 @@
 # make table1         a table of the paper; the others are named below
 # make tables         all of them; also scope=small or scope=smoke for a laptop
 # make figure2        Figure 2 from the records of Table 16
+# make figure3        what frozen layers know of other tasks: table and pictures
+# make figure4        how alike the tokens of a text are in each layer
+# make noise          noise in each precision, sharpness, change of the weights
+# make footprint      time and memory of every technique
 # make report         results/ as a page to open in a browser: results/report/index.html
 # make test           check style and types, run the tests: what CI runs
 # make test-slow      what takes longer: large folders and tables
@@ -20,8 +24,9 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 TABLES := table1 table2 table3 table4 table5 table6 table8 table9 table12 table16 table17 table18
 scope := paper
+PLAN = $@$(if $(filter-out paper,$(scope)),@$(scope))
 
-.PHONY: help demo report test test-slow test-engines mutation bench bench-methods test-gpu bench-gpu docs site tables figure2 $(TABLES)
+.PHONY: help demo report test test-slow test-engines mutation bench bench-methods test-gpu bench-gpu docs site tables figure2 figure3 figure4 noise footprint $(TABLES)
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -40,7 +45,15 @@ $(TABLES): $(INSTALLED)
 	$(BIN)/python run.py -m experiment=$@ scope=$(scope)
 
 figure2: table16
-	$(BIN)/hype-bench plot combinations table16
+	$(BIN)/hype-bench plot combinations $(PLAN:figure2%=table16%)
+
+figure3 figure4 noise: $(INSTALLED)
+	$(BIN)/python run.py -m experiment=$@ scope=$(scope)
+	$(BIN)/hype-bench plot layers $(PLAN)
+
+footprint: $(INSTALLED)
+	$(BIN)/python run.py -m experiment=$@ scope=$(scope)
+	$(BIN)/hype-bench plot footprint $(PLAN)
 
 # an environment may say so, and every process of the tests then compiles all it imports
 test test-slow test-engines: export PYTHONDONTWRITEBYTECODE =

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from hype_bench import plugins
 from hype_bench.config import CONF, Config, ModelConfig, RecipeConfig, TaskConfig, fill_training
+from hype_bench.options import UserError
 
 FILES = ("train_file", "validation_file")  # of a task: a user's own
 
@@ -42,6 +43,19 @@ def read_choice(group: str, name: str) -> dict[str, Any]:
     parts = [read_choice(group, base) for base in content.pop("defaults", []) if base != "_self_"]
     merged: Any = OmegaConf.to_container(OmegaConf.merge(*parts, content))
     return dict(merged)
+
+
+def named_task(name: str) -> TaskConfig:
+    """The task that a file of the group describes.
+
+    Raises:
+        UserError: there is no such task, or it is the one that takes the user's own files.
+    """
+    with_data = [choice for choice in choices("task") if "train_file" not in read_choice("task", choice)]
+    if name not in with_data:
+        raise UserError(f"there is no task {name!r} with data of its own; there are {', '.join(with_data)}")
+    task: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TaskConfig), read_choice("task", name)))
+    return task  # type: ignore[no-any-return]
 
 
 def usual_training(model: ModelConfig, task: str, recipe: str) -> dict[str, Any]:

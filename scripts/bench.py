@@ -3,9 +3,9 @@
     make bench                                   all four tasks, three repeats, table to results/bench/
     python scripts/bench.py --tasks rte cola     some of them
 
-Every arm is a process; they take turns, an update each (``turns.py``). The Trainer runs once with padding to the
-longest of a batch and once with padding to 128, the default of the usual GLUE script. Real data where HYPE_BENCH_DATA
-is set, else the generated tasks.
+Every arm is a process; they take turns, an update each (``training/turns.py``). The Trainer runs once with padding to
+the longest of a batch and once with padding to 128, the default of the usual GLUE script. Real data where
+HYPE_BENCH_DATA is set, else the generated tasks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch.utils.data import SequentialSampler
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
-from turns import WARM_UP, Turn, rounds
 
 from hype_bench.config import RunConfig, resolve
 from hype_bench.contract.registry import build
@@ -44,6 +43,7 @@ from hype_bench.training.batches import training_order
 from hype_bench.training.loop import Outcome, fine_tune
 from hype_bench.training.seeds import derive
 from hype_bench.training.tokens import Tokens, tokenise
+from hype_bench.training.turns import WARM_UP, Turn, rounds
 
 TASKS = ("rte", "cola", "mrpc", "stsb")
 ARMS = ("vanilla", "vanilla, bf16", "hype_n", "trainer, longest", "trainer, 128")

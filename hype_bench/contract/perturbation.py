@@ -35,16 +35,18 @@ def perturb(
 
 
 def changed_fraction(before: Float[Tensor, "*shape"], after: Float[Tensor, "*shape"], precision: str) -> float:
-    """The fraction of entries that still differ once they are operands of a matrix product in this precision.
+    """The fraction of entries that still differ once they are operands of a matrix product in this precision."""
+    return float((rounded(before, precision) != rounded(after, precision)).double().mean())
+
+
+def rounded(x: Float[Tensor, "*shape"], precision: str) -> Float[Tensor, "*shape"]:
+    """As an operand of a matrix product in this precision.
 
     fp32 keeps 24 significant bits; tf32 rounds operands to 11, fp16 to 11, bf16 to 8.
     """
     if precision == "tf32":
-        before, after = (_round_to_tf32(x) for x in (before, after))
-    else:
-        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-        before, after = before.to(dtype), after.to(dtype)
-    return float((before != after).double().mean())
+        return _round_to_tf32(x)
+    return x.to({"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision])
 
 
 def _round_to_tf32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -42,8 +42,9 @@ def analyse(job: Job, training: Job, display: Display, warnings: list[str]) -> J
     tracker = start(job.run, folder.path.name, job.label, remarks)
     about: dict[str, Any] = {"seconds": {"prepare": time.perf_counter() - job.started}}
     try:
-        trained = _with_weights(training, display, warnings, remarks)
-        if trained.status == DIVERGED:
+        assert job.analysis is not None
+        trained = _with_weights(training, display, warnings, remarks) if job.analysis.needs_weights else None
+        if trained is not None and trained.status == DIVERGED:
             state, reason = DIVERGED, f"the run that it reads has diverged: {trained.reason}"
         else:
             display.start_run(job.title)
@@ -114,7 +115,7 @@ def _locked(folder: RunFolder, title: str, display: Display) -> Iterator[None]:
         yield
 
 
-def _measure(job: Job, training: Job, record: Record) -> tuple[Measured, dict[str, Any]]:
+def _measure(job: Job, training: Job, record: Record | None) -> tuple[Measured, dict[str, Any]]:
     """What the analysis finds, and the machine."""
     from hype_bench.analysis.measuring.trained import Trained
     from hype_bench.training.device import describe
@@ -135,7 +136,9 @@ def _measure(job: Job, training: Job, record: Record) -> tuple[Measured, dict[st
     for data in trained.further:
         measured.subset |= data.subset
         measured.absent += data.absent
-    measured.facts |= {"run": training.folder.path.name, "weights": digest_of_weights(training.folder.path / "model")}
+    if job.analysis.needs_weights:
+        weights = digest_of_weights(training.folder.path / "model")
+        measured.facts |= {"run": training.folder.path.name, "weights": weights}
     return measured, describe(trained.device)
 
 

@@ -112,7 +112,8 @@ class Job:
 
 def task_label(run: RunConfig) -> str:
     """What tables call the task; of an analysis its name stands behind it: ``sst2.robustness``."""
-    return ".".join([run.task.name, *run.analysis])
+    analysis = build(run.analysis)
+    return run.task.name if analysis is None else f"{run.task.name}.{analysis.title(*run.analysis)}"
 
 
 def metric_of(run: RunConfig) -> str:

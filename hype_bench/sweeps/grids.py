@@ -15,7 +15,18 @@ Axes = dict[str, list[str]]  # axis -> its values, as they are written on the co
 
 _LABELS = ("row", "block")  # what a grid may say beside its axes: names for a row and a block of the table
 # Axes that name no setting:
-_ELSEWHERE = {"model", "task", "method", "analysis", "seed", "results_dir", "device", "recipe", "tracker"}
+_ELSEWHERE = {
+    "model",
+    "task",
+    "method",
+    "analysis",
+    "analysis.probing.task",
+    "seed",
+    "results_dir",
+    "device",
+    "recipe",
+    "tracker",
+}
 _PLAIN = re.compile(r"[\w./:+-]+", re.ASCII)
 _SHORT = {"noise_scale": "scale"}
 

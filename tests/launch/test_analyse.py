@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
+from hype_bench.analysis import footprint
 from hype_bench.config import CONF
 from hype_bench.launch.execute import execute
 from hype_bench.options import UserError
@@ -54,10 +55,10 @@ def results(analysed: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(analysed, tmp_path / "results"))
 
 
-def analyse(results: Path, data: Path, *words: str) -> JobResult:
+def analyse(results: Path, data: Path, *words: str, analysis: str = "robustness") -> JobResult:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         places = [f"results_dir={results}", f"data.root={data}"]
-        composed = compose("config", [*SETTINGS, "analysis=robustness", *places, *words])
+        composed = compose("config", [*SETTINGS, f"analysis={analysis}", *places, *words])
     return execute(composed, Display())
 
 
@@ -210,3 +211,27 @@ def test_what_cannot_be_analysed_is_refused_before_anything_starts(
         analyse(tmp_path, data, *words)
     assert complaint in str(refused.value)
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_reads_no_weights_trains_nothing(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cost = footprint.Cost([1.0], 10**9, {})
+    monkeypatch.setattr(footprint, "costs", lambda setting, programs, updates: dict.fromkeys(programs, cost))
+    assert analyse(tmp_path, data, analysis="footprint").state == DONE
+    (only,) = [record(RunFolder(run.path)) for run in read_runs(tmp_path)]
+    assert only.label.task == "sst2.footprint"
+    assert only.scores.to_json() == {
+        "value": 1.0, "memory/value": 1.0, "tokens_per_second/value": only.facts["vanilla_tokens_per_second"],
+        "gigabytes/value": 1.0,
+    }  # fmt: skip
+
+
+def test_an_analysis_that_reads_another_task_names_it(results: Path, data: Path) -> None:
+    options = ["analysis.probing.task=demo_mrpc", "analysis.probing.layers=[1,3]"]
+    few = ["data.max_train_examples=20", "data.max_eval_examples=10"]
+    assert analyse(results, data, *options, *few, analysis="probing").state == DONE
+    (probed,) = [run.record for run in read_runs(results) if run.record and "probing" in run.record.label.task]
+    assert (probed.label.task, probed.label.metric) == ("sst2.probing.demo_mrpc", "f1")
+    assert set(probed.scored_rows) == {"layer_3", "layer_1"}
+    missing = analyse(results, data, "analysis.probing.layers=[9]", options[0], *few, analysis="probing")
+    assert missing.state == FAILED
+    assert missing.reason == "analysis.probing.layers: there is no layer 9; the layers are 0, the embeddings, to 3"

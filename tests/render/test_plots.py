@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from hype_bench.render.plots import draw
 from hype_bench.render.plots.ranks import alike
 from hype_bench.render.report import Experiment, read_experiment
 from hype_bench.render.table_csv import interval
-from hype_bench.sweeps.planned import Plan, write_plan
+from hype_bench.sweeps.planned import Plan, PlannedRun, write_plan
 from hype_bench.tables.compare import Criteria
 from tests.render.test_upload import SCORES, planned, write_experiment, write_record
 from tests.tables.swept import write_experiment as swept
@@ -145,6 +147,60 @@ def test_combinations_stand_beside_their_techniques(tmp_path: Path) -> None:
     assert "with hype_n" in figures["minilm rte"].get_supxlabel()
 
 
+def write_analysis(folder: Path, run: PlannedRun, splits: dict[str, dict[str, float]], metric: str) -> None:
+    """The record of an analysis whose scores are made up."""
+    write_record(folder, run, 0.5)
+    path = folder / "runs" / run.identity / "result.json"
+    record = json.loads(path.read_text())
+    named = [(f"{split}/{name}", value) for split, scores in splits.items() for name, value in scores.items()]
+    flat = {name.removeprefix(f"{next(iter(splits))}/"): value for name, value in named}
+    record["label"] |= {"metric": metric}
+    record["parts"]["analysis"] = ["made_up", {}]
+    path.write_text(json.dumps(record | {"scores": flat, "scored_rows": dict.fromkeys(splits, 9)}))
+
+
+def planned_analysis(task: str, metric: str) -> list[PlannedRun]:
+    pairs = [(method, seed) for method in ("vanilla", "hype_n") for seed in (1, 2)]
+    runs = [planned(method, "rte", seed, "2e-5") for method, seed in pairs]
+    return [replace(run, task=task, metric=metric, configuration={"learning_rate": "2e-5"}) for run in runs]
+
+
+def test_layers_are_a_line_per_row_with_a_band(tmp_path: Path) -> None:
+    runs = planned_analysis("rte.similarity", "cosine")
+    write_plan(tmp_path, Plan("figure4", "", "paper", None, [], "", runs))
+    for run in runs:
+        top = 0.5 + 0.1 * run.seed + (run.method == "hype_n")
+        layers = {f"layer_{n}": {"cosine": top - (2 - n) / 10, "accuracy": 0.5} for n in (2, 0, 1)}
+        write_analysis(tmp_path, run, {"all": {"cosine": 9.0}, **layers}, "cosine")
+    figures = draw("layers", read_experiment(tmp_path, "figure4", "paper"))
+    assert list(figures) == ["bert_large rte.similarity cosine"]
+    (panel,) = figures["bert_large rte.similarity cosine"].axes
+    drawn = {str(line.get_label()): (line.get_xdata(), line.get_ydata()) for line in panel.lines}
+    assert list(drawn) == ["vanilla", "hype_n"]
+    for name, top in (("vanilla", 0.65), ("hype_n", 1.65)):
+        assert np.asarray(drawn[name][0]).tolist() == [0, 1, 2]
+        assert np.asarray(drawn[name][1]).tolist() == pytest.approx([top - 0.2, top - 0.1, top])
+    half = 12.706 * 0.1 / 2  # Student's 0.975 quantile with one degree of freedom, times 0.1 / sqrt 2 / sqrt 2
+    ends = [band.get_datalim(panel.transData).intervaly.tolist() for band in panel.collections]
+    assert ends[0] == pytest.approx([0.45 - half, 0.65 + half], abs=1e-3)
+    assert panel.get_ylabel() == "cosine"
+
+
+def test_footprints_are_bars_of_time_and_memory(tmp_path: Path) -> None:
+    runs = planned_analysis("rte.footprint", "value")
+    write_plan(tmp_path, Plan("footprint", "", "paper", None, [], "", runs))
+    for run in runs:
+        factor = 1.0 if run.method == "vanilla" else 2.0
+        splits = {"update": factor + run.seed / 10, "memory": factor, "gigabytes": 11.0}
+        write_analysis(tmp_path, run, {name: {"value": value} for name, value in splits.items()}, "value")
+    figures = draw("footprint", read_experiment(tmp_path, "footprint", "paper"))
+    assert list(figures) == ["bert_large rte.footprint"]
+    (panel,) = figures["bert_large rte.footprint"].axes
+    widths = [bar.get_width() for container in panel.containers for bar in container]
+    assert widths == pytest.approx([1.15, 1.0, 2.15, 2.0])
+    assert words(panel) == ["1.15", "1.00", "2.15", "2.00"]
+
+
 def test_rows_that_are_not_told_apart_have_a_bar(tmp_path: Path) -> None:
     runs = [planned(method, task, seed, "2e-5") for method in "abc" for task in ("rte", "mrpc") for seed in (1, 2)]
     write_plan(tmp_path, Plan("three", "", "paper", None, [], "", runs))
@@ -199,6 +255,8 @@ def test_what_cannot_be_drawn_is_one_line(experiment: Experiment, tmp_path: Path
     assert complaint(Kind("budget"), "none", empty) == "none searches over nothing: there is no budget to draw"
     assert complaint(Kind("ranks"), "none", empty).startswith("none has no two rows with a number on all of two tasks")
     assert complaint(Kind("combinations"), "none", empty).startswith("none has no technique both alone and in a comb")
+    assert complaint(Kind("layers"), "none", empty).startswith("none measures nothing layer by layer; figure3 and fig")
+    assert complaint(Kind("footprint"), "none", empty).startswith("none measures no footprint; the experiment footpr")
     assert complaint(Kind("answer"), "none", empty).startswith("none has no technique to compare with another")
     assert complaint(Kind("answer"), "table1", tmp_path, margin=-1).startswith("--margin=-1: a margin is a number")
     assert "regenerates no table of the paper" in complaint(Kind("paper"), "none", empty)

@@ -20,15 +20,21 @@ class Analysis:
         metric: of the record's headline score.
         needs_every_token: whether it reads what the layers put out; the model then computes every token of the top
             layer on packed rows too, and gives its hidden states.
+        needs_weights: whether it reads what was trained; if not, the run is neither trained nor looked for.
         version: raised when its numbers change: old records are then other analyses.
     """
 
     metric: ClassVar[str] = "accuracy"
     needs_every_token: ClassVar[bool] = False
+    needs_weights: ClassVar[bool] = True
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         check_fields("", self)
+
+    def title(self, name: str) -> str:
+        """What tables call it behind the name of the run's task; ``name``: its own."""
+        return name
 
     def check(self, run: RunConfig) -> None:
         """Raises UserError for a run that cannot be analysed, before anything is loaded."""

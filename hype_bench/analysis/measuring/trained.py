@@ -35,7 +35,7 @@ class Trained:
 
     Attributes:
         run: its settings.
-        record: of its training.
+        record: of its training; None for an analysis that needs no weights.
         folder: where it lies.
         data: what it was trained and scored on.
         further: what the analysis reads beside that, as its ``data`` gave it.
@@ -44,7 +44,7 @@ class Trained:
     """
 
     run: RunConfig
-    record: Record
+    record: Record | None
     folder: RunFolder
     data: TaskData
     further: list[TaskData]

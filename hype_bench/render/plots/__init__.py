@@ -18,6 +18,8 @@ KINDS = {
     "budget": "the best score to be expected of so many configurations",
     "ranks": "mean ranks over the tasks, and which of them are not told apart",
     "combinations": "every technique alone and in its combination, as bars with intervals",
+    "layers": "what an analysis measured of every layer: a line per technique",
+    "footprint": "time of an update and peak memory of every technique, relative to vanilla",
     "paper": "the difference to the cells that the paper printed",
 }
 

@@ -27,6 +27,8 @@ PAUSE = 0.02  # seconds, after which the threads of the program before no longer
 class Turn(Method):
     """A program's own side; as a technique without an effect it ends the turn after every update of our loop."""
 
+    acts_on = frozenset()
+    capturable = True
     line: Connection
     started: float = field(default=0.0, init=False)
 

@@ -1,0 +1,109 @@
+"""What an analysis measured of every layer: a figure per task and metric, a line per row of the table.
+
+Figures 3 and 4 of the paper, and every other analysis whose splits are called ``layer_0``, ``layer_1``, ...
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from itertools import cycle
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from hype_bench.analysis.measuring.by_layer import LAYER
+from hype_bench.options import UserError
+from hype_bench.render.plots.style import (
+    BASELINE,
+    BLUE,
+    DASHED,
+    GREY,
+    METRICS,
+    ORANGE,
+    SMALL,
+    canvas,
+    without_frame,
+    words,
+)  # fmt: skip
+from hype_bench.render.report import Experiment
+from hype_bench.runs.folder import RunFolder
+from hype_bench.runs.record import Record
+from hype_bench.stats.means import interval_of_mean, mean_and_std
+from hype_bench.tables.experiment import Result
+
+Layers = dict[int, float]  # layer -> value
+
+_COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # of Okabe and Ito (2008)
+_HEIGHT, _LEGEND = 2.2, 0.14  # inches: without the legend, and a line of it
+_NOTE = "layer 0: the embeddings; line: mean over seeds; band: its 95 % interval"
+
+
+def draw(experiment: Experiment) -> dict[str, Figure]:
+    """Raises UserError for an experiment without an analysis of layers."""
+    lines: dict[tuple[str, str, str], dict[str, list[Layers]]] = defaultdict(dict)
+    for (block, row, task), result in experiment.results.items():
+        if not result.split:  # the other splits are the other layers
+            for metric, seeds in _by_metric(result).items():
+                lines[block, task, metric][row.title] = seeds
+    if not lines:
+        raise UserError(f"{experiment.plan.name} measures nothing layer by layer; figure3 and figure4 do")
+    return {
+        f"{block} {task} {metric}": _figure(rows, f"{experiment.plan.name}, {block}: {task}", metric)
+        for (block, task, metric), rows in lines.items()
+    }
+
+
+def _by_metric(result: Result) -> dict[str, list[Layers]]:
+    """Metric -> the layers' values of every seed: the headline metric, and others that are no scores of a task."""
+    records = [RunFolder(Path(path)).result() for path in result.shown.path]
+    values: dict[str, list[Layers]] = defaultdict(list)
+    for record in filter(None, records):
+        scores = _layers(record)
+        for metric in {metric for of_layer in scores.values() for metric in of_layer}:
+            if metric == record.label.metric or metric not in METRICS:
+                values[metric].append({n: of_layer[metric] for n, of_layer in sorted(scores.items())})
+    return dict(values)
+
+
+def _layers(record: Record) -> dict[int, Mapping[str, float]]:
+    """Layer -> metric -> value."""
+    first = next(iter(record.scored_rows), "")
+    splits = {first: record.scores.first, **record.scores.further}
+    return {int(name.removeprefix(LAYER)): scores for name, scores in splits.items() if name.startswith(LAYER)}
+
+
+def _figure(rows: Mapping[str, list[Layers]], heading: str, metric: str) -> Figure:
+    figure = canvas(_HEIGHT + _LEGEND * len(rows), heading, _NOTE)
+    panel = figure.subplots()
+    without_frame(panel, "top", "right")
+    scale, colours = 100 if metric in METRICS else 1, cycle(_COLOURS)
+    for title, seeds in rows.items():
+        _line(panel, title, seeds, scale, GREY if title == BASELINE else next(colours))
+    panel.tick_params(labelsize=SMALL)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.set_xlabel("layer", fontsize=SMALL)
+    panel.set_ylabel(METRICS.get(metric, metric.replace("_", " ")), fontsize=SMALL)
+    figure.legend(loc="outside right upper" if len(rows) < 4 else "outside upper left", fontsize=SMALL, frameon=False)
+    return figure
+
+
+def _line(panel: Axes, title: str, seeds: Iterable[Layers], scale: float, colour: str) -> None:
+    """The mean over seeds at every layer that all of them have, and its interval where there is one."""
+    seeds = list(seeds)
+    shared = sorted(set.intersection(*(set(layers) for layers in seeds))) if seeds else []
+    finite = [n for n in shared if all(math.isfinite(layers[n]) for layers in seeds)]
+    means, low, high = list[float](), list[float](), list[float]()
+    for n in finite:
+        mean, std = mean_and_std([scale * layers[n] for layers in seeds])
+        ends = interval_of_mean(mean, std, len(seeds)) if len(seeds) > 1 else (mean, mean)
+        for values, value in zip((means, low, high), (mean, *ends), strict=True):
+            values.append(value)
+    label = words(title if finite else f"{title}: X no finished run")
+    style = DASHED if title == BASELINE else "solid"
+    panel.plot(finite, means, color=colour, linewidth=1.2, linestyle=style, marker="o", markersize=2.2, label=label)
+    if len(seeds) > 1:
+        panel.fill_between(finite, low, high, color=colour, alpha=0.12, linewidth=0)
