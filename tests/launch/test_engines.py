@@ -20,6 +20,7 @@ from hype_bench.launch.engines import submitted
 from hype_bench.launch.main import main
 from hype_bench.models.tiny import build_tiny
 from hype_bench.options import UserError
+from tests.launch.test_seeds import AUTO
 
 SHORT: tuple[str, ...] = (
     "task=demo_rte",
@@ -222,6 +223,18 @@ def test_a_job_that_dies_harms_no_other(
     assert re.search(rf"failed: seed=3: its worker ended: .*\(see {trace.relative_to(tmp_path)}\)", ended.stdout)
     assert jobs(tmp_path / "results") == ["done", "failed", "failed", "done"]
     assert "4 runs: 2 done now, 2 done before, 0 failed" in warm(*SHORT, "model=tiny_bert", "seed=1,2,3,4").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rounds_of_seeds(engine: str, warm: Any, cluster: dict[str, str], tmp_path: Path) -> None:
+    """Every round of ``seed=auto`` goes through the engine: five seeds of both techniques, then two more one by one."""
+    ended = warm(*AUTO, *chosen(engine), env=cluster, timeout=500)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "14 runs: 14 done now, 0 done before, 0 failed" in ended.stdout
+    assert jobs(tmp_path / "results") == ["done"] * 14
+    seeds = {(record["label"]["method"], record["label"]["seed"]) for record in numbers(tmp_path / "results").values()}
+    assert seeds == {(method, seed) for method in ("vanilla", "bitfit") for seed in range(1, 8)}
 
 
 def refused(ended: Any, tmp_path: Path) -> str:

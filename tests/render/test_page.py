@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,19 @@ def test_the_answer_comes_first(tmp_path: Path) -> None:
     assert "r_drop: vanilla with 2 times the epochs was not run on rte, mrpc" in text
     (tmp_path / "runs" / "rte-hype_n-2-3" / "predictions.csv").unlink()
     assert "predictions.csv is missing" in write_report(tmp_path, ["mine"], "paper").complaints[0]
+    shutil.rmtree(tmp_path / "runs" / "mrpc-hype_n-2-3")
+    unfinished = Page(write_report(tmp_path, ["mine"], "paper").page).text
+    assert "undecided hype_n: no pairs of runs on mrpc yet; undecided on rte" in unfinished  # with a seed less
+
+
+def test_more_pictures_than_a_page_takes_are_left_to_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    swept(tmp_path, {"vanilla": 0.6, "hype_n": 0.75}, seeds=(1, 2), spread=0.001)
+    for module in ("answer", "experiment"):
+        monkeypatch.setattr(f"hype_bench.render.page.{module}.MOST", 1)
+    page = Page(write_report(tmp_path, ["mine"], "paper").page)
+    assert "mine, minilm: over all tasks" in page.text
+    assert "mine, minilm: rte" not in page.text
+    assert "Too many for a page: hype-bench plot seeds mine draws them." in page.text
 
 
 def test_collapsed_runs_are_seen(tmp_path: Path) -> None:

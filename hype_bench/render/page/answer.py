@@ -10,13 +10,14 @@ from typing import Any
 
 from hype_bench.controls import VANILLA
 from hype_bench.render.answer import answer_note, answer_sheets, answers_of, missing_text, sentences
-from hype_bench.render.page.pictures import inline
+from hype_bench.render.page.pictures import MOST, inline
 from hype_bench.render.plots.answer import figures
 from hype_bench.render.report import Experiment
 from hype_bench.runs.status import DONE
 from hype_bench.stats.verdict import UNDECIDED, Verdict
 from hype_bench.tables.answer import Answer
 from hype_bench.tables.compare import DEFAULT
+from hype_bench.tables.table import is_further
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def answer_context(experiment: Experiment) -> dict[str, Any]:
     answers, missing = answers_of(experiment, DEFAULT) if is_done else ([], [])
     name = experiment.plan.key
     cells = [cell for answer in answers for cell in answer.tasks.values()]
-    pictures = figures(name, answers, DEFAULT)
+    pictures = figures(name, answers, DEFAULT, MOST)
     return {
         "sentences": list(_sentences(answers)),
         "sheets": answer_sheets(experiment.plan, answers, missing, DEFAULT),
@@ -50,9 +51,17 @@ def _sentences(answers: Sequence[Answer]) -> Iterator[Sentence]:
         members = list(of_row)
         against = next((answer for answer in members if answer.control == VANILLA), members[0])
         verdict, mean = against.overall, 100 * against.overall.difference.mean
-        effect = "no pairs of runs" if math.isnan(mean) else f"{mean:+.2f} over {against.control.title}"
+        effect = _without_pairs(against) if math.isnan(mean) else f"{mean:+.2f} over {against.control.title}"
         for text in sentences(members) or [f"{row.title}: {effect}"]:
             yield Sentence(verdict.word, f"{block}: " * several + text + _open(verdict))
+
+
+def _without_pairs(answer: Answer) -> str:
+    """Why there is no mean over tasks, and what is known of the others."""
+    tasks = {task: cell for task, cell in answer.tasks.items() if not is_further(task)}
+    known = [f"{cell.verdict.word} on {task}" for task, cell in tasks.items() if cell.measured.paired.n]
+    lacking = [task for task, cell in tasks.items() if not cell.measured.paired.n]
+    return "; ".join([f"no pairs of runs on {', '.join(lacking)} yet", *known])
 
 
 def _open(verdict: Verdict) -> str:

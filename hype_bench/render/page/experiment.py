@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from hype_bench.options import UserError
 from hype_bench.render.page.answer import answer_context
-from hype_bench.render.page.pictures import inline
+from hype_bench.render.page.pictures import MOST, inline
 from hype_bench.render.plan import total
 from hype_bench.render.plots import ANSWER, KINDS, draw
 from hype_bench.render.report import Experiment
@@ -23,6 +23,7 @@ from hype_bench.tables.beside_paper import BesidePaper, against_paper
 from hype_bench.tables.experiment import Place, Result
 
 _NOT_HERE = (ANSWER, "curves")  # the one stands above; every run's page has its own
+_OF_TASKS = ("seeds", "paper")  # kinds with a picture for each task of a block
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,16 @@ def _number(value: float) -> float | None:
 
 
 def _pictures(experiment: Experiment) -> dict[str, dict[str, Markup]]:
-    """Kind -> which picture -> its element; a kind of which the experiment has none is left out."""
+    """Kind -> which picture -> its element, without kinds that the experiment does not have; a kind with too many
+    pictures for a page is empty."""
     pictures: dict[str, dict[str, Markup]] = {}
+    tasks = {(block, task) for block, _, task in experiment.results}
     for kind in KINDS:
         if kind in _NOT_HERE:
+            continue
+        if kind in _OF_TASKS and len(tasks) > MOST:
+            if kind != "paper" or experiment.plan.table is not None:
+                pictures[kind] = {}
             continue
         try:
             figures = draw(kind, experiment)

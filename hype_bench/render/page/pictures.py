@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from hype_bench.output import inert
 from hype_bench.render.plots.style import GREY, STRIPE
 
+MOST = 24  # pictures of single tasks, of a kind: with more, a page takes long to write and to open
 _COLOURS = {"#000000": "currentColor", GREY: "var(--muted)", STRIPE: "var(--stripe)"}
 _IDS = re.compile(r'(\bid="|url\(#|href="#)')
 

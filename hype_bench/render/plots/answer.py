@@ -33,18 +33,22 @@ def draw(experiment: Experiment, criteria: Criteria = DEFAULT) -> dict[str, Figu
     return figures(experiment.plan.key, answers, criteria)
 
 
-def figures(name: str, answers: Iterable[Answer], criteria: Criteria) -> dict[str, Figure]:
+def figures(name: str, answers: Iterable[Answer], criteria: Criteria, most: float = math.inf) -> dict[str, Figure]:
     """``block over all tasks`` or ``block task`` -> figure.
 
     Args:
         name: of the experiment.
         answers: those of a block beside one another.
+        most: if there are more of single tasks, these are left out.
     """
+    answers = list(answers)
+    too_many = len({(answer.block, task) for answer in answers for task in answer.tasks}) > most
     drawn = {}
     for block, of_block in groupby(answers, lambda answer: answer.block):
         members = list(of_block)
         tasks = list(dict.fromkeys(task for answer in members for task in answer.tasks))
-        for task in [_OVERALL, *tasks] if len(tasks) > 1 else tasks:
+        single = [] if too_many and len(tasks) > 1 else tasks
+        for task in [_OVERALL, *single] if len(tasks) > 1 else single:
             of_task = [answer for answer in members if task in (*answer.tasks, _OVERALL)]
             verdicts = [each.overall if task == _OVERALL else each.tasks[task].verdict for each in of_task]
             drawn[f"{block} {task}"] = _figure(f"{name}, {block}: {task}", of_task, verdicts, criteria.margin)

@@ -19,5 +19,27 @@ function draw() {
   }
 }
 
+// The same in numbers, when somebody asks for them.
+function table() {
+  const drawn = document.createElement("table");
+  drawn.className = "plain";
+  const cell = (row, tag, text, scope) => {
+    const made = row.appendChild(document.createElement(tag));
+    made.textContent = text;
+    if (scope) made.scope = scope;
+  };
+  const head = drawn.createTHead().insertRow();
+  for (const name of ["update", ...curve.columns.map(([name]) => name)]) cell(head, "th", name, "col");
+  const body = drawn.createTBody();
+  curve.updates.forEach((update, n) => {
+    const row = body.insertRow();
+    cell(row, "th", update, "row");
+    for (const [, values] of curve.columns) cell(row, "td", values[n] === null ? "" : +values[n].toPrecision(4));
+  });
+  return drawn;
+}
+
 draw();
 addEventListener("theme", draw);
+const numbers = document.getElementById("numbers");
+numbers.addEventListener("toggle", () => numbers.append(table()), { once: true });
