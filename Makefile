@@ -22,7 +22,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
-TABLES := table1 table2 table3 table4 table5 table6 table8 table9 table12 table16 table17 table18
+TABLES := table1 table2 table3 table4 table5 table6 table7 table8 table9 table12 table16 table17 table18
 scope := paper
 PLAN = $@$(if $(filter-out paper,$(scope)),@$(scope))
 

@@ -63,8 +63,9 @@ def analysis_pages() -> dict[str, str]:
 
 def analysis_page(name: str, entry: Verb) -> str:
     """What the docstring of an analysis says, and how it is called."""
-    text, _, arguments = inspect.cleandoc(entry.docstring()).partition("\nArgs:\n")
-    first, *paragraphs = (" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+    parts = inspect.cleandoc(entry.docstring()).split("\n\n")
+    arguments = next((part for part in parts if part.startswith("Args:\n")), "")
+    first, *paragraphs = (" ".join(part.split()) for part in parts if part != arguments)
     shown = [re.sub(r"^(Claim|Source|Cost): ", r"**\1:** ", paragraph).replace("``", "`") for paragraph in paragraphs]
     if not isinstance(entry, Measurement):
         usage = [f"    hype-bench {name} --help"]

@@ -26,8 +26,9 @@ class Robustness(Analysis):
     """Accuracy on the adversarial examples of AdvGLUE, and the drop from the task's own development set.
 
     The first score is the accuracy on AdvGLUE's development set; beside it stand ``clean``, the accuracy on the task's
-    own, and ``drop``, their difference. MNLI has all three again for the mismatched examples. It is plain accuracy for
-    every task, as in Table 6 of the HyPe paper, of which the HyPe row is k / (3 x examples) for whole k throughout.
+    own, and ``drop``, the first minus the second: below 0 as far as the examples fool the model. MNLI has all three
+    again for the mismatched examples. It is plain accuracy for every task, as in Table 6 of the HyPe paper, of which
+    the HyPe row is k / (3 x examples) for whole k throughout.
 
     Claim: a technique that smooths the encoder keeps more of its accuracy when inputs are perturbed to fool it.
 
@@ -64,7 +65,7 @@ def _compare(
             measured.add(replace(split, name=name), trained.evaluate(split, "accuracy"))
     if clean is not None:
         attacked, untouched = (measured.scores[name]["accuracy"] for name in names[:2])
-        measured.scores[names[2]] = {"accuracy": untouched - attacked}
+        measured.scores[names[2]] = {"accuracy": attacked - untouched}
 
 
 def adversarial_task(task: TaskConfig, name: str) -> TaskConfig:

@@ -52,7 +52,7 @@ def analyse(job: Job, training: Job, display: Display, warnings: list[str]) -> J
             measured, about["machine"] = _measure(job, training, trained)
             about["seconds"]["analyse"] = time.perf_counter() - begun
         measured.warnings[:0] = remarks
-        _write_beside(folder, measured, job.data.labels)
+        _write_beside(folder, measured)
         record = record_of_analysis(request, measured, state, reason, **about)
         folder.write_record(record)
     except BaseException as error:
@@ -131,6 +131,7 @@ def _measure(job: Job, training: Job, record: Record | None) -> tuple[Measured, 
         needs_every_token=job.analysis.needs_every_token,
     )
     measured = job.analysis.measure(trained)
+    measured.classes = measured.classes or job.data.labels
     measured.subset = {**job.data.subset, **measured.subset}
     measured.absent = [*job.data.absent, *measured.absent]
     for data in trained.further:
@@ -142,10 +143,10 @@ def _measure(job: Job, training: Job, record: Record | None) -> tuple[Measured, 
     return measured, describe(trained.device)
 
 
-def _write_beside(folder: RunFolder, measured: Measured, classes: list[str]) -> None:
+def _write_beside(folder: RunFolder, measured: Measured) -> None:
     """What there is besides the record, which comes last."""
     if measured.evaluations:
-        folder.write("predictions.csv", predictions.evaluated(measured.evaluations, classes))
+        folder.write("predictions.csv", predictions.evaluated(measured.evaluations, measured.classes))
     if measured.arrays:
         content = io.BytesIO()
         np.savez_compressed(content, **measured.arrays)  # type: ignore[arg-type]

@@ -127,7 +127,8 @@ def _cells(number: int) -> tuple[Published, ...]:
     for block, row, column, value in _printed_numbers(printed):
         mean, std, mark = _parse(value)
         parts = [printed["about"], *(names[name] for name in (block, row, column) if name is not None)]
-        about = _merge([*parts, names.get(f"{block} / {column}", {}), {"note": notes[mark]} if mark else {}])
+        parts += [names.get(f"{block} / {part}", {}) for part in (row, column)]
+        about = _merge([*parts, {"note": notes[mark]} if mark else {}])
         cells.append(Published(number, block, row, column, mean, std, **about))
     return tuple(cells)
 

@@ -21,6 +21,7 @@ from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.answer import Answer, Missing, answers
 from hype_bench.tables.compare import Compared, Criteria
 from hype_bench.tables.notes import conditional_on
+from hype_bench.tables.table import is_further
 
 FORMATS = (*WRITERS, "json")
 _CORNER = "method against control"
@@ -84,7 +85,7 @@ def own_controls() -> dict[str, Mapping[Control, str]]:
 
 
 def _over_tasks(block: str, answers: Sequence[Answer], notes: list[str], criteria: Criteria) -> Sheet:
-    tasks = {task for answer in answers for task in answer.tasks}
+    tasks = {task for answer in answers for task in answer.tasks if not is_further(task)}
     rows = []
     for answer in answers:
         ratios = (answer.time, answer.memory)

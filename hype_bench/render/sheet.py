@@ -44,9 +44,15 @@ class Sheet:
         return [[title, *("".join(pieces) for pieces in cells)] for title, cells in self.rows]
 
 
-def mean_and_std(mean: float, std: float, count: str) -> Pieces:
-    """``65.34 ± 1.20 (3)``, of fractions; without a std that is NaN or a count that is empty."""
-    return f"{100 * mean:.2f}", "" if math.isnan(std) else f" ± {100 * std:.2f}", f" ({count})" if count else ""
+def number(value: float, is_fraction: bool = True) -> str:
+    """``65.34`` of a fraction, four digits of anything else."""
+    return f"{100 * value:.2f}" if is_fraction else f"{value:.4g}"
+
+
+def mean_and_std(mean: float, std: float, count: str, is_fraction: bool = True) -> Pieces:
+    """``65.34 ± 1.20 (3)``; without a std that is NaN or a count that is empty."""
+    spread = "" if math.isnan(std) else f" ± {number(std, is_fraction)}"
+    return number(mean, is_fraction), spread, f" ({count})" if count else ""
 
 
 def difference(mean: float, low: float, high: float) -> Pieces:

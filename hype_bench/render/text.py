@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hype_bench.render import table_csv
-from hype_bench.render.sheet import Pieces, Sheet, mean_and_std
+from hype_bench.render.sheet import Pieces, Sheet, mean_and_std, number
 from hype_bench.render.writers import WRITERS
 from hype_bench.tables.cells import AVERAGE, Cell
 from hype_bench.tables.table import Table
@@ -76,21 +76,24 @@ def pieces(cell: Cell | None) -> Pieces:
     if cell is None:
         return "-", "", ""
     if cell.metric == AVERAGE and not cell.missing:
-        return f"{100 * cell.mean:.2f}", "", ""
+        return number(cell.mean, cell.is_fraction), "", ""
     if cell.missing or cell.n == 0:
         return "X", "", f" ({', '.join(cell.lacks)})"
-    return mean_and_std(cell.mean, cell.std, ", ".join(cell.counts))
+    return mean_and_std(cell.mean, cell.std, ", ".join(cell.counts), cell.is_fraction)
 
 
 def interval_pieces(cell: Cell | None) -> Pieces:
     """The 95 % interval of a cell's mean over seeds, ``[62.06, 81.94]``."""
     ends = table_csv.interval(cell) if cell is not None else None
-    return "", "", "-" if ends is None else f"[{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]"
+    if cell is None or ends is None:
+        return "", "", "-"
+    return "", "", f"[{number(ends[0], cell.is_fraction)}, {number(ends[1], cell.is_fraction)}]"
 
 
 def extremes(cell: Cell | None) -> Pieces:
     """What a mean hides: ``72.00 (68.00 to 76.00)``, the median of the finite scores and their range."""
-    scores = [100 * score for score in cell.scores.values() if math.isfinite(score)] if cell else []
+    scores = [score for score in cell.scores.values() if math.isfinite(score)] if cell else []
     if cell is None or cell.missing or not scores:
         return "-", "", ""
-    return f"{statistics.median(scores):.2f}", "", f" ({min(scores):.2f} to {max(scores):.2f})"
+    middle, least, most = (number(of(scores), cell.is_fraction) for of in (statistics.median, min, max))
+    return middle, "", f" ({least} to {most})"

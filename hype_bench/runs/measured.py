@@ -22,6 +22,7 @@ class Measured:
             fractions; any other may be any number.
         rows: split -> how many examples its values are from.
         evaluations: split -> what was predicted for each of its examples, for ``predictions.csv``.
+        classes: the names of the classes that were predicted; of the run's, if it is empty.
         arrays: name -> array, kept beside the record in ``arrays.npz``.
         facts: anything else that JSON can hold.
         warnings: sentences for the user and the record.
@@ -32,6 +33,7 @@ class Measured:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     evaluations: list[tuple[Split, Evaluation]] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -29,8 +29,8 @@ def evaluated(evaluations: Sequence[tuple[Split, Evaluation]], classes: Sequence
     """CSV of splits and what was predicted for each of their examples.
 
     Columns: split; index in the data as they were scored; label and prediction, for classes by number; one logit per
-    output; row at the source, from 0, before any was dropped or left out of a subset; for classes, the names of label
-    and prediction.
+    output, if the split has it; row at the source, from 0, before any was dropped or left out of a subset; for classes,
+    the names of label and prediction.
     """
     names = ["label_name", "prediction_name"] if classes else []
     first: list[list[Any]] = []
@@ -40,8 +40,14 @@ def evaluated(evaluations: Sequence[tuple[Split, Evaluation]], classes: Sequence
         for index, (row, answer) in enumerate(zip(split.rows.tolist(), both, strict=True)):
             first.append([split.name, index, *answer])
             last.append([row, *(classes[number] for number in answer if classes)])
-    logits = np.concatenate([evaluation.logits for _, evaluation in evaluations])
+    widest = max(evaluation.logits.shape[1] for _, evaluation in evaluations)
+    logits = np.concatenate([_widened(evaluation.logits, widest) for _, evaluation in evaluations])
     return _csv(["split", "index", "label", "prediction"], first, logits, ["row", *names], last)
+
+
+def _widened(logits: NDArray[np.float32], outputs: int) -> NDArray[np.float32]:
+    """With NaN for outputs that these examples do not have, as a set of two classes beside one of three."""
+    return np.pad(logits, ((0, 0), (0, outputs - logits.shape[1])), constant_values=np.nan)
 
 
 def unlabelled(tests: Mapping[str, NDArray[np.float32]], data: TaskData) -> str:
@@ -63,7 +69,7 @@ def _csv(
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*columns, *(f"logit_{output}" for output in range(logits.shape[1])), *behind])
     for before, outputs, after in zip(first, logits.tolist(), last, strict=True):
-        writer.writerow([*before, *(f"{value:.9g}" for value in outputs), *after])
+        writer.writerow([*before, *("" if value != value else f"{value:.9g}" for value in outputs), *after])
     return text.getvalue()
 
 

@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
 from hype_bench.runs.check import check_record, check_request
+from hype_bench.schema import METRICS
 from hype_bench.tasks.sizes import SUBSET
 
 T = TypeVar("T")
@@ -225,7 +226,9 @@ class Record(Request):
         """``accuracy 65.34 in 41 s``: the headline score x 100 and the seconds of all phases; empty without a score."""
         if self.headline is None:
             return ""
-        return f"{self.label.metric} {100 * self.headline:.2f} in {sum(self.seconds.values()):.0f} s"
+        in_percent = self.label.metric in METRICS
+        score = f"{100 * self.headline:.2f}" if in_percent else f"{self.headline:.4g}"
+        return f"{self.label.metric} {score} in {sum(self.seconds.values()):.0f} s"
 
     @property
     def device(self) -> str:

@@ -72,6 +72,7 @@ def record_of_analysis(request: Request, measured: Measured, status: str, reason
         reason=reason,
         ended=now(),
         scores=Scores(first[1], dict(further)),
+        classes=measured.classes,
         predictions="predictions.csv" if measured.evaluations else None,
         scored_rows={split: measured.rows.get(split, 0) for split in finite},
         facts=measured.facts,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hype_bench.config import METRICS
 from hype_bench.runs.record import HELDOUT
 from hype_bench.runs.settings import Settings
 from hype_bench.runs.status import DONE, NOT_SCORED
@@ -57,6 +58,11 @@ class Cell:
     remarks: list[str] = field(default_factory=list)
     collapsed: list[int] = field(default_factory=list)
     tasks: list[Cell] = field(default_factory=list)
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether it is shown x 100; what an analysis measures by a metric of its own is shown as it is."""
+        return all(cell.is_fraction for cell in self.tasks) if self.tasks else self.metric in (*METRICS, AVERAGE)
 
     @property
     def n(self) -> int:

@@ -27,7 +27,7 @@ from hype_bench.stats.verdict import HELPS, LEVEL, MARGIN, UNDECIDED, Verdict, v
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.notes import has_one_subset
-from hype_bench.tables.predictions import read_predictions
+from hype_bench.tables.predictions import predicted_splits, read_predictions
 
 TASK, TABLE = FAMILIES = ("task", "table")
 _Read = Callable[[Path, str, str, float], tuple[Floats, Floats]]
@@ -237,8 +237,14 @@ def _predictions(results: tuple[Result, Result], seeds: list[int], read: _Read) 
     for result, by_seed in zip(results, predictions, strict=True):
         runs = result.shown.loc[seeds]
         for seed, path, score in zip(seeds, runs.path, runs.score, strict=True):
+            split = result.split
+            if result.planned[0].analysis:
+                split = split or str(runs.split[seed])
+                if split not in predicted_splits(Path(path)):  # such as a mean over several
+                    by_seed[seed] = np.zeros(0), np.zeros(0)
+                    continue
             try:
-                by_seed[seed] = read(Path(path), result.split, result.cell.metric, score)
+                by_seed[seed] = read(Path(path), split, result.cell.metric, score)
             except UserError as error:
                 complaints.append(str(error))
     return predictions, complaints

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,16 @@ from hype_bench.stats.means import Floats
 from hype_bench.tasks.metrics import score
 
 _CLOSE = 1e-6  # of a score; the file holds predictions in full
+
+
+def predicted_splits(run: Path) -> Collection[str]:
+    """The splits of which a run has predictions."""
+    import pandas as pd
+
+    try:
+        return set(pd.read_csv(run / "predictions.csv", usecols=["split"], dtype=str).split)
+    except (OSError, ValueError):
+        return ()
 
 
 def read_predictions(run: Path, split: str, metric: str, recorded: float) -> tuple[Floats, Floats]:

@@ -94,7 +94,7 @@ def test_it_scores_both_sets_and_their_difference(results: Path) -> None:
     assert adversarial is not None
     assert run.headline is not None
     assert adversarial * 6 == pytest.approx(round(adversarial * 6))
-    assert analysis.scores.get("accuracy", "drop") == pytest.approx(run.headline - adversarial)
+    assert analysis.scores.get("accuracy", "drop") == pytest.approx(adversarial - run.headline)
     lines = (folders(results)[1].path / "predictions.csv").read_text().splitlines()
     assert [sum(line.startswith(split) for line in lines) for split in ("adversarial,", "clean,")] == [6, 10]
 

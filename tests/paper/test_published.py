@@ -247,7 +247,7 @@ def test_names_are_choices_of_this_project() -> None:
     assert {about(p) for p in ALL if p.method is None} == {about(p) for p in table(4) if p.row == "/w HyPe"}
     assert all(p.task for p in ALL if p.metric not in (AVERAGE, GAIN))
     analysed = {(p.table, p.task.partition("/")[0].partition(".")[2]) for p in ALL if p.task and "." in p.task}
-    assert analysed == {(6, "robustness")}
+    assert analysed == {(6, "robustness"), (7, "transfer")}
     assert {name for _, name in analysed} <= names("analysis")
     combined = {p.method for p in table(16) if "+" in str(p.method)}
     assert combined == {"hype_n+r_drop", "hype_n+r3f", "hype_n+child_tuning_d", "noisytune+hype_n"}

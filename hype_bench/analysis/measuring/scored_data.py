@@ -22,4 +22,4 @@ def scored_part(task: TaskConfig, data: DataConfig) -> TaskData:
     only_scored = replace(data, max_train_examples=None, selection_examples=None, predict_test=False)
     loaded = load(replace(task, train_split=task.evaluation_splits[0]), only_scored)
     subset = {f"{split} of {task.name}": rows for split, rows in loaded.subset.items()}
-    return replace(loaded, subset=subset, absent=[f"{split} of {task.name}" for split in loaded.absent])
+    return replace(loaded, subset=subset, absent=[f"{task.name}/{split}" for split in loaded.absent])
