@@ -71,7 +71,6 @@ def _warm_folder(config: Any) -> Path:
 
 def pytest_collection_finish() -> None:
     """What is imported stays: full collections, such as a Trainer's at its end, need not look at it each time."""
-    gc.collect()
     gc.freeze()
     gc.enable()
 

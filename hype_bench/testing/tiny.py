@@ -18,11 +18,11 @@ from hype_bench.contract.method import Method
 from hype_bench.contract.objective import Batch, forward_of, objective
 from hype_bench.contract.registry import build, discover
 from hype_bench.models.checkpoint import Checkpoint, locate
-from hype_bench.models.loading import load_classifier
+from hype_bench.models.loading import load_classifier, load_tokenizer
 from hype_bench.testing.copies import copies_of
 
 FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
-UPDATES = 8
+UPDATES = 5
 
 # What the published defaults, made for 24 layers and hundreds of updates, would not show in a test.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -58,6 +58,9 @@ def load_once(
 ) -> PreTrainedModel:
     """:func:`load_classifier`, which reads each checkpoint once per test process."""
     return _copies(checkpoint, outputs, dropout, head_seed, tuple(names))()
+
+
+load_tokenizer_once = cache(load_tokenizer)
 
 
 @cache

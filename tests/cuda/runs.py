@@ -40,7 +40,7 @@ from hype_bench.models.checkpoint import locate  # noqa: E402
 from hype_bench.models.loading import load_classifier  # noqa: E402
 from hype_bench.testing.composed import configured, loaded  # noqa: E402
 from hype_bench.testing.copies import copies_of  # noqa: E402
-from hype_bench.testing.tiny import STILL_OPTIONS, options, without_dropout  # noqa: E402
+from hype_bench.testing.tiny import STILL_OPTIONS, load_tokenizer_once, options, without_dropout  # noqa: E402
 from hype_bench.training import loop  # noqa: E402
 from tests.cuda.counts import PACKAGE  # noqa: E402
 from tests.cuda.device import COUNTS, Cuda  # noqa: E402
@@ -163,7 +163,7 @@ def main() -> None:
     torch.set_num_threads(1)
     gc.freeze()  # what is imported stays
     gc.enable()
-    with mock.patch.object(loop, "load_classifier", load_once):
+    with mock.patch.multiple(loop, load_classifier=load_once, load_tokenizer=load_tokenizer_once):
         for case in json.load(sys.stdin):
             print(json.dumps(case | result(case)), flush=True)
 
