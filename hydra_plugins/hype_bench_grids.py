@@ -17,10 +17,7 @@ class GridsSweeper(Sweeper):
     gives the rest to the launcher."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.hydra_context, self.config = hydra_context, config
-        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
+        self.hydra_context, self.config, self.task_function = hydra_context, config, task_function
 
     def sweep(self, arguments: list[str]) -> Any:
         """Plans, notes what is done, and runs the rest; then more seeds, if the experiment wants a decision.
@@ -30,12 +27,19 @@ class GridsSweeper(Sweeper):
         """
         from hype_bench.launch.plan import make_plan  # lazily: Hydra imports every plugin
         from hype_bench.launch.start import rounds
+        from hype_bench.launch.variation import note_what_varies, varying
 
         assert self.hydra_context is not None  # setup has set both
         assert self.config is not None
         plan = make_plan(self.hydra_context.config_loader, self.config, arguments)
+        jobs = [run.overrides for run in plan.runs]
+        keys = {word.partition("=")[0] for job in jobs for word in job}
+        note_what_varies(self.config, keys, varying(jobs))
+        launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.hydra_context, task_function=self.task_function, config=self.config
+        )
         ended: list[Any] = []
         for first, to_do in rounds(plan, Path(self.config.results_dir), Path(self.config.hydra.sweep.dir)):
             if to_do:
-                ended += self.launcher.launch([run.overrides for run in to_do], initial_job_idx=first)
+                ended += launcher.launch([run.overrides for run in to_do], initial_job_idx=first)
         return ended

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hype_bench.launch.arguments import swept_values
 from hype_bench.launch.errors import fail
 from hype_bench.launch.main import check_scope
+from hype_bench.launch.variation import note_what_varies
 from hype_bench.options import UserError
 from hype_bench.output import counted, say, show
 from hype_bench.render.report import read_experiment, report
@@ -58,6 +59,8 @@ class SweepCallback(Callback):
             jobs = _number_of_jobs(config, overrides)
         except UserError as error:  # Hydra would turn it into a warning
             fail(str(error), 2)
+        swept = [each.get_key_element() for each in overrides if each.is_sweep_override()]
+        note_what_varies(config, [each.get_key_element() for each in overrides], swept)
         display.start_sweep(jobs)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from hype_bench.analysis.registry import build
 from hype_bench.config import RunConfig, UserError
+from hype_bench.launch.variation import variation
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.identity import digest
 from hype_bench.runs.reading import BrokenError, UnreadableError
@@ -55,6 +56,7 @@ class Job:
             metric=metric_of(self.run),
             generated=self.run.task.generated,
             experiment=self.run.experiment,
+            variation=scrub(variation()),
         )
 
     @property

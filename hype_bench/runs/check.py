@@ -40,6 +40,7 @@ def check_request(content: Any) -> Content:
     _mapping("parts.training", parts.get("training", {}))
     _need(isinstance(label.get("generated", False), bool), "label.generated is neither true nor false")
     _need(_is_text(label.get("experiment", "")), "label.experiment is not a name")
+    _need(_is_text(label.get("variation", "")), "label.variation is not a text")
     _need(_is_text(about.get("started", "")), "started is not a time")
     place = about.get("working_directory")  # a foreign record must not mean a folder that comes with it
     is_absolute = isinstance(place, str) and PurePath(place).is_absolute()

@@ -34,6 +34,7 @@ class Label:
         metric: The metric of the task's headline score.
         generated: Whether the task is made by a program, so that its scores say nothing about a real one.
         experiment: The experiment that the run was started for; empty in old records.
+        variation: What else its sweep varied, with the run's own values, such as ``scale=1e-4``.
     """
 
     model: str
@@ -43,10 +44,12 @@ class Label:
     metric: str
     generated: bool = False
     experiment: str = ""
+    variation: str = ""
 
     @property
     def title(self) -> str:
-        return f"{self.model} {self.task} {self.method} seed {self.seed}"
+        name = f"{self.model} {self.task} {self.method} seed {self.seed}"
+        return f"{name} ({self.variation})" if self.variation else name
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _NAMES[Label]}
