@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from hype_bench.analysis.measuring.form import Analysis, Measured
 from hype_bench.analysis.measuring.scored_data import scored_data
-from hype_bench.analysis.measuring.token import read_by_head
 from hype_bench.analysis.measuring.trained import Trained
 from hype_bench.analysis.robustness import SETS, adversarial_task
 from hype_bench.choices import choices, read_choice
 from hype_bench.config import RunConfig, SourceConfig, TaskConfig
-from hype_bench.contract.activations import recorded_outputs
-from hype_bench.models.layers import encoder_layers
+from hype_bench.models.hidden_states import States, read_layers
 from hype_bench.options import UserError, number
 from hype_bench.stats.mahalanobis import detection, fit_gaussians, squared_distances
 from hype_bench.tasks.data import Split, TaskData
@@ -105,28 +101,19 @@ def _part(split: Split, size: int) -> Split:
 
 def _states(trained: Trained, split: Split) -> list[NDArray[np.float64]]:
     """Of each layer, the embeddings first, the states that the head reads, (examples, width)."""
-    model, tokens = trained.model, trained.tokens(split)
-    layers = encoder_layers(model)
-    states = np.empty((len(layers) + 1, len(split), model.config.hidden_size))
+    tokens = trained.tokens(split)
+    layers: list[NDArray[np.float64]] = []
+
+    def keep(states: States, indices: NDArray[np.int64]) -> None:
+        if states.layer == len(layers):
+            layers.append(np.empty((len(split), states.hidden.shape[1])))
+        layers[states.layer][indices] = states.first.double().cpu().numpy()
+
     with torch.inference_mode(), trained.autocast:
         for indices, batch in trained.batches(tokens):
             del batch["labels"]
-            with recorded_outputs(layers) as outputs, _recorded_input(layers[0]) as embeddings:
-                model(**batch)
-            for layer, hidden in enumerate([*embeddings, *(outputs[place] for place in range(len(layers)))]):
-                states[layer, indices] = read_by_head(model, hidden, batch).double().cpu().numpy()
-    return list(states)
-
-
-@contextmanager
-def _recorded_input(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """What the layer takes in the forward pass made within."""
-    taken: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda module, args: taken.append(args[0]))
-    try:
-        yield taken
-    finally:
-        hook.remove()
+            read_layers(trained.model, batch, partial(keep, indices=indices))
+    return layers
 
 
 def _task(name: str) -> TaskConfig:

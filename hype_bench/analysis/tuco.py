@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hype_bench.analysis.measuring.form import Analysis, Measured
-from hype_bench.analysis.measuring.token import read_by_head
 from hype_bench.analysis.measuring.trained import Trained
 from hype_bench.contract.activations import first_of
 from hype_bench.models.layers import encoder_layers
@@ -72,7 +71,7 @@ def contributions(start: PreTrainedModel, model: PreTrainedModel, batch: Mapping
         The parts of pre-training and of fine-tuning, each (layers, examples, width).
     """
     parts: list[tuple[Tensor, Tensor]] = []
-    read = partial(read_by_head, model, batch=batch)
+    read = partial(_read_by_head, batch=batch, length_first=model.config.model_type == "xlnet")
 
     def compare(layer: nn.Module, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         state, before, after = map(read, (args[0], first_of(layer(*args, **kwargs)), first_of(output)))
@@ -85,6 +84,13 @@ def contributions(start: PreTrainedModel, model: PreTrainedModel, batch: Mapping
         model(**batch)
     pretrained, tuned = zip(*parts, strict=True)
     return torch.stack(pretrained), torch.stack(tuned)
+
+
+def _read_by_head(hidden: Tensor, batch: Mapping[str, Any], length_first: bool) -> Tensor:
+    """(examples, width), of the first token; XLNet's head reads the last, and its states are (length, batch, width)."""
+    if (packing := batch.get("packing")) is not None:
+        return hidden[0].index_select(0, packing.starts)
+    return hidden[-1] if length_first else hidden[:, 0]
 
 
 def _measure_split(trained: Trained, start: PreTrainedModel, split: Split, measured: Measured) -> None:
