@@ -87,6 +87,8 @@ class WithMethods(_AnyTrainer):
         if not self.methods:
             return super().train(resume_from_checkpoint, *args, **kwargs)
         self.optimizer = None
+        if self.args.torch_compile:
+            torch.compiler.reset()  # what was compiled before does not know of hooks
         try:
             result = super().train(resume_from_checkpoint, *args, **kwargs)
         except BaseException:
@@ -97,7 +99,6 @@ class WithMethods(_AnyTrainer):
         else:
             self.hooks.finish()
         self.hooks, self.resumed = Composed(), None
-        self.context.log_warnings()
         return result
 
     def create_optimizer(self, model: Any = None) -> Any:
@@ -202,6 +203,7 @@ class WithMethods(_AnyTrainer):
         tensors = self.model.state_dict().keys()
         steps = self.state.max_steps
         self.context = Context(
+            announces=True,
             seed=self.args.seed,
             precision=self._precision(),
             scaler=self.accelerator.scaler,

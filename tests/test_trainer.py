@@ -39,7 +39,8 @@ from hype_bench.training.tokens import Tokens, tokenise
 
 UPDATES = 6
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-NAMES = list(discover())
+# Our loop gives asft's probe the data in another order, and weight_noise the used rows of the embeddings only.
+NAMES = sorted(discover().keys() - {"asft", "weight_noise"})
 
 
 def config(task: str = "demo_rte") -> RunConfig:
@@ -55,6 +56,7 @@ def nothing_random_but_the_techniques(monkeypatch: pytest.MonkeyPatch) -> None:
     """The two loops draw masks of dropout in different ways, so there is none; ours logs every update."""
     monkeypatch.setattr(loop, "load_classifier", lambda *args: without_dropout(load_once(*args)))
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    warnings.filterwarnings("ignore", message="(r_drop|rose).* does nothing here")  # without dropout
     warnings.filterwarnings("ignore", message=".*pin_memory.*")  # torch's, of a Trainer without a GPU
 
 
@@ -321,9 +323,9 @@ def test_scoring_in_between_changes_nothing(name: str, tmp_path: Path) -> None:
     assert curves[0] == curves[1]
 
 
-def test_the_trainer_logs_what_a_run_would_record(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    trainer(config(), [RDrop()], tmp_path).train()
-    assert [m for m in caplog.messages if "r_drop does nothing here" in m]
+def test_the_trainer_warns_of_what_a_run_would_record(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="r_drop does nothing here"):
+        trainer(config(), [RDrop()], tmp_path).train()
 
 
 def test_evaluation_is_the_models_own(tmp_path: Path) -> None:

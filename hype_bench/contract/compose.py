@@ -44,8 +44,15 @@ class Composed:
         self._hooks, self._cleanup, self._unscaled = hooks, cleanup or contextlib.ExitStack(), unscaled
         self.capturable = capturable
         self.criterion = next(iter(_present(technique.criterion for technique in hooks)), None)
-        self.has_loss = bool(self.criterion) or any(technique.loss for technique in hooks)
+        self.has_loss = any(self.acts_at("loss"))
         self.has_backward = any(technique.backward for technique in hooks)
+
+    def acts_at(self, moment: str) -> list[bool]:
+        """For every technique, whether it has the hook of this name; a criterion is a loss."""
+        hooks = [getattr(technique, moment) for technique in self._hooks]
+        if moment == "loss":
+            hooks = [loss or technique.criterion for loss, technique in zip(hooks, self._hooks, strict=True)]
+        return [hook is not None for hook in hooks]
 
     def parameter_groups(self, groups: Groups) -> Groups:
         for change in _present(technique.parameter_groups for technique in self._hooks):

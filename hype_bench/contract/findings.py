@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
-
-_LOGGER = logging.getLogger("hype_bench")
 
 
 @dataclass
@@ -16,16 +14,16 @@ class Findings:
     Attributes:
         facts: numbers for the record, such as a measured fraction.
         warnings: sentences for the record and the user, each once.
+        announces: whether they are Python's warnings too: for a host that keeps no record.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    announces: bool = False
 
     def warn(self, sentence: str) -> None:
-        if sentence not in self.warnings:
-            self.warnings.append(sentence)
-
-    def log_warnings(self) -> None:
-        """For a host that keeps no record."""
-        for sentence in self.warnings:
-            _LOGGER.warning(sentence)
+        if sentence in self.warnings:
+            return
+        self.warnings.append(sentence)
+        if self.announces:
+            warnings.warn(sentence, stacklevel=2)

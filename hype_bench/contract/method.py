@@ -132,11 +132,12 @@ class Method:
         return Hooks()
 
     @contextlib.contextmanager
-    def attached(self, model: PreTrainedModel, **context: Any) -> Iterator[Attached]:
+    def attached(self, model: Any, **context: Any) -> Iterator[Attached]:
         """For a training loop of one's own: the technique acts on the model within, and leaves it plain.
 
         Args:
-            context: what a :class:`Context` holds, above all ``seed``; some techniques need ``updates`` or ``batches``.
+            model: a ``transformers`` model, or what others put around it, see :func:`~hype_bench.contract.attach`.
+            context: ``objective`` of one's own, and what a :class:`Context` holds, above all ``seed``; some techniques need ``updates`` or ``batches``.
         """
         from hype_bench.contract.attach import attach  # stands above this module
 

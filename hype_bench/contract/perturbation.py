@@ -61,9 +61,17 @@ def record_changed_fraction(
     fractions = context.facts.setdefault("noise_changed_fraction", {})
     if site in fractions:
         return
-    fractions[site] = fraction = changed_fraction(before.detach(), after.detach(), context.precision)
+    precision = _of_operands(before, context.precision)
+    fractions[site] = fraction = changed_fraction(before.detach(), after.detach(), precision)
     if fraction < _SWALLOWED and len(fractions) == 1:
         context.warn(
-            f"noise of scale {scale:g} changes only {fraction:.1%} of the hidden entries in {context.precision}; "
+            f"noise of scale {scale:g} changes only {fraction:.1%} of the hidden entries in {precision}; "
             "in fp32 nearly all (precision is part of this method)"
         )
+
+
+def _of_operands(hidden: Tensor, precision: str) -> str:
+    """The run's precision, unless autocast or the model's own dtype say that it is half of it."""
+    autocast = torch.is_autocast_enabled(hidden.device.type)
+    dtype = torch.get_autocast_dtype(hidden.device.type) if autocast else hidden.dtype
+    return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype, precision)
