@@ -137,7 +137,8 @@ class Method:
 
         Args:
             model: a ``transformers`` model, or what others put around it, see :func:`~hype_bench.contract.attach`.
-            context: ``objective`` of one's own, and what a :class:`Context` holds, above all ``seed``; some techniques need ``updates`` or ``batches``.
+            context: what a :class:`Context` holds, above all ``seed``; some techniques need ``updates`` or ``batches``.
+                ``objective`` is a loss of one's own.
         """
         from hype_bench.contract.attach import attach  # stands above this module
 
