@@ -94,7 +94,7 @@ def interval(cell: Cell) -> tuple[float, float] | None:
     if cell.missing or not all(of_task.n > 1 and not of_task.nans for of_task in cells):
         return None
     low, high = _over_tasks(cells) if cell.tasks else _of_mean(cell)
-    return max(low, sum(of_task.lowest for of_task in cells) / len(cells)), min(high, 1.0)
+    return max(low, sum(of_task.lowest for of_task in cells) / len(cells)), min(high, cell.highest)
 
 
 def _of_mean(cell: Cell) -> tuple[float, float]:

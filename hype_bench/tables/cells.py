@@ -70,8 +70,14 @@ class Cell:
 
     @property
     def lowest(self) -> float:
-        """The least score that the metric can give; the most is 1."""
-        return -1.0 if self.metric in _CORRELATIONS else 0.0
+        """The least score that the metric can give, or a difference of two."""
+        if not self.is_fraction:
+            return -math.inf
+        return -1.0 if self.metric in _CORRELATIONS or min(self.scores.values(), default=0.0) < 0 else 0.0
+
+    @property
+    def highest(self) -> float:
+        return 1.0 if self.is_fraction else math.inf
 
     @property
     def nans(self) -> int:

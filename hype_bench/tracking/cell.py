@@ -28,11 +28,12 @@ def cell_of(config: Mapping[str, Any], label: Label) -> str:
         label: what tables call the run.
     """
     named: dict[str, Any] = {}
-    for name, options in config["methods"].items():
-        usual = read_choice("method", name)  # what is fed by another key, as scale by ${noise_scale}, is always named
-        for key, value in options.items():
-            if key not in usual or usual[key] != value:
-                named[f"methods.{name}.{key}"] = value
+    for group, place in (("method", "methods"), ("analysis", "analysis")):
+        for name, options in config.get(place, {}).items():
+            usual = read_choice(group, name)  # what is fed by another key, as scale by ${noise_scale}, is always named
+            for key, value in options.items():
+                if key not in usual or usual[key] != value:
+                    named[f"{place}.{name}.{key}"] = value
     usual = _usual_training(config)
     for key, value in config["training"].items():
         is_usual = _listed(usual.get(key)) == _listed(value) or value is None  # None: its like says it, as max_steps

@@ -163,7 +163,8 @@ def open_run(
     limit: float = 0.0,
     **where: str | None,
 ) -> Any:
-    """The W&B run of one fine-tuning, in the group of its experiment; ``cell`` and ``method`` are for grouping.
+    """The W&B run of one fine-tuning or analysis, in the group of its experiment; ``cell`` and ``method`` are for
+    grouping.
 
     Args:
         config: as ``RunConfig.as_dict`` gives it and a record keeps it.
@@ -177,7 +178,7 @@ def open_run(
         limit=limit,
         id=identity,
         group=config["experiment"],
-        job_type="fine-tune",
+        job_type="analysis" if config.get("analysis") else "fine-tune",
         name=label.title,
         tags=[label.model, label.task, *config["methods"]],
         config={**config, **names},

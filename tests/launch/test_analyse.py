@@ -106,6 +106,13 @@ def test_it_is_a_column_of_its_own(results: Path) -> None:
     assert any("of the 148 rows of validation of adv_sst2" in note.text for note in table.notes)
 
 
+def test_a_split_without_rows_is_refused(data: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(data, tmp_path / "data"))
+    sentences(0, 1).to_parquet(root / "adv_glue/adv_sst2/validation.parquet")
+    with pytest.raises(UserError, match="task adv_sst2, split validation: no labelled row among 0"):
+        analyse(tmp_path / "results", root)
+
+
 def test_it_is_done_once(results: Path, data: Path) -> None:
     again = analyse(results, data)
     assert (again.state, again.skipped) == (DONE, True)

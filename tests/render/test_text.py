@@ -11,7 +11,7 @@ from statistics import mean, stdev
 import pytest
 
 from hype_bench.render.table_csv import COLUMNS, interval
-from hype_bench.render.text import CAPTION, FORMATS, extremes, sheets, write
+from hype_bench.render.text import CAPTION, FORMATS, cell_text, extremes, sheets, write
 from hype_bench.stats.means import interval_of_mean
 from hype_bench.tables.cells import AVERAGE, Cell, Row
 from hype_bench.tables.notes import Note
@@ -242,6 +242,17 @@ def test_an_interval_never_leaves_the_range_of_its_metric():
     ends = [interval(cell) or (math.nan, math.nan) for cell in (high, low, zero, average)]
     assert ends[0] == pytest.approx((0.9495 - 12.706 * 0.0495, 1), abs=1e-4)
     assert (ends[1][0], ends[2][0], ends[3][1]) == (-1, 0, 1)
+
+
+def test_what_an_analysis_measures_is_shown_in_its_own_unit():
+    cell = Cell("seconds", {1: 12.5, 2: 13.0})
+    assert (cell_text(cell), extremes(cell)) == ("12.75 ± 0.3536 (2)", ("12.75", "", " (12.5 to 13)"))
+    low, high = interval(cell)
+    assert low < 12.75 < 1 + 12.75 < high
+    assert cell_text(Cell(AVERAGE, {0: 12.75}, tasks=[cell, cell])) == "12.75"
+    drop = Cell("accuracy", {1: -0.2, 2: -0.3})
+    assert cell_text(drop) == "-25.00 ± 7.07 (2)"
+    assert interval(drop)[0] < -0.3
 
 
 def test_extremes_leave_out_what_is_not_finite():

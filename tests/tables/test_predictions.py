@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hype_bench.options import UserError
-from hype_bench.tables.predictions import read_predictions
+from hype_bench.tables.predictions import predicted_splits, read_predictions
 
 ROWS = ["one,0,1,1", "two,0,0,0", "two,1,1,1", "two,2,1,0", "two,3,0,0"]  # three of the four of `two` are right
 
@@ -17,6 +17,11 @@ ROWS = ["one,0,1,1", "two,0,0,0", "two,1,1,1", "two,2,1,0", "two,3,0,0"]  # thre
 def run_with(folder: Path, *rows: str) -> Path:
     (folder / "predictions.csv").write_text("\n".join(["split,index,label,prediction", *rows]))
     return folder
+
+
+def test_the_splits_of_a_run_are_known(tmp_path: Path) -> None:
+    assert predicted_splits(tmp_path) == ()
+    assert predicted_splits(run_with(tmp_path, *ROWS)) == {"one", "two"}
 
 
 def test_a_split_is_read_by_its_name_and_the_first_one_without(tmp_path: Path) -> None:
