@@ -62,7 +62,7 @@ def smooth(
         raise UserError(f"--scale must be above 0, not {scale:g}")
     alphas = [BEST] if alpha == BEST else numbers("alpha", alpha, least=0, most=1)
     mixtures = (
-        Mixture(Members([run]), "smooth", {"robust": _settings(other), "scale": scale, "alpha": value}, other)
+        Mixture(Members([run]), "smooth", {**_options_of(other), "scale": scale, "alpha": value}, other)
         for run, other in pairs(existing(results_dir), accurate, robust)
         for value in alphas
     )
@@ -76,10 +76,10 @@ class Mixture(Edit):
     robust: RunStatus
 
 
-def _settings(run: RunStatus) -> str:
-    """What tells the run from others, apart from its seed."""
+def _options_of(run: RunStatus) -> dict[str, str]:
+    """What tells the robust run from those of other techniques and settings."""
     assert run.record is not None
-    return digest(without_seed(run.record.parts))
+    return {"robust": run.record.label.method, "robust_settings": digest(without_seed(run.record.parts))}
 
 
 def mix(accurate: Logits, robust: Logits, alpha: float, scale: float = 1.0) -> Logits:
