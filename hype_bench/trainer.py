@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy, has_length
 
-from hype_bench.contract.compose import Composed, compose
+from hype_bench.contract.compose import Composed, compose, phases_of
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method
 from hype_bench.contract.objective import Batch, Forward
@@ -226,6 +226,8 @@ class WithMethods(_AnyTrainer):
         names now."""
         if self.args.gradient_accumulation_steps > 1 and self.hooks.has_backward:
             return "gradient accumulation in the Trainer cannot work with {}: use a larger batch"
+        if phases_of(self.methods) > 1:
+            return "{} asks for a second phase, which the Trainer does not have: use hype-bench run, or next_phase()"
         if self.hooks.criterion and (self.label_smoother or self.compute_loss_func):
             return "{} replaces the loss: leave out label_smoothing_factor and compute_loss_func"
         if self.args.save_strategy != SaveStrategy.NO and changed:

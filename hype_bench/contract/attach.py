@@ -24,6 +24,7 @@ _CALLS = {
     "parameter_groups": "parameter_groups(groups) for the optimizer",
     "before_step": "before_step(optimizer)",
     "after_step": "after_step(optimizer)",
+    "next_phase": "next_phase(optimizer) between two phases",
 }
 
 
@@ -81,6 +82,11 @@ class Attached:
         self.called.add("after_step")
         self.hooks.after_step(optimizer)
 
+    def next_phase(self, optimizer: Optimizer) -> None:
+        """Between two phases of a technique that asks for more than one (LT-SFT); the schedule then starts anew."""
+        self.called.add("next_phase")
+        self.hooks.next_phase(optimizer)
+
 
 @contextlib.contextmanager
 def attach(
@@ -137,7 +143,7 @@ class _Passes:
 
     def conclude(self) -> None:
         if self.passes > 1:
-            self._warn("parameter_groups", "before_step", "after_step")
+            self._warn("parameter_groups", "before_step", "after_step", "next_phase")
 
     def _warn(self, *moments: str) -> None:
         """Once for each technique."""

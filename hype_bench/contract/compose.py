@@ -86,6 +86,10 @@ class Composed:
         for act in _present(technique.after_step for technique in self._hooks):
             act(optimizer)
 
+    def next_phase(self, optimizer: Optimizer) -> None:
+        for act in _present(technique.next_phase for technique in self._hooks):
+            act(optimizer)
+
     @contextlib.contextmanager
     def scored_weights(self, model: nn.Module) -> Iterator[None]:
         """Within, the model has the weights that :meth:`finish` would leave."""
@@ -122,6 +126,11 @@ class Composed:
 
     def _finishing(self) -> list[Callable[[], None]]:
         return _present(technique.finish for technique in reversed(self._hooks))
+
+
+def phases_of(methods: Mapping[str, Method]) -> int:
+    """How often a run with these techniques goes through its schedule."""
+    return max((method.phases for method in methods.values()), default=1)
 
 
 def compose(methods: Mapping[str, Method], model: PreTrainedModel, context: Context) -> Composed:

@@ -41,6 +41,7 @@ class Hooks:
         micro-batches; ``next(micro_batches)`` leaves gradients in ``.grad``.
     before_step(optimizer): on gradients, after clipping and before the step.
     after_step(optimizer): on weights, after the step.
+    next_phase(optimizer): between two phases of a run, of a technique that asks for more than one.
     finish(): before weights are scored: the last, and others where a host scores them on the way and puts them back.
     """
 
@@ -50,6 +51,7 @@ class Hooks:
     backward: Callable[[list[Batch], Backward], Tensor] | None = None
     before_step: Callable[[Optimizer], None] | None = None
     after_step: Callable[[Optimizer], None] | None = None
+    next_phase: Callable[[Optimizer], None] | None = None
     finish: Callable[[], None] | None = None
 
     @classmethod
@@ -106,6 +108,12 @@ class Method:
         """The parts of a run on which it acts: a class attribute, or a property where options decide; all of them
         unless a subclass says which. Beside a technique that acts on other parts its order has no effect."""
         return frozenset(Part)
+
+    @property
+    def phases(self) -> int:
+        """How often the run goes through its schedule, each time with all of its updates: warm-up and decay start
+        anew, and the updates of all phases count."""
+        return 1
 
     @property
     def needs_every_token(self) -> bool:

@@ -53,6 +53,7 @@ from hype_bench.methods.llrd import LLRD as LLRD
 from hype_bench.methods.lnsr import LNSR as LNSR
 from hype_bench.methods.lookahead import Lookahead as Lookahead
 from hype_bench.methods.lora import LoRA as LoRA
+from hype_bench.methods.lt_sft import LTSFT as LTSFT
 from hype_bench.methods.match_tuning import MatchTuning as MatchTuning
 from hype_bench.methods.mixout import Mixout as Mixout
 from hype_bench.methods.mixup import Mixup as Mixup

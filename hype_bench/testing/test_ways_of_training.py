@@ -72,7 +72,7 @@ def test_gradient_checkpointing_changes_nothing(name: str, family: str) -> None:
 
 def test_scoring_in_between_changes_nothing(name: str) -> None:
     plain, watched = plain_run(name, "bert"), run(name, "bert", "training.evaluate_every=1")
-    assert [row["update"] for row in watched.curve if "accuracy" in row] == [1, 2]
+    assert [row["update"] for row in watched.curve if "accuracy" in row] == [*range(1, watched.updates + 1)]
     assert losses(watched) == losses(plain)
     assert np.array_equal(logits(watched), logits(plain))
 

@@ -118,7 +118,9 @@ def train(model: Any, hooks: Composed, batch: Batch, count: int, lr: float = 3e-
         loss.backward()
         return loss.detach()
 
-    for _ in range(count):
+    for update in range(count):
+        if update == UPDATES // 2:
+            hooks.next_phase(optimizer)
         yield float(hooks.backward([batch], backward))
         hooks.before_step(optimizer)
         optimizer.step()

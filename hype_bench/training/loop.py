@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from hype_bench.config import RunConfig
-from hype_bench.contract.compose import Composed, compose
+from hype_bench.contract.compose import Composed, compose, phases_of
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method
 from hype_bench.contract.objective import Batch, forward_of
@@ -108,8 +108,8 @@ def fine_tune(
 
     model = load_classifier(checkpoint, data.outputs, settings.dropout, derive(run.seed, "head"), data.labels)
     model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
-    total = total_steps(len(train), settings)
-    warmup = warmup_steps(total, settings)
+    of_phase, phases = total_steps(len(train), settings), phases_of(methods)
+    total, warmup = phases * of_phase, warmup_steps(of_phase, settings)
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
     context = Context(
         seed=run.seed,
@@ -131,7 +131,7 @@ def fine_tune(
     collate = replace(collate, rows=vocabulary.rows)
     groups = hooks.parameter_groups(parameter_groups(model, settings.learning_rate, settings.weight_decay))
     optimizer = make_optimizer(groups, settings)
-    schedule = make_schedule(optimizer, total, warmup)
+    schedule = make_schedule(optimizer, of_phase, warmup, phases)
     trainable = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     autocast = autocast_for(device, settings.precision)
     backward = _backward(model, hooks, autocast, scaler)
@@ -157,6 +157,7 @@ def fine_tune(
             schedule.step()
         optimizer.zero_grad()
         outcome.updates += 1
+        _end_phase(hooks, optimizer, outcome.updates, of_phase, total)
         outcome.tokens += int(train.lengths[indices].sum())
         if losses.count and (outcome.updates % LOG_EVERY == 0 or outcome.updates == total):
             row = {"update": outcome.updates, "loss": losses.mean(outcome.updates), "learning_rate": rate}
@@ -249,6 +250,11 @@ def _step(optimizer: Optimizer, hooks: Composed, scaler: torch.amp.GradScaler, n
     if not is_step and scaler.get_scale() < 1:
         raise DivergedError("the gradients are not finite at any loss scale")
     return is_step
+
+
+def _end_phase(hooks: Composed, optimizer: Optimizer, updates: int, of_phase: int, total: int) -> None:
+    if updates % of_phase == 0 and updates < total:
+        hooks.next_phase(optimizer)
 
 
 def _skipped(skipped: int, total: int) -> list[str]:

@@ -157,5 +157,10 @@ def learning_rate_factor(done: int, total: int, warmup: int) -> float:
     return max(0.0, (total - done) / max(1, total - warmup))
 
 
-def make_schedule(optimizer: Optimizer, total: int, warmup: int) -> LambdaLR:
-    return LambdaLR(optimizer, lambda done: learning_rate_factor(done, total, warmup))
+def make_schedule(optimizer: Optimizer, total: int, warmup: int, phases: int = 1) -> LambdaLR:
+    """:func:`learning_rate_factor`, once for each of several phases of ``total`` updates."""
+
+    def factor(done: int) -> float:
+        return learning_rate_factor(done - total * min(done // total, phases - 1), total, warmup)
+
+    return LambdaLR(optimizer, factor)

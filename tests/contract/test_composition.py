@@ -22,11 +22,11 @@ NAMES = [name for name in discover() if name != "vanilla"]
 
 REFUSED = {  # what two techniques cannot both decide on
     "the objective": {"label_smoothing", "stablemax", "dft", "asft"},
-    "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps", "sara"},
+    "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps", "sara", "lt_sft"},
     "the hidden dropout": {"hype_n", "hype_u", "no_dropout", "mixout", "dps"},
     "how linear maps are used": {"mixout", "lora", "ssf", "svfit"},
     "the output projection": {"mixout", "r4f"},
-    "which entries of the layers are trained": {"child_tuning_d", "lora", "ssf", "svfit", "sara"},
+    "which entries of the layers are trained": {"child_tuning_d", "lora", "ssf", "svfit", "sara", "lt_sft"},
     "the optimizer's step": {"recadam", "sage", "rose"},
     "the weight decay": {"recadam", "sage", "rose", "prior_weight_decay"},
     "which weights are trained": {"top_k", "bitfit", "lora", "hft", "ssf", "svfit", "sara"},

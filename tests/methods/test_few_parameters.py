@@ -67,7 +67,7 @@ def test_ssf_over_three_steps(parity: Callable[[str], Any], monkeypatch: pytest.
     case = parity("ssf")
     start = {"scale": (tensor(case["scale"]) - 1) / 0.02, "shift": tensor(case["shift"]) / 0.02}
     given_noise(monkeypatch, lambda like, site: start[site.split()[1]])
-    module = linear(case["weight"], case["bias"])
+    module: Any = linear(case["weight"], case["bias"])
     model = Maps(module)
     hooks = hooked(SSF(init_std=0.02), model)
     groups = hooks.parameter_groups([{"params": list(model.parameters()), "lr": 0.05, "weight_decay": 0.1}])
@@ -100,7 +100,7 @@ def test_svfit(parity: Callable[[str], Any]) -> None:
     close(values, case["singular_values"])
     rank = case["rank"]
     close(tensor(case["weight"]) - change(left[:, :rank], values[:rank], right[:rank]), case["residual"])
-    module = linear(case["weight"], [0.0] * 5)
+    module: Any = linear(case["weight"], [0.0] * 5)
     model = Maps(module)
     hooks = hooked(SVFit(rank=rank), model)
     optimizer = torch.optim.SGD([module.singular_values], case["learning_rate"])
@@ -115,7 +115,7 @@ def test_svfit(parity: Callable[[str], Any]) -> None:
 def test_sara(parity: Callable[[str], Any]) -> None:
     """The paper's form: small entries train from their own values, others stay, weight decay or not."""
     case = parity("sara")
-    module = linear(case["weight"], [1.0] * 3)
+    module: Any = linear(case["weight"], [1.0] * 3)
     model = Maps(module)
     hooks = hooked(SaRA(threshold=case["threshold"]), model)
     assert small_entries(module.weight.detach(), 0.1, case["threshold"]).tolist() == case["mask"]
