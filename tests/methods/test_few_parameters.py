@@ -135,7 +135,7 @@ def test_sara(parity: Callable[[str], Any]) -> None:
 def test_sara_chooses_again_among_those_that_are_still_small() -> None:
     model = Maps(linear([[0.1, 0.2, 9.0]], [5.0]))
     hooks = hooked(SaRA(threshold=0.5, again_after=1), model)
-    weight = model.module[0].weight
+    weight: Any = model.module[0].weight
     optimizer = torch.optim.SGD([weight], 1.0, momentum=0.9)
     for expected in ([[0.1, 0.8, 9.0]], [[0.4, 0.8, 9.0]]):
         weight.grad = tensor([[0.0, -0.6, 1.0]] if expected[0][0] == 0.1 else [[-0.3, -0.6, 1.0]])
