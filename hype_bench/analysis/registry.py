@@ -19,6 +19,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -60,11 +61,7 @@ class Verb:
     @property
     def definition(self) -> ast.FunctionDef | ast.ClassDef | None:
         """Its definition, read without importing it; None if the file has none."""
-        try:
-            tree = ast.parse(self.path.read_bytes())
-        except SyntaxError:
-            return None
-        members = (node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef))
+        members = _members(self.path, self.path.stat().st_mtime_ns)
         return next((node for node in members if isinstance(node, self.kind) and node.name == self.member), None)
 
     def docstring(self) -> str:
@@ -101,6 +98,16 @@ class Measurement(Verb):
     @property
     def member(self) -> str:
         return "".join(word.capitalize() for word in self.path.stem.split("_"))
+
+
+@cache
+def _members(path: Path, changed: int) -> list[ast.FunctionDef | ast.ClassDef]:
+    """What a file defines; parsed once, as a plan asks for every run. ``changed``: so that a new version is parsed."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:
+        return []
+    return [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
 
 
 def analyses() -> dict[str, Verb]:
