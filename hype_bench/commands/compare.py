@@ -36,7 +36,7 @@ def _runs(results_dir: Path, a: str, b: str) -> None:
     from hype_bench.render.two_runs import two_runs_text
     from hype_bench.tables.two_runs import find_run
 
-    first, second = find_run(results_dir, a), find_run(results_dir, b)
+    first, second = (find_run(results_dir, name, "; for two methods add --experiment") for name in (a, b))
     labels = [record.label for _, record in (first, second)]
     if first[0].identity == second[0].identity:
         raise UserError(f"{a} and {b} are the same run")

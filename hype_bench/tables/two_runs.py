@@ -37,8 +37,11 @@ class Changes:
         return mcnemar_p(self.only_a, self.only_b)
 
 
-def find_run(results_dir: Path, name: str) -> tuple[RunStatus, Record]:
+def find_run(results_dir: Path, name: str, or_else: str = "") -> tuple[RunStatus, Record]:
     """The run with that identity, or the only one whose identity begins so.
+
+    Args:
+        or_else: what else the user may have meant, for the complaint that there is none.
 
     Raises:
         UserError: there is none, or several, or it has no record.
@@ -49,7 +52,7 @@ def find_run(results_dir: Path, name: str) -> tuple[RunStatus, Record]:
     if len(names) != 1:
         several = f"begins {len(names)} of them: {', '.join(names[:5])}" if names else "names none of them"
         ways = f"a run is named by its folder in {results_dir / 'runs'}, or how it begins"
-        raise UserError(f"{name!r} {several}; {ways}; two methods are compared with --experiment")
+        raise UserError(f"{name!r} {several}; {ways}{or_else}")
     status = read_run(RunFolder(results_dir / "runs" / names[0]))
     if status.record is None:
         raise UserError(f"run {names[0]} is {status.state} and has no record")

@@ -12,11 +12,11 @@ from hype_bench.cli import main
 from tests.tables.swept import write_experiment
 
 QUESTIONS = {  # what is typed -> what the line must say
-    "answer table7": "experiment table7 has no plan in results (there are: empty, mine); hype-bench plan experiment=",
+    "answer table5": "experiment table5 has no plan in results (there are: empty, mine); hype-bench ",
     "answer miné": "did you mean mine?",
-    "answer": "name the experiment of results: there are empty, mine",
+    "answer": "there are empty, mine",
     "answer empty": "no run of empty is done in results: python run.py -m experiment=empty",
-    "answer mine --against mixout": "mixout was not run on rte: python run.py -m experiment=mine method=vanilla,hype_n,mixout",
+    "answer mine --against mixout": "mixout was not run on rte: python run.py -m experiment=mine method=",
     "answer mine --against=mixxout": "--against=mixxout: there is no such method; hype-bench methods lists them",
     "answer mine --margin=-0.5": "--margin=-0.5: a margin is a number of points from 0 on, such as 0.5",
     "answer mine --margin=nan": "--margin=nan: a margin is a number of points from 0 on",
@@ -28,9 +28,9 @@ QUESTIONS = {  # what is typed -> what the line must say
     "report table7": "experiment table7 has no plan",
     "report mine --results-dir full": "the results folder cannot be written to: ",
     "table mine --compare mixout": "mine has no row 'mixout' to compare with; there are vanilla, hype_n",
-    "compare rte-van rte-hype": "two methods are compared with --experiment",
+    "compare vanilla hype_n": "in results/runs, or how it begins; for two methods add --experiment",
     "compare vanilla mixout --experiment mine": "mine has no row 'mixout'; there are vanilla, hype_n",
-    "repeat nothing": "'nothing' names none of them; a run is named by its folder in results/runs",
+    "repeat nothing": "'nothing' names none of them; a run is named by its folder in ",
     "watch table7": "experiment table7 has no plan",
 }
 

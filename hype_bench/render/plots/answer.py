@@ -17,6 +17,7 @@ from hype_bench.options import UserError
 from hype_bench.render.answer import answers_of
 from hype_bench.render.plots.style import BLUE, ORANGE, SMALL, baseline, beside, interval, reason, rows
 from hype_bench.render.report import Experiment
+from hype_bench.runs.status import DONE
 from hype_bench.stats.verdict import Verdict
 from hype_bench.tables.answer import Answer
 from hype_bench.tables.compare import DEFAULT, Criteria
@@ -26,10 +27,12 @@ _NOTE = "blue: against vanilla; vermilion: against the control that isolates the
 
 
 def draw(experiment: Experiment, criteria: Criteria = DEFAULT) -> dict[str, Figure]:
-    """Raises UserError where nothing can be compared."""
+    """Nothing while no run is done. Raises UserError where nothing can be compared."""
     answers, _ = answers_of(experiment, criteria)
     if not answers:
         raise UserError(f"{experiment.plan.key} has no technique to compare with another: hype-bench answer says why")
+    if all(status.state != DONE for status in experiment.statuses.values()):
+        return {}
     return figures(experiment.plan.key, answers, criteria)
 
 
