@@ -39,8 +39,9 @@ from hype_bench.training.tokens import Tokens, tokenise
 
 UPDATES = 6
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-# Our loop gives asft's probe the data in another order, and weight_noise the used rows of the embeddings only.
-NAMES = sorted(discover().keys() - {"asft", "weight_noise"})
+# Our loop gives asft's probe the data in another order, weight_noise the used rows of the embeddings only, and elr the
+# numbers of the examples.
+NAMES = sorted(discover().keys() - {"asft", "weight_noise", "elr"})
 
 
 def config(task: str = "demo_rte") -> RunConfig:

@@ -40,7 +40,7 @@ def test_without_a_transformer_it_is_refused() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
-@pytest.mark.filterwarnings("ignore:.*is not a leaf Tensor")  # torch.compile's own
+@pytest.mark.filterwarnings("ignore:.*is not a leaf Tensor", "ignore:Dynamo does not know")  # torch.compile's own
 @pytest.mark.parametrize("kind", ["DataParallel", "PEFT", pytest.param("torch.compile", marks=pytest.mark.slow)])
 def test_noise_acts_through_what_is_around_the_model(kind: str) -> None:
     model, batch = AROUND[kind](without_dropout(tiny("bert")).train()), batch_of(3)
