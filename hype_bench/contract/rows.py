@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from hype_bench.contract.method import Method
-from hype_bench.contract.objective import Batch, Forward, Loss
+from hype_bench.contract.objective import NOT_FOR_THE_MODEL, Batch, Forward, Loss
 from hype_bench.options import UserError
 
 _ANSWER = ("start_positions", "end_positions")  # the labels of question answering
@@ -118,19 +118,20 @@ def for_techniques(batch: Batch, model: PreTrainedModel) -> Batch:
 
 
 def as_input(batch: Batch) -> Batch:
-    """What :func:`for_techniques` has added is taken out."""
-    return {name: value for name, value in batch.items() if name != "labels" or _ANSWER[0] not in batch}
+    """What the model takes: without the numbers of examples, and what :func:`for_techniques` has added."""
+    hidden = ("example_ids", "labels") if _ANSWER[0] in batch else ("example_ids",)
+    return {name: value for name, value in batch.items() if name not in hidden}
 
 
 def without_labels(batch: Batch) -> Batch:
-    return {name: value for name, value in batch.items() if name not in ("labels", *_ANSWER)}
+    return {name: value for name, value in batch.items() if name not in (*NOT_FOR_THE_MODEL, *_ANSWER)}
 
 
 def forward_in_rows(call: Any, model: PreTrainedModel) -> Forward:
     """One pass through ``call``, the model or what is around it, without the labels unless the model's input is made of
     them, as in encoder-decoders."""
     shows = bool(model.config.is_encoder_decoder)
-    return lambda batch: Rows(call(**(batch if shows else without_labels(batch))), batch, model)
+    return lambda batch: Rows(call(**(as_input(batch) if shows else without_labels(batch))), batch, model)
 
 
 def own_loss(call: Any, model: PreTrainedModel) -> Loss:
