@@ -38,7 +38,7 @@ from hype_bench.tables.experiment import Result
 Layers = dict[int, float]  # layer -> value
 
 _COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # of Okabe and Ito (2008)
-_HEIGHT, _LEGEND = 2.2, 0.14  # inches: without the legend, and a line of it
+_HEIGHT, _LEGEND = 2.2, 0.14  # inches: of the figure at least, and of a line of the legend
 _NOTE = "layer 0: the embeddings; line: mean over seeds; band: its 95 % interval"
 
 
@@ -77,7 +77,7 @@ def _layers(record: Record) -> dict[int, Mapping[str, float]]:
 
 
 def _figure(rows: Mapping[str, list[Layers]], heading: str, metric: str) -> Figure:
-    figure = canvas(_HEIGHT + _LEGEND * len(rows), heading, _NOTE)
+    figure = canvas(max(_HEIGHT, 0.6 + _LEGEND * len(rows)), heading, _NOTE)
     panel = figure.subplots()
     without_frame(panel, "top", "right")
     scale, colours = 100 if metric in METRICS else 1, cycle(_COLOURS)
@@ -88,7 +88,7 @@ def _figure(rows: Mapping[str, list[Layers]], heading: str, metric: str) -> Figu
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_xlabel("layer", fontsize=SMALL)
     panel.set_ylabel(METRICS.get(metric, metric.replace("_", " ")), fontsize=SMALL)
-    figure.legend(loc="outside right upper" if len(rows) < 4 else "outside upper left", fontsize=SMALL, frameon=False)
+    panel.legend(loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0, fontsize=SMALL, frameon=False)
     return figure
 
 
