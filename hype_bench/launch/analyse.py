@@ -33,6 +33,8 @@ def analyse(job: Job, training: Job, display: Display, warnings: list[str]) -> J
         training: the run that it reads, which has kept its weights or is trained here.
         warnings: on its settings, for the record of a run that is trained here.
     """
+    from hype_bench.launch.errors import one_line
+    from hype_bench.tracking.fields import summary_of
     from hype_bench.tracking.tracker import start
 
     request, folder = job.request(), job.folder
@@ -56,11 +58,11 @@ def analyse(job: Job, training: Job, display: Display, warnings: list[str]) -> J
         record = record_of_analysis(request, measured, state, reason, **about)
         folder.write_record(record)
     except BaseException as error:
-        tracker.finish({}, FAILED)
+        tracker.finish({"reason": one_line(error)} if isinstance(error, Exception) else {}, FAILED)
         if not isinstance(error, Exception):  # an interrupt ends the sweep
             raise
         return job.failed(error)
-    tracker.finish(record.scores.to_json(), state)
+    tracker.finish(summary_of(record), state)
     for warning in measured.warnings:
         display.warn(f"{job.checkpoint.name} {job.label.task}: {warning}")
     return job.result(state, reason, summary=record.summary)

@@ -6,6 +6,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
+from hype_bench.launch.errors import one_line
 from hype_bench.launch.job import Job
 from hype_bench.runs import predictions
 from hype_bench.runs.folder import RunFolder
@@ -17,6 +18,7 @@ from hype_bench.runs.weights import digest_of_weights
 from hype_bench.runs.writing import writing_to
 from hype_bench.sweeps.display import Display
 from hype_bench.sweeps.outcomes import JobResult
+from hype_bench.tracking.fields import Pace, summary_of
 
 if TYPE_CHECKING:  # torch comes with them
     from hype_bench.tasks.data import TaskData
@@ -36,11 +38,12 @@ def train(job: Job, display: Display, warnings: list[str]) -> JobResult:
     outcome = Outcome(warnings=[*job.data.warnings, *warnings])
     tracker = start(run, folder.path.name, job.label, outcome.warnings)
     display.start_run(job.title)
+    pace = Pace()
 
     def on_log(row: dict[str, float], total: int) -> None:
         display.update(row, total)
         write_progress(int(row["update"]), total)
-        tracker.log(row)
+        tracker.log(row | pace.since_last(row["update"], outcome.tokens))
 
     state, reason = DONE, ""
     try:
@@ -55,11 +58,11 @@ def train(job: Job, display: Display, warnings: list[str]) -> JobResult:
         record = record_of(request, outcome, job.data, state, reason)
         folder.write_record(record)
     except BaseException as error:
-        tracker.finish({}, FAILED)
+        tracker.finish({"reason": one_line(error)} if isinstance(error, Exception) else {}, FAILED)
         if not isinstance(error, Exception):  # an interrupt ends the sweep
             raise
         return job.failed(error)
-    tracker.finish(record.scores.to_json(), state)
+    tracker.finish(summary_of(record), state)
     for warning in outcome.warnings:
         display.warn(f"{job.checkpoint.name} {run.task.name}: {warning}")
     return job.result(state, reason, summary=record.summary)

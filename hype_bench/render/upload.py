@@ -20,6 +20,7 @@ from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.writing import file_name, write_atomically
 from hype_bench.tables.cells import AVERAGE
+from hype_bench.tracking.fields import score_name, summary_of
 from hype_bench.tracking.tracker import WandbTracker, open_run, open_session
 from hype_bench.tracking.workspace import PANEL, Content, save, spec_of, workspace_of
 
@@ -130,13 +131,13 @@ def _send_runs(content: Publication, to: _Destination) -> list[str]:
             tracker = WandbTracker(session, warnings)
             for row in [] if session.resumed else record.curve:
                 tracker.log({key: float(value) for key, value in row.items()})
-            tracker.finish(record.scores.to_json(), record.status)
+            tracker.finish(summary_of(record), record.status)
     return [f"runs: {len(to_send)} from their records", *warnings]
 
 
 def _send_workspace(content: Publication, to: _Destination, sent: _Sent) -> list[str]:
     plan = content.experiment.plan
-    metrics = list(dict.fromkeys(run.metric for run in plan.runs))
+    metrics = list(dict.fromkeys(score_name(run.metric) for run in plan.runs))
     cells = {(run.model, run.task, run.method, *run.settings.items(), *run.configuration.items()) for run in plan.runs}
     records = {name: status.record for name, status in content.experiment.statuses.items() if status.record}
     elsewhere = [name for name, record in records.items() if record.label.experiment != plan.name]

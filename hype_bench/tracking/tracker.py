@@ -16,6 +16,7 @@ from hype_bench.runs.secrets import scrub_values
 from hype_bench.runs.status import FAILED
 from hype_bench.tracking.calls import Calls
 from hype_bench.tracking.cell import cell_of
+from hype_bench.tracking.fields import named
 from hype_bench.tracking.mode import Mode
 
 _PATIENCE = 30.0  # seconds for W&B's helper process to answer
@@ -25,7 +26,7 @@ _UPLOAD = 20.0  # seconds for a server to answer it
 class Tracker(Protocol):
     def log(self, row: dict[str, float]) -> None: ...
 
-    def finish(self, scores: dict[str, float], status: str) -> None: ...
+    def finish(self, summary: Mapping[str, Any], status: str) -> None: ...
 
 
 class NoTracker:
@@ -34,7 +35,7 @@ class NoTracker:
     def log(self, row: dict[str, float]) -> None:
         pass
 
-    def finish(self, scores: dict[str, float], status: str) -> None:
+    def finish(self, summary: Mapping[str, Any], status: str) -> None:
         pass
 
 
@@ -45,11 +46,11 @@ class WandbTracker:
         self.session, self.warnings = session, warnings
 
     def log(self, row: dict[str, float]) -> None:
-        self._safely(lambda: self.session.log(row, step=int(row["update"])))
+        self._safely(lambda: self.session.log(named(row), step=int(row["update"])))
 
-    def finish(self, scores: dict[str, float], status: str) -> None:
+    def finish(self, summary: Mapping[str, Any], status: str) -> None:
         def end() -> None:
-            self.session.summary.update({**scores, "status": status})
+            self.session.summary.update(scrub_values({**summary, "status": status}))
             self.session.finish(exit_code=int(status == FAILED))
 
         self._safely(end)
@@ -70,8 +71,8 @@ class TrackerInThread:
     def log(self, row: dict[str, float]) -> None:
         _calls().submit(lambda: self.tracker.log(row))
 
-    def finish(self, scores: dict[str, float], status: str) -> None:
-        _calls().submit(lambda: self.tracker.finish(scores, status))
+    def finish(self, summary: Mapping[str, Any], status: str) -> None:
+        _calls().submit(lambda: self.tracker.finish(summary, status))
         if not _calls().wait(_PATIENCE):
             _give_up(self.warnings)
 

@@ -72,7 +72,10 @@ def _sections(content: Content) -> list[Any]:
         ],
         "Curves": [
             wr.LinePlot(title=title, x="update", y=[key], max_runs_to_show=_MOST, **by_cell)
-            for title, key in [("training loss", "loss"), *((f"dev {metric}", metric) for metric in content.metrics)]
+            for title, key in [
+                ("training loss", "train/loss"),
+                *((f"dev {metric}", metric) for metric in content.metrics),
+            ]
         ],
         "Search": [
             *(wr.ScatterPlot(x=rate, y=wr.SummaryMetric(metric), log_x=True) for metric in content.metrics),

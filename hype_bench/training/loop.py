@@ -162,7 +162,7 @@ def fine_tune(
         if losses.count and (outcome.updates % LOG_EVERY == 0 or outcome.updates == total):
             row = {"update": outcome.updates, "loss": losses.mean(outcome.updates), "learning_rate": rate}
             outcome.curve.append(row)
-            on_log(row, total)
+            on_log({**row, "gradient_norm": float(norm)}, total)  # waits no longer than the loss did
         if settings.evaluate_every and outcome.updates % settings.evaluate_every == 0:
             first = next(iter(evaluation.values()))
             scores = evaluate(model, first, collate, run.task.metric, autocast).scores

@@ -201,8 +201,8 @@ def test_runs_without_a_tracker_are_sent_from_their_records(offline: dict[str, l
     assert run.config["cell"] == "bert_large/rte/hype_n/scale=0.0001,learning_rate=2e-05"
     assert (run.config["method"], run.config["seed"]) == ("hype_n", 3)
     assert {offline[f"hypenrte{seed}2"][0].config["cell"] for seed in (1, 2, 3)} == {run.config["cell"]}
-    assert [(row["_step"], row["loss"]) for row in run.history] == [(10, 0.7), (20, 0.6)]
-    assert (run.summary["accuracy"], run.summary["status"]) == (0.78, "done")
+    assert [(row["_step"], row["train/loss"]) for row in run.history] == [(10, 0.7), (20, 0.6)]
+    assert (run.summary["eval/accuracy"], run.summary["status"]) == (0.78, "done")
 
 
 def test_it_says_what_it_did_and_what_is_still_to_do(published: tuple[Path, Any]) -> None:

@@ -61,7 +61,8 @@ def test_what_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run = run_config(f"results_dir={tmp_path}", "experiment.name=noise", "tracker.project=mine")
     tracker = tracking.start(run, "abc123", LABEL, warnings)
     tracker.log({"update": 10.0, "loss": 0.5})
-    tracker.finish({"accuracy": 0.75}, "done")
+    tracker.log({"update": 10.0, "accuracy": 0.7})
+    tracker.finish({"eval/accuracy": 0.75}, "done")
     assert (settings["id"], settings["resume"], settings["group"], settings["project"]) == (
         "abc123",
         "allow",
@@ -74,8 +75,8 @@ def test_what_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert settings["config"]["methods"]["hype_n"]["scale"] == 1e-5
     assert settings["config"]["identity"] == "abc123"
     assert Path(settings["dir"]) == tmp_path
-    assert session.logged == [({"update": 10.0, "loss": 0.5}, 10)]
-    assert session.summary == {"accuracy": 0.75, "status": "done"}
+    assert session.logged == [({"update": 10.0, "train/loss": 0.5}, 10), ({"update": 10.0, "eval/accuracy": 0.7}, 10)]
+    assert session.summary == {"eval/accuracy": 0.75, "status": "done"}
     assert session.exit_code == 0
     assert warnings == []
 
