@@ -177,13 +177,14 @@ class _Attention(torch.autograd.Function):
         of_keys = (key.split(lengths, 1), value.mT.split(lengths, 2), *(x.split(lengths, 1) for x in gradients[1:]))
         masks = _mask_of_each(keep, len(scaled), query_lengths, lengths)
         rows = zip(*of_queries, *of_keys, saved[:count], saved[count:], masks, strict=True)
-        for up, q, dq, k, v, dk, dv, weight, kept, mask in rows:
-            dv.copy_(torch.bmm(kept.mT, up))
-            dkept = torch.bmm(up, v)
-            dweight = dkept if mask is None else dkept.mul_(mask)
-            dscore = torch._softmax_backward_data(dweight, weight, -1, weight.dtype)
-            dq.copy_(torch.bmm(dscore, k))
-            dk.copy_(torch.bmm(dscore.mT, q))
+        with torch.autocast(upstream.device.type, enabled=False):  # SMART's inner gradient is taken within one
+            for up, q, dq, k, v, dk, dv, weight, kept, mask in rows:
+                dv.copy_(torch.bmm(kept.mT, up))
+                dkept = torch.bmm(up, v)
+                dweight = dkept if mask is None else dkept.mul_(mask)
+                dscore = torch._softmax_backward_data(dweight, weight, -1, weight.dtype)
+                dq.copy_(torch.bmm(dscore, k))
+                dk.copy_(torch.bmm(dscore.mT, q))
         gradients[0] *= ctx.scaling
         return (*gradients, None, None, None, None)
 
