@@ -27,7 +27,9 @@ gc.disable()  # until all is imported and collected: most of it stays
 # Arrays and tensors are held to the shapes of their annotations; an int is a float, as mypy has it.
 # Not contract.noise and models.dropout: they are called so often that checking them slows every test that trains.
 SHAPED = ["methods", "models.attention", "models.padded_attention", "models.segments"]
-SHAPED += [f"contract.{name}" for name in ("divergence", "linear_maps", "objective", "passes", "perturbation")]
+SHAPED += [
+    f"contract.{name}" for name in ("ascent", "divergence", "linear_maps", "objective", "passes", "perturbation")
+]
 install_import_hook("hype_bench.stats", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 install_import_hook([f"hype_bench.{name}" for name in SHAPED], "tests.conftest.check_shapes")
 pytest.register_assert_rewrite(

@@ -258,6 +258,7 @@ def with_tf32(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     backends.fp32_precision = backends.cuda.matmul.fp32_precision = "none"
 
 
+@pytest.mark.filterwarnings("ignore:noise of scale 1e-05 changes only")
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
 @pytest.mark.parametrize("is_tf32", [True, False])
 def test_tf32_in_the_trainer_is_what_it_says(is_tf32: bool, precision: str, tmp_path: Path, with_tf32: None) -> None:

@@ -32,12 +32,15 @@ def fine_tuned(
     """A model after some updates, and their losses, in a loop of one's own."""
     batch, model, losses = batch_of(3), tiny("bert").train(), list[float]()
     run: dict[str, Any] = {"seed": 3, "updates": count, "warmup": 1, "batches": lambda size: cut(batch, size)}
+    run["examples"] = len(batch["labels"])
     torch.manual_seed(5)
     with attach(methods, model, **run, scaler=scaler) as attached:
         trained = [p for p in model.parameters() if p.requires_grad]
         groups = attached.parameter_groups([{"params": trained, "lr": 3e-3, "weight_decay": 0.01}])
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
-        for _ in range(count):
+        for update in range(count):
+            if update == count // 2:
+                attached.next_phase(optimizer)
             with autocast():
                 losses.append(float(attached.backward(batch)))
             if scaler:
