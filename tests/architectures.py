@@ -44,15 +44,28 @@ DECODERS: dict[str, dict[str, Any]] = {
 FOR_DECODERS = ("hype_n", "hype_u", "neftune", "noisefit", "r_drop")  # their papers, or their users, have decoders
 
 _NO_STACK = {
-    "child_tuning_d", "hft", "hype_n", "hype_u", "llrd", "lnsr", "lora", "noisefit", "reinit", "rose", "sage", "smart",
-    "top_k",
+    "child_tuning_d", "cutoff", "drop_head", "hft", "hype_n", "hype_u", "layer_drop", "llrd", "lnsr", "lora", "mixup",
+    "noisefit", "reinit", "rose", "sage", "sara", "smart", "ssf", "svfit", "top_k",
 }  # fmt: skip
-_NO_WORDS = {"child_tuning_f", "freelb", "neftune", "r3f", "r4f"}
+_NO_WORDS = {
+    "awp", "child_tuning_f", "cutoff", "fgm", "free_at", "freelb", "neftune", "pgd", "r3f", "r4f", "vat",
+    "word_dropout",
+}  # fmt: skip
+_POOLED = {"drop_head", "layer_drop", "lnsr", "mixup", "noisefit"}
 REFUSED = {
     "albert": _NO_STACK | {"mixout"},  # its layers share their weights
-    "canine": _NO_WORDS | {"lnsr", "noisefit"},  # it hashes characters and pools them
+    "canine": _NO_WORDS | _POOLED,  # it hashes characters and pools them
     "distilbert": {"mixout"},  # as to its default: where=every works
-    "eurobert": {"bitfit", "match_tuning", "mixout", "no_dropout", "rose"},  # no dropout, no bias, a head on all tokens
+    "eurobert": {  # no dropout, no bias, a head on all tokens
+        "bitfit",
+        "match_tuning",
+        "mixout",
+        "no_dropout",
+        "rose",
+        "supervised_contrastive",
+    },
+    "longformer": {"cutoff"},  # it pads to its window
+    "xlnet": {"drop_head", "ssf"},  # its attention has no linear modules
     "funnel": _NO_STACK | {"mixout"},  # its layers stand in blocks of their own length
     "modernbert": {"bitfit", "mixout"},  # no bias
 }

@@ -21,7 +21,7 @@ _START, _END = "<!-- table: make docs -->\n", "<!-- end -->"
 
 def table() -> str:
     """A row per architecture: packed rows or padding, whether there is hidden dropout, techniques."""
-    rows = [_row(family.replace("_", "-"), tiny(family), "all") for family in FAMILIES]
+    rows = [_row(family.replace("_", "-"), tiny(family), _techniques(family)) for family in FAMILIES]
     rows += [_row(kind, architecture(kind), _techniques(kind)) for kind in ARCHITECTURES]
     few = ", ".join(f"`{name}`" for name in FOR_DECODERS)
     rows += [_row(kind, architecture(kind), f"tested with {few}") for kind in DECODERS]

@@ -122,6 +122,7 @@ def test_without_techniques_it_is_the_trainer_bit_for_bit(kind: str, tmp_path: P
         assert torch.equal(one, other), key
 
 
+@pytest.mark.filterwarnings("ignore:r_drop does nothing here")  # without dropout
 @pytest.mark.parametrize("accumulated", [1, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_r_drop_acts_around_the_objective_of_the_trainer(kind: str, accumulated: int, tmp_path: Path) -> None:
@@ -221,6 +222,7 @@ def test_an_optimizer_of_another_class(tmp_path: Path) -> None:
     assert {group["momentum"] for group in optimizer.param_groups} == {0.9}
 
 
+@pytest.mark.filterwarnings("ignore:r_drop does nothing here")  # without dropout
 def test_a_trainer_of_ones_own_takes_techniques(tmp_path: Path) -> None:
     class Doubled(Trainer):
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, items: Any = None) -> Any:

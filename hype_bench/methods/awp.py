@@ -68,6 +68,10 @@ class AWP(Method):
     def acts_on(self) -> frozenset[Part]:
         return frozenset({Part.BACKWARD, *([Part.WEIGHTS_AFTER_STEP] if self.order == "official" else [])})
 
+    def check(self, model: PreTrainedModel) -> None:
+        if not self.embeddings:
+            word_embeddings(model)
+
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         if self.gamma == 0:
             return Hooks()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -29,6 +30,7 @@ from hype_bench.contract import (
 from hype_bench.contract.activations import change_input, change_output
 from hype_bench.models.layers import encoder_layers, word_embeddings
 from hype_bench.models.unpacking import as_padded
+from hype_bench.options import UserError
 
 
 def cut_positions(
@@ -67,7 +69,7 @@ def consistency(
     if of_numbers:
         return F.mse_loss(clean, cut)
     log_p, log_q = (F.log_softmax(full(z), -1) for z in (clean, cut))
-    log_m = torch.logaddexp(log_p, log_q) - torch.log(log_p.new_tensor(2.0))
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
     pairs = [(log_m, log_p), (log_m, log_q)] if divergence == "jensen_shannon" else [(log_p, log_m), (log_q, log_m)]
     return sum((F.kl_div(a, b, reduction="batchmean", log_target=True) for a, b in pairs), log_p.new_zeros(())) / 2
 
@@ -124,6 +126,8 @@ class Cutoff(Method):
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)
         word_embeddings(model)
+        if getattr(model.config, "attention_window", None):
+            raise UserError(f"cutoff is not available for {model.config.model_type}: it pads texts to its window")
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         return Hooks(loss=_TwoPasses(self, model, context).loss) if self.weight or self.consistency else Hooks()

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, number, register
 from hype_bench.contract.freeze import train_only
-from hype_bench.models.layers import depths, head_parameters, is_layer_norm
+from hype_bench.models.layers import depths, encoder_layers, head_parameters, is_layer_norm
 from hype_bench.options import Affects
 
 
@@ -72,6 +72,9 @@ class SaRA(Method):
 
     exclusive = frozenset({Exclusive.TRAINED_WEIGHTS, Exclusive.GRADIENT_MASK, Exclusive.TRAINED_ENTRIES})
     acts_on = frozenset({Part.INITIAL_WEIGHTS, Part.TRAINED_WEIGHTS, Part.GRADIENTS, Part.WEIGHTS_AFTER_STEP})
+
+    def check(self, model: PreTrainedModel) -> None:
+        encoder_layers(model)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         head, height = head_parameters(model), depths(model)

@@ -26,6 +26,7 @@ from hype_bench.contract import (
     register,
 )
 from hype_bench.models.layers import output_projection
+from hype_bench.options import UserError
 
 
 def contrast(
@@ -103,6 +104,9 @@ class SupervisedContrastive(Method):
         def loss(batch: Batch, forward: Forward, inner: Loss) -> tuple[Tensor, Any]:
             features.clear()
             task, output = inner(batch, forward)
+            if features[0].dim() != 2:
+                kind = model.config.model_type
+                raise UserError(f"supervised_contrastive cannot work for {kind}: its head reads all tokens")
             added = contrast(features[0], batch["labels"], self.temperature, self.scaling)
             features.clear()
             return (1 - self.weight) * task + self.weight * added, output

@@ -147,9 +147,9 @@ def test_a_plan_survives_the_disk(tmp_path: Path) -> None:
     plan = plan_for("experiment=low_resource", *TINY)
     write_plan(tmp_path, plan)
     assert read_plan(tmp_path, "low_resource") == plan
-    with pytest.raises(UserError, match=r"table1 has no plan in .* \(there are: low_resource\)"):
+    with pytest.raises(UserError, match=r"table1 has no plan in .* \(there are: low_resource@smoke\)"):
         read_plan(tmp_path, "table1")
-    file = tmp_path / "experiments" / "low_resource.json"
+    file = tmp_path / "experiments" / "low_resource@smoke.json"
     file.write_text(file.read_text().replace('"is_default"', '"default"'))
     with pytest.raises(UserError, match=r"is broken \(it is of another version\); hype-bench run .* makes it again"):
         read_plan(tmp_path, "low_resource")
