@@ -40,7 +40,7 @@ def answer() -> str:
     tasks = sorted(answers[0]["tasks"])
     seeds = min(one["seeds"] for one in answers)
     rows = [
-        f"| `{_name(one['method'])}` against `{_name(one['control'])}` | {_verdict(one)} | "
+        f"| `{one['method']}` against `{one['control']}` | {_verdict(one)} | "
         + " | ".join(_verdict(one["tasks"][task]) if task in one["tasks"] else "" for task in tasks)
         + " |"
         for one in answers
@@ -49,7 +49,7 @@ def answer() -> str:
         f"MiniLM-L6, 1,000 training examples per task, published defaults, {seeds} seeds, on a margin of "
         f"{100 * stored['margin_fraction']:g} points:",
         "",
-        *(f"- {sentence.replace(' (epochs=3)', '')}." for sentence in stored["sentences"]),
+        *(f"- {sentence}." for sentence in stored["sentences"]),
         "",
         f"| | over tasks | {' | '.join(_TASKS[task] for task in tasks)} |",
         "|---" * (len(tasks) + 2) + "|",
@@ -59,10 +59,6 @@ def answer() -> str:
         "[results/minilm](results/minilm/README.md) has the command, all that was computed and the pictures; "
         "[statistics](docs/statistics.md) says what the four words rest on.",
     ])  # fmt: skip
-
-
-def _name(label: str) -> str:
-    return label.replace(" (epochs=3)", "")
 
 
 def _verdict(one: dict[str, Any]) -> str:
