@@ -163,6 +163,7 @@ def test_processes_of_joblib(warm: Any, tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("results/runs/*/failure.txt"))) == status.count("failure.txt") == 2
 
 
+@pytest.mark.slow
 def test_local_jobs_of_an_experiment(warm: Any, tmp_path: Path) -> None:
     """The sweeper of experiments hands its jobs to any engine, and leaves out what is done."""
     break_weights(tmp_path)
@@ -180,6 +181,7 @@ def test_ray_gives_every_run_a_process(warm: Any, tmp_path: Path) -> None:
     check(warm(*sweep, *chosen("gpus")), warm, tmp_path, sweep, each=1)
 
 
+@pytest.mark.slow
 def test_an_array_of_slurm(warm: Any, cluster: dict[str, str], tmp_path: Path) -> None:
     """What sbatch is given, and what comes of it."""
     break_weights(tmp_path)
