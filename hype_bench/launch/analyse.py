@@ -33,17 +33,17 @@ def analyse(job: Job, training: Job, display: Display, warnings: list[str]) -> J
         training: the run that it reads, which has kept its weights or is trained here.
         warnings: on its settings, for the record of a run that is trained here.
     """
-    from hype_bench.launch.errors import one_line
-    from hype_bench.tracking.fields import summary_of
     from hype_bench.tracking.tracker import start
 
     request, folder = job.request(), job.folder
     if set_aside := folder.start(request):
         display.warn(set_aside)
-    measured, state, reason, remarks = Measured(), DONE, "", list[str]()
+    remarks = list[str]()
     tracker = start(job.run, folder.path.name, job.label, remarks)
     about: dict[str, Any] = {"seconds": {"prepare": time.perf_counter() - job.started}}
-    try:
+
+    def analysed() -> Record:
+        measured, state, reason = Measured(), DONE, ""
         assert job.analysis is not None
         trained = _with_weights(training, display, warnings, remarks) if job.analysis.needs_weights else None
         if trained is not None and trained.status == DIVERGED:
@@ -55,17 +55,9 @@ def analyse(job: Job, training: Job, display: Display, warnings: list[str]) -> J
             about["seconds"]["analyse"] = time.perf_counter() - begun
         measured.warnings[:0] = remarks
         _write_beside(folder, measured)
-        record = record_of_analysis(request, measured, state, reason, **about)
-        folder.write_record(record)
-    except BaseException as error:
-        tracker.finish({"reason": one_line(error)} if isinstance(error, Exception) else {}, FAILED)
-        if not isinstance(error, Exception):  # an interrupt ends the sweep
-            raise
-        return job.failed(error)
-    tracker.finish(summary_of(record), state)
-    for warning in measured.warnings:
-        display.warn(f"{job.checkpoint.name} {job.label.task}: {warning}")
-    return job.result(state, reason, summary=record.summary)
+        return record_of_analysis(request, measured, state, reason, **about)
+
+    return job.leave_record(analysed, tracker, display)
 
 
 def _with_weights(training: Job, display: Display, warnings: list[str], remarks: list[str]) -> Record:

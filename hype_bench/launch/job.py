@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,19 @@ from omegaconf import OmegaConf
 
 from hype_bench.analysis.registry import build
 from hype_bench.config import RunConfig, UserError
+from hype_bench.launch.errors import one_line
 from hype_bench.launch.variation import variation
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.identity import digest
 from hype_bench.runs.reading import BrokenError, UnreadableError
-from hype_bench.runs.record import Label, Request
+from hype_bench.runs.record import Label, Record, Request
 from hype_bench.runs.result import now
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.status import DONE, FAILED, UNREADABLE
+from hype_bench.sweeps.display import Display
 from hype_bench.sweeps.outcomes import JobResult
+from hype_bench.tracking.fields import summary_of
+from hype_bench.tracking.tracker import Tracker
 
 if TYPE_CHECKING:  # torch and transformers come with them
     from hype_bench.analysis.measuring.form import Analysis
@@ -75,6 +80,21 @@ class Job:
 
     def result(self, state: str, reason: str = "", skipped: bool = False, summary: str = "") -> JobResult:
         return JobResult(state, self.title, self.folder.path.name, reason, skipped, summary)
+
+    def leave_record(self, work: Callable[[], Record], tracker: Tracker, display: Display) -> JobResult:
+        """Writes the record in which ``work`` ends; where it fails, the reason in its place. An interrupt goes on."""
+        try:
+            record = work()
+            self.folder.write_record(record)
+        except BaseException as error:
+            tracker.finish({"reason": one_line(error)} if isinstance(error, Exception) else {}, FAILED)
+            if not isinstance(error, Exception):
+                raise
+            return self.failed(error)
+        tracker.finish(summary_of(record), record.status)
+        for warning in record.warnings:
+            display.warn(f"{self.checkpoint.name} {self.label.task}: {warning}")
+        return self.result(record.status, record.reason, summary=record.summary)
 
     def done_before(self) -> JobResult | None:
         """The result if there is a record, or one that cannot be read now."""

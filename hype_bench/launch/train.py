@@ -6,19 +6,18 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from hype_bench.launch.errors import one_line
 from hype_bench.launch.job import Job
 from hype_bench.runs import predictions
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.progress import writing_progress
 from hype_bench.runs.record import Record
 from hype_bench.runs.result import record_of
-from hype_bench.runs.status import DIVERGED, DONE, FAILED
+from hype_bench.runs.status import DIVERGED, DONE
 from hype_bench.runs.weights import digest_of_weights
 from hype_bench.runs.writing import writing_to
 from hype_bench.sweeps.display import Display
 from hype_bench.sweeps.outcomes import JobResult
-from hype_bench.tracking.fields import Pace, summary_of
+from hype_bench.tracking.fields import Pace
 
 if TYPE_CHECKING:  # torch comes with them
     from hype_bench.tasks.data import TaskData
@@ -40,13 +39,13 @@ def train(job: Job, display: Display, warnings: list[str]) -> JobResult:
     display.start_run(job.title)
     pace = Pace()
 
-    def on_log(row: dict[str, float], total: int) -> None:
-        display.update(row, total)
-        write_progress(int(row["update"]), total)
-        tracker.log(row | pace.since_last(row["update"], outcome.tokens))
+    def trained() -> Record:
+        def on_log(row: dict[str, float], total: int) -> None:
+            display.update(row, total)
+            write_progress(int(row["update"]), total)
+            tracker.log(row | pace.since_last(row["update"], outcome.tokens))
 
-    state, reason = DONE, ""
-    try:
+        state, reason = DONE, ""
         try:
             save_to = folder.path / "model" if run.training.save == "last" else None
             outcome.seconds["prepare"] = time.perf_counter() - job.started
@@ -55,17 +54,9 @@ def train(job: Job, display: Display, warnings: list[str]) -> JobResult:
             _write_beside(folder, outcome, job.data)
         except DivergedError as error:
             state, reason = DIVERGED, str(error)
-        record = record_of(request, outcome, job.data, state, reason)
-        folder.write_record(record)
-    except BaseException as error:
-        tracker.finish({"reason": one_line(error)} if isinstance(error, Exception) else {}, FAILED)
-        if not isinstance(error, Exception):  # an interrupt ends the sweep
-            raise
-        return job.failed(error)
-    tracker.finish(summary_of(record), state)
-    for warning in outcome.warnings:
-        display.warn(f"{job.checkpoint.name} {run.task.name}: {warning}")
-    return job.result(state, reason, summary=record.summary)
+        return record_of(request, outcome, job.data, state, reason)
+
+    return job.leave_record(trained, tracker, display)
 
 
 def train_again(job: Job, record: Record, display: Display) -> list[str]:
