@@ -16,8 +16,8 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method
 from hype_bench.contract.registry import discover
 from hype_bench.testing.tiny import FAMILIES
+from tests.architectures import REFUSED
 
-REFUSED = {("drop_head", "xlnet"), ("ssf", "xlnet")}  # a technique for a family: test_techniques.py
 Passes = tuple[Tensor, list[Tensor]]
 
 
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         )
         name, family = values.get("name") or values.get("neutral_name"), values.get("family", "bert")
-        if (name, family) in REFUSED:
+        if name in REFUSED.get(family, ()):
             item.add_marker(pytest.mark.skip(f"{name} is refused for {family}"))
         elif name in names and family != "bert" and family != FAMILIES[1:][names.index(name) % len(FAMILIES[1:])]:
             item.add_marker(pytest.mark.slow)
