@@ -79,8 +79,7 @@ def model_of(kind: str) -> Any:
     if cls.startswith("GPT2"):
         return getattr(transformers, cls)(GPT2Config(vocab_size=40, n_embd=16, n_layer=2, n_head=2, n_positions=LENGTH))
     sizes: Any = {"num_labels": CLASSES, "max_position_embeddings": LENGTH} | SIZES | config
-    made = BertConfig(**sizes)
-    return getattr(transformers, cls)(made)
+    return getattr(transformers, cls)(BertConfig(**sizes))
 
 
 def rows_of(kind: str) -> list[dict[str, Any]]:

@@ -102,13 +102,13 @@ def _take_turns(setting: Setting, methods: Methods, updates: int, turn: Turn) ->
 def _alone(setting: Setting, methods: Methods) -> tuple[int, Mapping[str, Any]]:
     """Peak memory, and facts, of a process that makes a few updates."""
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
+    reader, writer = context.Pipe()
     with _environment(_GIVE_BACK):
-        process = context.Process(target=_report_memory, args=(setting, methods, theirs), daemon=True)
+        process = context.Process(target=_report_memory, args=(setting, methods, writer), daemon=True)
         process.start()
-    theirs.close()
+    writer.close()
     try:
-        peak, facts = ours.recv()
+        peak, facts = reader.recv()
     except EOFError:
         raise UserError("the process whose memory is measured has ended: was it killed for want of memory?") from None
     finally:
@@ -116,10 +116,10 @@ def _alone(setting: Setting, methods: Methods) -> tuple[int, Mapping[str, Any]]:
     return int(peak), facts
 
 
-def _report_memory(setting: Setting, methods: Methods, line: Connection) -> None:
+def _report_memory(setting: Setting, methods: Methods, writer: Connection) -> None:
     device.keep_memory = lambda: None  # or the peak is what was kept and not what was in use
     outcome = setting.train(methods, _ALONE)
-    line.send((outcome.peak_memory, {key: fact for key, fact in outcome.facts.items() if key.endswith("_seconds")}))
+    writer.send((outcome.peak_memory, {key: fact for key, fact in outcome.facts.items() if key.endswith("_seconds")}))
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ def checkpoint_exactly(model: PreTrainedModel, context: ForwardPass) -> None:
         for module in model.modules():
             function = getattr(module, "_gradient_checkpointing_func", None)
             if isinstance(function, partial) and "context_fn" not in function.keywords:
-                told = function.keywords | {"use_reentrant": False, "context_fn": context.checkpointed}
-                module._gradient_checkpointing_func = partial(function.func, **told)  # type: ignore[assignment]
+                keywords = function.keywords | {"use_reentrant": False, "context_fn": context.checkpointed}
+                module._gradient_checkpointing_func = partial(function.func, **keywords)  # type: ignore[assignment]
                 context.cleanup.callback(setattr, module, "_gradient_checkpointing_func", function)
 
     context.until_finish(model.register_forward_pre_hook(watch))

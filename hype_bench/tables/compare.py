@@ -145,8 +145,8 @@ def decision(by_seed: Vector, criteria: Criteria, family: int, has_collapsed: bo
     Args:
         has_collapsed: as ``Measured.collapsed``.
     """
-    made = decide(by_seed, criteria.margin, level=1 - LEVEL / family)
-    return Decision(UNDECIDED, len(by_seed)) if has_collapsed and made.word == HELPS else made
+    decided = decide(by_seed, criteria.margin, level=1 - LEVEL / family)
+    return Decision(UNDECIDED, len(by_seed)) if has_collapsed and decided.word == HELPS else decided
 
 
 def without_help(verdict: Verdict) -> Verdict:

@@ -64,8 +64,8 @@ def analyse(results: Path, data: Path, *words: str, analysis: str = "robustness"
 
 def folders(results: Path) -> tuple[RunFolder, RunFolder]:
     """The run and its analysis."""
-    found = {run.about.label.task: RunFolder(run.path) for run in read_runs(results) if run.about is not None}
-    return found["sst2"], found["sst2.robustness"]
+    by_task = {run.about.label.task: RunFolder(run.path) for run in read_runs(results) if run.about is not None}
+    return by_task["sst2"], by_task["sst2.robustness"]
 
 
 def record(folder: RunFolder) -> Record:
@@ -181,7 +181,7 @@ def test_it_waits_for_another_process_that_trains_the_run(
 ) -> None:
     run, analysis = folders(results)
     forget(analysis)
-    held, waited, said = threading.Event(), threading.Event(), list[str]()
+    held, waited, lines = threading.Event(), threading.Event(), list[str]()
 
     def hold() -> None:
         with run.lock():
@@ -189,7 +189,7 @@ def test_it_waits_for_another_process_that_trains_the_run(
             waited.wait(10)
 
     def say(_: Display, line: str) -> None:
-        said.append(line)
+        lines.append(line)
         waited.set()
 
     monkeypatch.setattr(Display, "say", say)
@@ -198,7 +198,7 @@ def test_it_waits_for_another_process_that_trains_the_run(
     held.wait()
     assert analyse(results, data).state == DONE
     other.join()
-    assert said[0] == "waiting for another process that holds tiny_bert sst2 vanilla seed 1"
+    assert lines[0] == "waiting for another process that holds tiny_bert sst2 vanilla seed 1"
 
 
 @pytest.mark.parametrize(

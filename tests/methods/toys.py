@@ -77,9 +77,9 @@ class Network(nn.Module):
 
 
 def linear(weight: Any, bias: Any) -> nn.Linear:
-    made = nn.Linear(len(weight[0]), len(weight), dtype=torch.float64)
-    made.weight.data, made.bias.data = tensor(weight), tensor(bias)
-    return made
+    layer = nn.Linear(len(weight[0]), len(weight), dtype=torch.float64)
+    layer.weight.data, layer.bias.data = tensor(weight), tensor(bias)
+    return layer
 
 
 def embedded_ids(embeddings: Any) -> tuple[list[Any], Tensor]:

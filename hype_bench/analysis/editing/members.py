@@ -33,7 +33,7 @@ EDITS = (
     "lines",
     "graft",
     "smooth",
-)  # nothing of them is edited
+)  # what they made is not edited again
 _SAME = ("format", "model", "data", "labels", "task_version", "max_length", "metric", "methods", "plugins")
 
 
