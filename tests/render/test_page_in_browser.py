@@ -91,6 +91,7 @@ def test_a_run_opens_with_its_curve_and_the_way_back(page: Page) -> None:
     assert page.locator("h1").inner_text() == f"{SHOWN} mine {SHOWN} seed 1"
     assert page.locator("#curves .u-title").all_inner_texts() == ["loss", SHOWN]
     page.get_by_text("The curve in numbers").click()
+    page.wait_for_selector("#numbers tr")
     assert page.locator("#numbers tr").all_inner_texts() == [f"update\tloss\t{SHOWN}", "10\t0.7\t0.5", "20\t\t"]
     page.get_by_role("link", name="All runs").click()
     page.wait_for_selector("#run-table tbody a")
