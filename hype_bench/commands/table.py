@@ -36,12 +36,15 @@ def table(
         bool, typer.Option("--stochastic-order", help="With --compare ROW, also almost stochastic order.")
     ] = False,
     intervals: Annotated[bool, typer.Option("--intervals", help="Also 95 % intervals of the means.")] = False,
+    majority: Annotated[
+        bool, typer.Option("--majority", help="Also a row that always gives the most frequent class.")
+    ] = False,
 ) -> None:
     """Mean and std over seeds, of an experiment or of all runs."""
     gc.disable()  # as in status
     existing(results_dir)
     complaints: list[str] = []
-    if experiment is None and not (compare or intervals):
+    if experiment is None and not (compare or intervals or majority):
         runs = list(read_runs(results_dir))
         show(write(build_tables(runs), format.value))
     else:
@@ -51,7 +54,7 @@ def table(
 
         criteria = Criteria(margin / 100, family.value, correction.value, stochastic_order)
         read = read_experiment(results_dir, experiment or ALL, rule.value)
-        runs, written = list(read.statuses.values()), report(read, format.value, compare, intervals, criteria)
+        runs, written = list(read.statuses.values()), report(read, format.value, compare, intervals, criteria, majority)
         complaints = written.complaints
         show(written.text)
     report_problems(runs, complaints, every_run_has_a_cell=experiment is not None)

@@ -11,7 +11,7 @@ from itertools import groupby
 from hype_bench.controls import VANILLA, Control
 from hype_bench.options import UserError
 from hype_bench.output import counted
-from hype_bench.render.paired import CORRECTION_NAMES, paired_numbers, power
+from hype_bench.render.paired import CORRECTION_NAMES, TOO_FEW, paired_numbers, power
 from hype_bench.render.report import Experiment
 from hype_bench.render.sheet import Pieces, Sheet, difference, p_value
 from hype_bench.render.table_csv import difference_numbers, number
@@ -103,6 +103,7 @@ def _on_tasks(block: str, answers: Sequence[Answer], criteria: Criteria) -> Shee
     notes = [f"{title}: {text}" for title, cell in cells for text in cell.measured.notes]
     drawn = {task for answer in answers for task, cell in answer.tasks.items() if cell.measured.one_subset}
     notes += [conditional_on(sorted(drawn))] if drawn else []
+    notes += [TOO_FEW] * any(cell.measured.too_few for _, cell in cells)
     return Sheet(block, columns, rows, notes, "on each task, model", _CORNER)
 
 

@@ -14,6 +14,7 @@ from hype_bench.stats.multiple import stars
 from hype_bench.stats.permutation import SIGN_FLIP_FROM, least_p
 from hype_bench.stats.power import MOST_SEEDS
 from hype_bench.stats.verdict import UNDECIDED, Verdict
+from hype_bench.tables.cells import INFERENCE_FROM
 from hype_bench.tables.compare import DEFAULT, TASK, Compared, Criteria
 from hype_bench.tables.experiment import Place
 
@@ -24,13 +25,20 @@ _NOTE = (
     "points; over seeds: Student's 95 % interval on these very examples; P(improvement): the probability that a run of "
     "the row is better than one of the baseline, over all pairs of runs, ties counted half, and the seeds it wins"
 )
-_FAMILY = "p adjusted by {correction} over {family}; * below 0.05, ** 0.01, *** 0.001"
+_FAMILY = (
+    "p adjusted by {correction} over {family}; * below 0.05, ** 0.01, *** 0.001, no star where seeds differ in sign"
+)
 _SIGN_FLIP = "sign-flip p: permutation test over seeds, which cannot fall below {least} before it is adjusted"
 _BOOTSTRAP = "bootstrap p: over seeds; over seeds and examples (Multi-Bootstrap); not adjusted"
 _VERDICT = (
     "verdict at a margin of ± {margin} points (--margin): no difference beyond it (two one-sided tests, p < 0.05 "
     "adjusted likewise), else helps or hurts (p < 0.05), else undecided; detectable: the smallest true difference in "
     "points that so many seeds find in 80 % of the cases, and how many more seeds would find one of the margin"
+)
+
+TOO_FEW = (
+    f"below {INFERENCE_FROM} seeds differences are shown without interval, test and verdict: so few say next to "
+    "nothing of how much seeds scatter"
 )
 
 
@@ -69,7 +77,8 @@ def _notes(cells: Mapping[Place, Compared], criteria: Criteria, most: int) -> li
         floors = ", ".join(f"{least_p(n):.2g} with {counted(n, 'seed')}" for n in sizes)
         notes.append(_SIGN_FLIP.format(least=floors))
     notes += [_BOOTSTRAP] if most >= BOOTSTRAP_FROM else []
-    return [*notes, _VERDICT.format(margin=f"{100 * criteria.margin:g}")]
+    notes.append(_VERDICT.format(margin=f"{100 * criteria.margin:g}"))
+    return notes + [TOO_FEW] * any(cell.measured.too_few for cell in cells.values())
 
 
 def _pieces(cell: Compared, most: int) -> list[Pieces]:
@@ -81,19 +90,19 @@ def _pieces(cell: Compared, most: int) -> list[Pieces]:
     bootstrap: Pieces = ", ".join(p_value(p) for p in measured.bootstrap), "", ""
     return [
         difference(test.mean, *test.interval()),
-        _starred(verdict.p),
+        _starred(verdict.p, measured.one_sign),
         _error(test),
         ("", "", "-" if math.isnan(paired.low) else f"[{100 * paired.low:+.2f}, {100 * paired.high:+.2f}]"),
         improvement,
-        *([_starred(cell.p_seeds)] if most >= SIGN_FLIP_FROM else []),
+        *([_starred(cell.p_seeds, measured.one_sign)] if most >= SIGN_FLIP_FROM else []),
         *([bootstrap] if most >= BOOTSTRAP_FROM else []),
         ("", "", verdict.word),
         power(verdict),
     ]
 
 
-def _starred(p: float) -> Pieces:
-    return p_value(p), "", f" {stars(p)}" if stars(p) else ""
+def _starred(p: float, one_sign: bool) -> Pieces:
+    return p_value(p), "", f" {stars(p)}" if one_sign and stars(p) else ""
 
 
 def _error(test: Crossed) -> Pieces:

@@ -17,6 +17,7 @@ from hype_bench.sweeps.planned import ALL, Plan, read_plan
 from hype_bench.tables.all_runs import plan_of_runs
 from hype_bench.tables.compare import DEFAULT, Criteria
 from hype_bench.tables.experiment import Place, Result, collapsed, experiment_tables, results
+from hype_bench.tables.majority import with_majority
 from hype_bench.tables.selection import RULES
 from hype_bench.tables.table import Table
 
@@ -81,6 +82,7 @@ def report(
     baseline: str | None = None,
     intervals: bool = False,
     criteria: Criteria = DEFAULT,
+    majority: bool = False,
 ) -> Report:
     """The table in words and, if asked for, what it is compared with.
 
@@ -89,15 +91,17 @@ def report(
             ``signal`` (which tasks can tell rows apart), or the title of a row.
         criteria: how differences are judged.
         intervals: also Student's 95 % interval of every mean; CSV has it anyway.
+        majority: also a row of what the most frequent class would score.
 
     Raises:
         UserError: there is nothing to compare with.
     """
     comparison = compare(experiment.plan, experiment.results, baseline, criteria)
+    tables = with_majority(experiment.tables, experiment.results) if majority else experiment.tables
     if format == "csv":
-        rows = table_csv.cell_rows(experiment.tables, experiment.results, comparison.columns)
+        rows = table_csv.cell_rows(tables, experiment.results, comparison.columns)
         return Report(table_csv.to_csv(rows).rstrip("\n"), comparison.complaints)
-    shown = [*sheets(experiment.tables, intervals), *comparison.sheets]
+    shown = [*sheets(tables, intervals), *comparison.sheets]
     return Report(WRITERS[format](shown, experiment.caption), comparison.complaints)
 
 

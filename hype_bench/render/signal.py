@@ -53,7 +53,7 @@ def _pieces(signal: TaskSignal) -> list[Pieces]:
         _number(100 * shown.signal, ".2f"),
         _number(100 * paired.noise, ".2f"),
         _ratio(paired),
-        (p_value(shown.p), "", f" {stars(shown.p)}".rstrip()),
+        (p_value(signal.p), "", f" {stars(signal.p)}".rstrip()),
         ("", "", words),
         _ratio(unpaired),
         _ratio(signal.without_collapsed),
@@ -80,7 +80,7 @@ def signal_numbers(signal: TaskSignal) -> dict[str, object]:
         "signal_to_noise_unpaired": signal.unpaired.ratio,
         "signal_to_noise_without_collapsed": signal.without_collapsed.ratio,
         "signal_to_noise_by_luck": signal.paired.luck,
-        "p_signal": signal.paired.p,
+        "p_signal": signal.p,
     }
     numbers: dict[str, object] = {name: value if math.isfinite(value) else None for name, value in values.items()}
     return numbers | {"separates": {None: "", True: "yes", False: "no"}[signal.separates]}

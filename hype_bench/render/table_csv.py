@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hype_bench import output
-from hype_bench.tables.cells import AVERAGE, Cell, Row, compact
+from hype_bench.tables.cells import AVERAGE, INFERENCE_FROM, Cell, Row, compact
 from hype_bench.tables.table import Table
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def _cells(table: Table) -> Iterator[tuple[Place, Cell]]:
 
 
 def _row(table: Table, row: Row, column: str, cell: Cell, result: Result | None) -> dict[str, object]:
-    scores = {} if cell.metric == AVERAGE else dict(sorted(cell.scores.items()))
+    is_of_runs = cell.metric != AVERAGE and not cell.constant
+    scores = dict(sorted(cell.scores.items())) if is_of_runs else {}
     mean, std = cell.mean, cell.std
     low, high = interval(cell) or (None, None)
     configuration = result.chosen.configuration if result and cell.n and not cell.missing else {}
@@ -70,14 +71,14 @@ def _row(table: Table, row: Row, column: str, cell: Cell, result: Result | None)
         _settings(row.settings),
         _settings(configuration.items()),
         cell.metric,
-        None if cell.metric == AVERAGE else cell.n,
+        cell.n if is_of_runs else None,
         None if cell.missing or math.isnan(mean) else mean,
         None if cell.missing or math.isnan(std) else std,
         low,
         high,
         " ".join(map(str, scores)),
         " ".join(map(repr, scores.values())),
-        None if cell.metric == AVERAGE else len(cell.collapsed),
+        len(cell.collapsed) if is_of_runs else None,
         ", ".join(cell.lacks),
         "; ".join(note.text for note in table.notes if column.partition("/")[0] in note.tasks),
     )
@@ -91,7 +92,7 @@ def _settings(items: Iterable[tuple[str, str]]) -> str:
 def interval(cell: Cell) -> tuple[float, float] | None:
     """Student's 95 % interval of the mean over seeds, within the range of the metric; None where there is none."""
     cells = cell.tasks or [cell]
-    if cell.missing or not all(of_task.n > 1 and not of_task.nans for of_task in cells):
+    if cell.missing or any(of_task.n < INFERENCE_FROM or of_task.nans for of_task in cells):
         return None
     low, high = _over_tasks(cells) if cell.tasks else _of_mean(cell)
     return max(low, sum(of_task.lowest for of_task in cells) / len(cells)), min(high, cell.highest)

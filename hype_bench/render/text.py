@@ -60,7 +60,7 @@ def _best(table: Table) -> frozenset[tuple[int, int]]:
     best: set[tuple[int, int]] = set()
     for x, column in enumerate(table.columns):
         cells = [of_row.get(column) for of_row in table.rows.values()]
-        means = {y: cell.mean for y, cell in enumerate(cells) if cell and cell.n and not cell.lacks}
+        means = {y: cell.mean for y, cell in enumerate(cells) if cell and cell.n and not (cell.lacks or cell.constant)}
         if len(means) > 1:
             best.update((y, x) for y, mean in means.items() if mean == max(means.values()))
     return frozenset(best)
@@ -75,7 +75,7 @@ def pieces(cell: Cell | None) -> Pieces:
     """Mean, spread and count of a cell."""
     if cell is None:
         return "-", "", ""
-    if cell.metric == AVERAGE and not cell.missing:
+    if (cell.metric == AVERAGE or cell.constant) and not cell.missing:
         return number(cell.mean, cell.is_fraction), "", ""
     if cell.missing or cell.n == 0:
         return "X", "", f" ({', '.join(cell.lacks)})"
@@ -93,7 +93,7 @@ def interval_pieces(cell: Cell | None) -> Pieces:
 def extremes(cell: Cell | None) -> Pieces:
     """What a mean hides: ``72.00 (68.00 to 76.00)``, the median of the finite scores and their range."""
     scores = [score for score in cell.scores.values() if math.isfinite(score)] if cell else []
-    if cell is None or cell.missing or not scores:
+    if cell is None or cell.missing or cell.constant or not scores:
         return "-", "", ""
     middle, least, most = (number(of(scores), cell.is_fraction) for of in (statistics.median, min, max))
     return middle, "", f" ({least} to {most})"

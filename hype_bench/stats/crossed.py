@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64
@@ -54,6 +54,11 @@ class Crossed:
         if self.error == 0:
             return float(gap < 0) + (gap == 0) / 2
         return float(stdtr(self.freedom, -gap / self.error))
+
+    @property
+    def untested(self) -> Crossed:
+        """The mean alone, without an error to hold it against."""
+        return replace(self, from_seeds=math.nan, from_examples=math.nan, freedom=math.nan)
 
     def interval(self, level: float = 0.95) -> Interval:
         """Contains the true mean difference in ``level`` of repeated experiments with new seeds and new examples."""

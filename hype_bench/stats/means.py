@@ -27,6 +27,11 @@ class Difference(NamedTuple):
     high: float
     p: float
 
+    @property
+    def untested(self) -> Difference:
+        """The mean alone."""
+        return self._replace(low=math.nan, high=math.nan, p=math.nan)
+
 
 def finite(scores: ArrayLike) -> Vector:
     """The scores as a 1-d array of float64. ValueError if one is NaN or infinite, or if the shape is another."""

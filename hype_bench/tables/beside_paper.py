@@ -14,7 +14,7 @@ from hype_bench.paper.setting import contradictions
 from hype_bench.stats.means import Difference, difference_of_means
 from hype_bench.stats.verdict import MARGIN
 from hype_bench.sweeps.planned import ALL, Plan, PlannedRun
-from hype_bench.tables.cells import Cell, Row
+from hype_bench.tables.cells import INFERENCE_FROM, Cell, Row
 from hype_bench.tables.experiment import Place, Result
 
 PAPER = "paper"
@@ -84,7 +84,7 @@ def _beside(result: Result, printed: Published, margin: float) -> BesidePaper:
     if not cell.n or math.isnan(cell.mean) or cell.lacks:  # survivors of a divergence are no sample of the runs
         return BesidePaper(cell, printed)
     mean, std = printed.mean / 100, printed.sample_std
-    if std is None or printed.n is None or cell.n < 2:
+    if std is None or printed.n is None or min(cell.n, printed.n) < INFERENCE_FROM:
         return BesidePaper(cell, printed, difference=_NO_DIFFERENCE._replace(mean=cell.mean - mean))
     sides = (cell.mean, cell.std, cell.n, mean, std / 100, printed.n)
     difference, one_sided = difference_of_means(*sides), difference_of_means(*sides, level=0.9)

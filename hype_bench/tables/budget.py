@@ -10,7 +10,7 @@ import numpy as np
 
 from hype_bench.stats.means import Difference
 from hype_bench.stats.search import Search, difference_of_searches, expected_best, expected_best_std
-from hype_bench.tables.cells import Cell
+from hype_bench.tables.cells import INFERENCE_FROM, Cell
 from hype_bench.tables.experiment import Place, Result
 
 BUDGET = "budget"
@@ -108,7 +108,8 @@ def _equal_search(result: Result, base: Result) -> EqualSearch:
     if result.cell.missing or base.cell.missing or not seeds:
         return EqualSearch(min(tried), tried, _NO_DIFFERENCE)
     a, b = (_search(side, seeds) for side in (result, base))
-    return EqualSearch(min(tried), tried, difference_of_searches(a, b, min(tried)))
+    difference = difference_of_searches(a, b, min(tried))
+    return EqualSearch(min(tried), tried, difference.untested if len(seeds) < INFERENCE_FROM else difference)
 
 
 def _seeds(result: Result) -> set[int]:

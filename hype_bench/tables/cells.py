@@ -18,6 +18,7 @@ from hype_bench.tables.collapsed import collapsed
 if TYPE_CHECKING:
     import pandas as pd
 
+INFERENCE_FROM = 3  # seeds: of fewer, neither intervals nor tests are shown
 AVERAGE = "average"  # over the tasks of a row
 _CORRELATIONS = ("matthews", "pearson", "spearman", "pearson_spearman")
 _FIRST = ("vanilla", "no_dropout")  # the controls stand above what is compared with them
@@ -48,7 +49,7 @@ class Cell:
 
     ``unfinished``: state -> number of runs without a score; ``missing``: why no number may be shown yet, if none may;
     ``remarks``: for the notes below the table; ``collapsed``: seeds whose run scores as if it always gave one class;
-    ``tasks``: of an average, the cells that it is the mean of.
+    ``tasks``: of an average, the cells that it is the mean of; ``constant``: a number that no run has scored.
     """
 
     metric: str
@@ -58,6 +59,7 @@ class Cell:
     remarks: list[str] = field(default_factory=list)
     collapsed: list[int] = field(default_factory=list)
     tasks: list[Cell] = field(default_factory=list)
+    constant: bool = False
 
     @property
     def is_fraction(self) -> bool:

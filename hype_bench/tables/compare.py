@@ -25,6 +25,7 @@ from hype_bench.stats.permutation import SIGN_FLIP_FROM, permutation_p
 from hype_bench.stats.sequential import Decision, decide
 from hype_bench.stats.verdict import HELPS, LEVEL, MARGIN, UNDECIDED, Verdict, verdicts
 from hype_bench.sweeps.planned import Plan
+from hype_bench.tables.cells import INFERENCE_FROM
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.notes import has_one_subset
 from hype_bench.tables.predictions import predicted_splits, read_predictions
@@ -81,6 +82,16 @@ class Measured:
     bootstrap: tuple[float, float] = (math.nan, math.nan)
     one_subset: bool = False
     collapsed: bool = False
+
+    @property
+    def too_few(self) -> bool:
+        """Whether there are pairs, but not enough for an interval, a test or a verdict."""
+        return 0 < self.paired.n < INFERENCE_FROM
+
+    @property
+    def one_sign(self) -> bool:
+        """Whether no seed contradicts another on which side is better."""
+        return not (self.by_seed.min(initial=0) < 0 < self.by_seed.max(initial=0))
 
 
 @dataclass(frozen=True)
@@ -184,10 +195,13 @@ def _measured(result: Result, base: Result, draws: int, read: _Read) -> Measured
     if not seeds:
         return Measured(differences, paired, difference_over_seeds(differences), notes, complaints)
     notes += _collapsed(result, base, seeds)
+    notes += _same_predictions(predictions, seeds)
     of_runs = [[by_seed[seed] for seed in seeds] for by_seed in predictions]
     difference, p_both = _over_examples(result.cell.metric, of_runs, differences)
+    if len(seeds) < INFERENCE_FROM:
+        paired, difference = replace(paired, low=math.nan, high=math.nan), difference.untested
     if not difference.examples:
-        notes.append("tested over seeds alone: the runs were not scored on the same examples, or on a single one")
+        notes.append("over seeds alone: the runs were not scored on the same examples, or on a single one")
     return Measured(
         differences,
         paired,
@@ -211,6 +225,14 @@ def _collapsed(result: Result, base: Result, seeds: Sequence[int]) -> Iterator[s
     ):
         if n := len({*side.cell.collapsed} & {*seeds}):
             yield f"{n} of {whose} {counted(len(seeds), 'run')} always give one class{consequence}"
+
+
+def _same_predictions(predictions: Sequence[_BySeed], seeds: Sequence[int]) -> Iterator[str]:
+    """With how many seeds nothing tells the two sides apart, if with any."""
+    of_row, of_base = predictions
+    same = sum(len(of_row[seed][1]) > 0 and np.array_equal(of_row[seed][1], of_base[seed][1]) for seed in seeds)
+    if same:
+        yield f"both sides make the same predictions with {same} of {counted(len(seeds), 'seed')}"
 
 
 def comparable(runs: pd.DataFrame, base: pd.DataFrame) -> tuple[list[int], list[str]]:

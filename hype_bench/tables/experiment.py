@@ -19,6 +19,7 @@ from hype_bench.runs.status import DIVERGED, DONE, RunStatus
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.tables.cells import AVERAGE, Cell, Row, cells_of, further_splits
 from hype_bench.tables.notes import Note, notes_of
+from hype_bench.tables.same_predictions import same_predictions
 from hype_bench.tables.same_seed import mixtures
 from hype_bench.tables.selection import RULES, Candidate, Chosen
 from hype_bench.tables.table import Table, column, is_further
@@ -150,6 +151,7 @@ def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan) -> Tab
             cells[AVERAGE] = _average([cells.get(task) for task in averaged])
     runs = of_block[0].frame.take(np.unique(np.concatenate([result.rows for result in of_block])))
     notes = notes_of(runs.drop_duplicates("identity"), rows)
+    notes += same_predictions(rows, lambda row, column: dict(results[row][column].shown.path))
     notes += [*_unreachable(plan, block), *_configurations(results)]
     return Table(block, [*tasks, AVERAGE] if len(averaged) > 1 else tasks, rows, notes)
 

@@ -13,7 +13,7 @@ from hype_bench.stats.crossed import Crossed
 from hype_bench.stats.means import Difference
 from hype_bench.stats.over_tasks import mean_improvement, mean_over_tasks, tasks_won
 from hype_bench.stats.ranks import critical_difference, friedman_p, mean_ranks
-from hype_bench.tables.cells import Cell, Row
+from hype_bench.tables.cells import INFERENCE_FROM, Cell, Row
 from hype_bench.tables.compare import Compared, comparable, pairs_with
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.table import is_further
@@ -63,10 +63,12 @@ def _scores(result: Result, seeds: list[int]) -> list[float]:
 
 def _over_tasks(scores: Mapping[str, _Sides], p_better: list[float]) -> OverTasks:
     differences = [np.subtract(a, b) for a, b in scores.values()]
+    means = mean_over_tasks(differences), mean_improvement(list(scores.values()))
+    if min(map(len, differences)) < INFERENCE_FROM:
+        means = means[0].untested, means[1].untested
     return OverTasks(
         list(scores),
-        mean_over_tasks(differences),
-        mean_improvement(list(scores.values())),
+        *means,
         sum((each.mean() > 0) + (each.mean() == 0) / 2 for each in differences),
         tasks_won(p_better),
     )

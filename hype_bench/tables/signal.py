@@ -16,7 +16,7 @@ from hype_bench.stats.signal import (
     relative_signal,
     separation,
 )
-from hype_bench.tables.cells import Cell
+from hype_bench.tables.cells import INFERENCE_FROM, Cell
 from hype_bench.tables.experiment import Place, Result
 
 SIGNAL = "signal"
@@ -42,10 +42,15 @@ class TaskSignal:
     one_seed: float
 
     @property
+    def p(self) -> float:
+        """How often equal rows would lie as far apart, from seeds in common if there are several; NaN with few."""
+        separation = self.unpaired if math.isnan(self.paired.signal) else self.paired
+        return separation.p if separation.seeds >= INFERENCE_FROM else math.nan
+
+    @property
     def separates(self) -> bool | None:
         """Whether the rows lie further apart than luck explains; None if that cannot be computed."""
-        p = self.paired.p if not math.isnan(self.paired.signal) else self.unpaired.p
-        return None if math.isnan(p) else p < LEVEL
+        return None if math.isnan(self.p) else self.p < LEVEL
 
 
 def signals(results: Mapping[Place, Result]) -> dict[tuple[str, str], TaskSignal]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from hype_bench.runs.identity import digest
 from hype_bench.runs.record import Request
-from hype_bench.runs.status import RunStatus
+from hype_bench.runs.status import DONE, RunStatus
 from hype_bench.tables.cells import Cell, Row, cells_of, further_splits
 from hype_bench.tables.notes import Note, notes_of
 from hype_bench.tables.rows import flat_settings, rows_of
+from hype_bench.tables.same_predictions import same_predictions
 from hype_bench.tables.same_seed import mixtures, without_copies
 
 if TYPE_CHECKING:
@@ -59,7 +60,16 @@ def _table(model: str, frame: pd.DataFrame, statuses: Sequence[RunStatus]) -> Ta
                 cell.remarks += remarks[place]
                 rows[row_of[place]][column(task, split)] = cell
     ordered = {row: rows[row] for row in sorted(rows, key=lambda row: row.rank)}
-    return Table(model, columns, ordered, notes_of(all_runs, ordered))
+    places = {(row, place[1]): place for place, row in row_of.items()}
+    notes = notes_of(all_runs, ordered)
+    notes += same_predictions(ordered, lambda row, column: _paths(runs, places[row, column.partition("/")[0]]))
+    return Table(model, columns, ordered, notes)
+
+
+def _paths(runs: pd.DataFrame, place: tuple[Any, ...]) -> dict[int, str]:
+    """The folders of a cell's done runs by seed."""
+    done = runs[(runs[CELL] == list(place)).all(axis=1) & (runs.status == DONE)]
+    return dict(zip(done.seed.tolist(), done.path.tolist(), strict=True))
 
 
 def named_rows(runs: pd.DataFrame, statuses: Sequence[RunStatus]) -> dict[tuple[Any, ...], Row]:

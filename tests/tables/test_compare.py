@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hype_bench.render.comparisons import compare
-from hype_bench.render.report import Experiment, read_experiment
+from hype_bench.render.paired import paired_sheet
+from hype_bench.render.report import Experiment, read_experiment, report
 from hype_bench.stats.multiple import benjamini_hochberg, holm
 from hype_bench.stats.sequential import decide
 from hype_bench.tables.compare import TABLE, Criteria, against_method
+from hype_bench.tables.over_tasks import over_tasks
 from tests.tables.swept import write_experiment
 
 SKILLS = {"vanilla": 0.6, "no_dropout": 0.62, "hype_n": 0.63}
@@ -76,3 +80,36 @@ def test_five_seeds_have_none_and_ten_have_a_bootstrap_too(tmp_path: Path) -> No
         (cell, _) = against_method(few.plan, few.results, "vanilla").values()
         assert math.isnan(cell.p_seeds) == (seeds == 5)
         assert all(math.isnan(p) == (seeds == 5) for p in cell.measured.bootstrap)
+
+
+def test_nothing_is_inferred_from_two_seeds(tmp_path: Path) -> None:
+    for seeds in (2, 3):
+        folder = tmp_path / str(seeds)
+        write_experiment(folder, {"vanilla": 0.6, "hype_n": 0.9}, seeds=range(seeds))
+        read = read_experiment(folder, "mine", "paper")
+        text = report(read, "text", "vanilla", intervals=True).text
+        assert ("below 3 seeds differences are shown without" in text) == (seeds == 2)
+        cells = against_method(read.plan, read.results, "vanilla")
+        assert {cell.verdict.word for cell in cells.values()} == {"undecided" if seeds == 2 else "helps"}
+        (over,) = over_tasks(read.results, "vanilla", cells).values()
+        lacking = [cell.measured.difference.p for cell in cells.values()]
+        lacking += [over.difference.low, over.improvement.p, over.difference.p]
+        assert np.isnan(lacking).all() == (seeds == 2)
+        assert ("[" in text) == (seeds == 3)
+        assert over.won == (0 if seeds == 2 else 2)
+
+
+@pytest.mark.parametrize(("seed", "stars"), [(0.01, " ***"), (-0.01, "")])
+def test_no_star_where_a_seed_contradicts_the_others(experiment: Experiment, seed: float, stars: str) -> None:
+    (place, cell), *_ = against_method(experiment.plan, experiment.results, "vanilla").items()
+    measured = replace(cell.measured, by_seed=np.array([0.02] * 5 + [seed]))
+    cell = replace(cell, measured=measured, verdict=replace(cell.verdict, p=1e-4))
+    ((_, line),) = paired_sheet("minilm", {place: cell}, "vanilla", Criteria()).rows
+    assert "".join(line[1]) == f"< 0.001{stars}"
+
+
+def test_runs_with_the_same_predictions_are_counted(tmp_path: Path) -> None:
+    write_experiment(tmp_path, {"vanilla": 0.6, "hype_n": 0.6}, seeds=range(3), tasks=["rte"], spread=0)
+    read = read_experiment(tmp_path, "mine", "paper")
+    (cell,) = against_method(read.plan, read.results, "vanilla").values()
+    assert cell.measured.notes == ["both sides make the same predictions with 3 of 3 seeds"]

@@ -320,7 +320,7 @@ def test_against_a_method_pairs_seeds_and_examples(tmp_path: Path) -> None:
 def test_a_further_split_is_compared_over_its_own_examples_and_scores(tmp_path: Path) -> None:
     """On the first split both methods say the same; on the second vanilla is wrong on every other example."""
     labels, runs, statuses = np.arange(400) % 2, [], {}
-    for seed in (1, 2):
+    for seed in (1, 2, 3):
         for method, rate, first, more in (
             ("vanilla", "1e-05", 1.0, 0.5),
             ("vanilla", "2e-05", 0.8, 0.3),
@@ -368,14 +368,16 @@ def test_one_seed_is_shown_beside_the_paper_without_a_verdict(plan: Plan, status
     assert math.isnan(rte.difference.low)
 
 
-def test_two_seeds_are_enough_for_a_verdict(plan: Plan, statuses: dict[str, RunStatus]) -> None:
-    """70.00 ± 2.83 (2) against 72.24 ± 2.67 (3): the standard error is 2.525, df 2.16, t 4.01."""
-    plan = replace(plan, runs=[run for run in plan.runs if run.method == "vanilla" and run.seed < 3])
+@pytest.mark.parametrize(("seeds", "verdict"), [(3, UNDECIDED), (2, UNKNOWN)])
+def test_a_verdict_takes_three_seeds(plan: Plan, statuses: dict[str, RunStatus], seeds: int, verdict: str) -> None:
+    """72.00 ± 4.00 (3) against 72.24 ± 2.67 (3): the standard error is 2.777, df 3.49, t 2.94."""
+    plan = replace(plan, runs=[run for run in plan.runs if run.method == "vanilla" and run.seed <= seeds])
     beside = against_paper(plan, results(plan, statuses, "paper"))
     (rte,) = [beside for (_, _, task), beside in beside.items() if task == "rte"]
-    assert (rte.cell.n, rte.verdict) == (2, UNDECIDED)
-    assert rte.difference.mean == pytest.approx(-0.0224)
-    assert (rte.difference.high - rte.difference.low) / 2 == pytest.approx(0.1013, abs=1e-4)
+    assert (rte.cell.n, rte.verdict) == (seeds, verdict)
+    assert rte.difference.mean == pytest.approx(rte.cell.mean - 0.7224)
+    half = (rte.difference.high - rte.difference.low) / 2
+    assert half == pytest.approx(0.0818, abs=1e-4) if seeds == 3 else math.isnan(half)
 
 
 @pytest.mark.parametrize(("shift", "verdict"), [(0.0, AGREES), (0.002, AGREES), (0.006, UNDECIDED), (0.07, DIFFERS)])
@@ -415,9 +417,7 @@ def test_runs_on_other_examples_are_paired_by_seed_alone(
     path.write_text(path.read_text().replace("validation,0,0,0", "validation,0,1,1"))  # just as right
     (compared,) = against_method(plan, results(plan, statuses, "paper"), "vanilla").values()
     measured = compared.measured
-    assert measured.notes == [
-        "tested over seeds alone: the runs were not scored on the same examples, or on a single one"
-    ]
+    assert measured.notes == ["over seeds alone: the runs were not scored on the same examples, or on a single one"]
     assert (measured.paired.n, measured.won, measured.improvement, measured.difference.examples) == (2, 2, 1, 0)
 
 
@@ -442,7 +442,7 @@ def test_a_seed_without_a_finite_score_on_both_sides_is_no_pair(scored: tuple[Pl
     statuses[name] = changed(statuses[name], scores=Scores({"accuracy": float("nan")}))
     (sheet,) = compare(plan, results(plan, statuses, "paper"), "vanilla").sheets
     assert (sheet.plain()[0][1], sheet.plain()[0][5]) == ("+20.00", "1.00 (1 of 1)")
-    assert sheet.notes[3:] == ["hype_n, rte: seed 2 is not paired: one of its runs has no score"]
+    assert sheet.notes[4:] == ["hype_n, rte: seed 2 is not paired: one of its runs has no score"]
     (sheet,) = compare(plan, results(plan, {}, "paper"), "vanilla").sheets
     assert sheet.plain()[0][1] == "X (no pairs)"
     assert len(sheet.notes) == 3

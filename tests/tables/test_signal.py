@@ -52,10 +52,18 @@ def test_letter_by_letter():
 
 
 def test_rows_without_common_seeds_are_compared_over_all_of_theirs():
-    plan, statuses = experiment({"vanilla": [0.6, 0.61], "hype_n": [0.7]})
+    plan, statuses = experiment({"vanilla": [0.6, 0.61, 0.6, 0.62, 0.6], "hype_n": [0.7] * 5})
+    plan = plan_of([run for run in plan.runs if run.seed <= 2 and run.method == "vanilla"] + plan.runs[-3:])
     (one,) = compare(plan, results(plan, statuses, "paper"), "signal").sheets
-    assert one.plain()[0][:4] == ["rte (2 rows, 1 common seed)", "9.50", "-", "-"]
-    assert one.plain()[0][5] == "no"
+    assert one.plain()[0][:4] == ["rte (2 rows, 1 common seed)", "9.67", "-", "-"]
+    assert one.plain()[0][5] == "yes"
+
+
+def test_two_seeds_have_a_ratio_and_no_test():
+    plan, statuses = experiment({name: of_row[:2] for name, of_row in SCORES.items()})
+    (one,) = compare(plan, results(plan, statuses, "paper"), "signal").sheets
+    assert one.plain()[0][3] != "-"
+    assert one.plain()[0][4:6] == ["-", "not computable"]
 
 
 @pytest.mark.parametrize("scores", [{"vanilla": [0.6, 0.7]}, {"vanilla": [0.6], "hype_n": [0.7]}])
