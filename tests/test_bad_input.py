@@ -66,6 +66,10 @@ MISTAKES = {  # what is typed behind DEMO -> what the line must say
     "results_dir=${oc.env:NOT_SET}": "Environment variable 'NOT_SET' not found",
     "-m seed=1,2 results_dir=${oc.env:NOT_SET}": "Environment variable 'NOT_SET' not found",
     "method=hype_n method.r_drop.alpha=1": "method.r_drop.alpha is an option of r_drop, which is not chosen",
+    "analysis.probing.epochs=1": "is an option of probing, which is not chosen: analysis=probing",
+    "analysis=probing analysis.probing.epoch=1": "did you mean analysis.probing.epochs?",
+    "-m experiment=noise analysis.probing.epochs=1": "an option of probing, which is not chosen: analysis=probing",
+    "-m method=vanilla,hype_n method.r_drop.alpha=1": "method.r_drop.alpha is an option of r_drop, which is not chosen",
     "method={hype_n:{}}": "method is chosen by name, as in method=NAME",
     "OWN task.train_file=a[1],b.csv": "as 'task.train_file=\"a[1],b.csv\"'",
     # out of range

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
@@ -18,11 +18,15 @@ from hydra.errors import HydraException
 from hype_bench.config import Config, DataConfig, ModelConfig, TaskConfig
 from hype_bench.launch.user_conf import with_user_conf
 from hype_bench.options import UserError
+from hype_bench.sweeps.grids import names_in
 
 _PARTS = {"": Config, "data.": DataConfig, "task.": TaskConfig, "model.": ModelConfig}
 _PATHS = {f"{part}{f.name}" for part, cls in _PARTS.items() for f in fields(cls) if "place" in f.metadata}
 _CONFIG_DIR = re.compile(r"^(?:--config-dir|-cd)(?==|$)")
 _WORD = re.compile(r"[^\[\]{}(),:'\"=\s]+(?:[ \t]+[^\[\]{}(),:'\"=\s]+)*")
+_OPTION = re.compile(r"(?:method|analysis)\.[^.]+\..+")
+_ONE_VALUE = re.compile(r"((?:method|analysis)\.[^=]+=)choice\(([^,]*|\[.*\])\)")
+_SWEEPER = "hydra/sweeper"
 UNTIL_DECIDED = "experiment.seeds.until=decided"
 _AUTO = {"seed=auto": [UNTIL_DECIDED, "hydra/sweeper=grids"]}  # what is typed -> what it stands for
 _BARE = re.compile(r"[A-Za-z0-9_/\-\\+.$%*@?| \t]+")  # what Hydra's grammar accepts without quotes
@@ -45,6 +49,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
     words = [word for typed in parsed.overrides for word in _AUTO.get(typed, [typed])]
     parsed.overrides = [*map(quoted, words), *(["fail_fast=true"] if parsed.fail_fast else [])]
     check_named_once(parsed.overrides)
+    if parsed.multirun:
+        parsed.overrides = options_as_axes(parsed.overrides)
     return parsed
 
 
@@ -79,7 +85,45 @@ def overrides_to_plan(arguments: Sequence[str]) -> list[str]:
     for flag in ("config_name", "config_path", "experimental_rerun", "package", "run", "shell_completion"):
         if getattr(parsed, flag):
             raise UserError(f"--{flag.replace('_', '-')} is a flag of run.py, not of plan")
-    return list(parsed.overrides)
+    return options_as_axes(parsed.overrides)
+
+
+def options_as_axes(overrides: Sequence[str]) -> list[str]:
+    """The overrides of a sweep, with options of techniques and analyses that not all of its runs choose as axes of one
+    value: grids leave an axis out where it has no meaning, Hydra would refuse the option for all."""
+    named = dict(override.partition("=")[::2] for override in overrides)
+    options = [key for key in named if _OPTION.fullmatch(key)]
+    if not options or named.get(_SWEEPER, "grids") != "grids":
+        return list(overrides)
+    has_grids = named.get("experiment", "default") != "default"
+    foreign = [key for key in options if has_grids or _is_foreign(key, named)]
+    axes = [
+        f"{key}=choice({value})" if key in foreign and not is_sweep(f"{key}={value}") else f"{key}{is_set}{value}"
+        for key, is_set, value in (override.partition("=") for override in overrides)
+    ]
+    return [*axes, f"{_SWEEPER}=grids"] if foreign and not has_grids and _SWEEPER not in named else axes
+
+
+def _is_foreign(option: str, named: Mapping[str, str]) -> bool:
+    """Whether some of the runs that the command line names have the option and others do not."""
+    group, name, _ = option.split(".", 2)
+    choices = f"{group}={named.get(group, '')}"
+    if not is_sweep(choices):
+        return False
+    has = [name in names_in(value) for value in swept_values(OverridesParser.create().parse_override(choices))]
+    return any(has) and not all(has)
+
+
+def is_sweep(override: str) -> bool:
+    try:
+        return OverridesParser.create().parse_override(override).is_sweep_override()
+    except HydraException:  # reported when it is composed
+        return False
+
+
+def as_typed(override: str) -> str:
+    """Undoes :func:`options_as_axes`."""
+    return _ONE_VALUE.sub(r"\1\2", override)
 
 
 def swept_values(override: Override) -> list[str]:

@@ -20,6 +20,7 @@ from hype_bench.options import UserError
 from hype_bench.output import say
 from hype_bench.runs.secrets import scrub
 from hype_bench.sweeps.display import display
+from hype_bench.sweeps.grids import OPTIONAL
 
 _COMPOSITION_ERRORS = (
     HydraException,
@@ -100,13 +101,14 @@ def _no_key(key: str) -> str:
         return f"{key} is chosen by name, as in {key}=NAME; its options are set one by one, as in {key}.OPTION=VALUE"
     group, _, option = key.partition(".")
     name, _, option = option.partition(".")
-    if group == "method" and option and choice_file("method", name):
-        own = _options(name)
+    if group in OPTIONAL and option and choice_file(group, name):
+        own = _options(group, name)
         if key in own:
-            return f"{key} is an option of {name}, which is not chosen: method={name} or method=[...,{name}]"
+            together = f" or method=[...,{name}]" if group == "method" else ""
+            return f"{key} is an option of {name}, which is not chosen: {group}={name}{together}"
         return f"{name} has no option {option!r}{_nearest(key, own)}; it has {', '.join(own) or 'none'}"
-    methods = [option for choice in choices("method") for option in _options(choice)]
-    return f"there is no key {key!r}{_nearest(key, [*groups(), *_keys(OmegaConf.structured(Config)), *methods])}"
+    options = [option for each in OPTIONAL for choice in choices(each) for option in _options(each, choice)]
+    return f"there is no key {key!r}{_nearest(key, [*groups(), *_keys(OmegaConf.structured(Config)), *options])}"
 
 
 def _nearest(wrong: str, known: list[str]) -> str:
@@ -123,5 +125,5 @@ def _keys(node: DictConfig, prefix: str = "") -> list[str]:
     return keys
 
 
-def _options(method: str) -> list[str]:
-    return [f"method.{method}.{key}" for key in read_choice("method", method)]
+def _options(group: str, name: str) -> list[str]:
+    return [f"{group}.{name}.{key}" for key in read_choice(group, name)]

@@ -14,11 +14,13 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from hype_bench.config import CONF, RunConfig
-from hype_bench.launch.arguments import UNTIL_DECIDED, check_named_once, swept_values
+from hype_bench.launch.arguments import UNTIL_DECIDED, as_typed, check_named_once, swept_values
 from hype_bench.launch.execute import check_planned, identify, resolve_run
 from hype_bench.launch.job import metric_of, task_label
 from hype_bench.options import UserError, check_fields
@@ -110,7 +112,7 @@ def _check_no_search(points: Sequence[Point], search: list[str]) -> None:
 
 
 def _typed(arguments: Iterable[str]) -> list[str]:
-    return ["seed=auto" if word == UNTIL_DECIDED else word for word in arguments]
+    return ["seed=auto" if word == UNTIL_DECIDED else as_typed(word) for word in arguments]
 
 
 def _split(overrides: list[Override]) -> tuple[list[str], Axes]:
@@ -209,7 +211,10 @@ class _Composer:
             self.copies[key] = composed
         composed = self.copies[key]
         for axis, value in scalars.items():
-            OmegaConf.update(composed, axis, self.value(f"{axis}={value}"))
+            try:
+                OmegaConf.update(composed, axis, self.value(f"{axis}={value}"))
+            except (ConfigAttributeError, ConfigKeyError) as error:
+                raise ConfigCompositionException(f"Could not override '{axis}'") from error  # as Hydra says it
         return composed
 
     def _compose(self, *choice: str) -> DictConfig:

@@ -27,6 +27,8 @@ _ELSEWHERE = {
     "recipe",
     "tracker",
 }
+OPTIONAL = ("method", "analysis")  # groups of which a point may lack a choice that another has, and its options
+_NAME = re.compile(r"[^\[\]{}\s,'\"]+")
 _PLAIN = re.compile(r"[\w./:+-]+", re.ASCII)
 _SHORT = {"noise_scale": "scale"}
 
@@ -60,7 +62,8 @@ def expand(experiment: Mapping[str, Any], scope: Mapping[str, Any], given: Axes)
         experiment: ``shared``, ``grids`` and ``scopes`` as in ``conf/experiment``; without grids, one that has no axes.
         scope: its ``axes`` replace the grids' of the same name and are added where there is none.
         given: axes from the command line, which replace both; but of the methods only those named are kept, and one
-            that no grid has gets a grid of the shared axes.
+            that no grid has gets a grid of the shared axes. An option of a technique or analysis is left out of points
+            that do not choose it.
 
     Raises:
         UserError: an axis without values.
@@ -82,24 +85,43 @@ def expand(experiment: Mapping[str, Any], scope: Mapping[str, Any], given: Axes)
         for _, axes in expanded:
             axes["method"] = [method for method in axes.get("method", []) if method in given["method"]]
         expanded.append(({}, axes_of({}) | {"method": [m for m in given["method"] if m not in known]}))
+    chosen = {name for _, axes in expanded for group in OPTIONAL for name in names_in(",".join(axes.get(group, [])))}
     points: dict[tuple[object, ...], Point] = {}
     for names, axes in expanded:
         for values in itertools.product(*axes.values()):
-            point = Point(tuple(zip(axes, values, strict=True)), **names)
+            point = Point(_with_own_options(dict(zip(axes, values, strict=True)), chosen), **names)
             points.setdefault((frozenset(point.values), point.row, point.block), point)
     return list(points.values())
 
 
+def names_in(choice: str) -> set[str]:
+    """``[hype_n,r_drop]`` -> its names."""
+    return set(_NAME.findall(choice))
+
+
+def _with_own_options(values: dict[str, str], chosen: Collection[str]) -> tuple[tuple[str, str], ...]:
+    """Without the options of techniques and analyses that other points choose and this one does not. One that none
+    chooses stays, and is refused when the point is composed."""
+    own = {group: names_in(values[group]) for group in OPTIONAL if group in values}
+    return tuple((axis, value) for axis, value in values.items() if not _is_foreign(axis, own, chosen))
+
+
+def _is_foreign(axis: str, own: Mapping[str, Collection[str]], chosen: Collection[str]) -> bool:
+    group, _, option = axis.partition(".")
+    name, _, option = option.partition(".")
+    return bool(option) and group in own and name in chosen and name not in own[group]
+
+
 def row_axes(points: Sequence[Point], search: Iterable[str]) -> list[str]:
     """The axes that tell the rows of a table apart: those that differ somewhere and are neither searched over nor
-    part of what a table names anyway. An option of a method must differ among its own points."""
+    part of what a table names anyway. An option of a method or analysis must differ among its own points."""
     axes = dict.fromkeys(axis for point in points for axis, _ in point.values)
     seen: dict[tuple[str, str], set[str]] = defaultdict(set)
     for point in points:
         values = dict(point.values)
         for axis in axes:
-            of_method = axis == "noise_scale" or axis.startswith("method.")
-            seen[axis, values.get("method", "") if of_method else ""].add(values.get(axis, ""))
+            group = "method" if axis == "noise_scale" else axis.partition(".")[0]
+            seen[axis, values.get(group, "") if group in OPTIONAL else ""].add(values.get(axis, ""))
     differing = {axis for (axis, _), values in seen.items() if len(values) > 1}
     return [axis for axis in axes if axis in differing - _ELSEWHERE - set(search)]
 

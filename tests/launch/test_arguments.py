@@ -9,6 +9,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hype_bench.launch.arguments import (
+    as_typed,
     check_named_once,
     in_hydra_order,
     only_prints,
@@ -61,6 +62,44 @@ def test_a_plan_takes_the_flags_of_a_run(tmp_path: Path) -> None:
     assert not only_prints(["seed=1", "-m"])
     with pytest.raises(UserError, match="--config-name is a flag of run"):
         overrides_to_plan(["--config-name", "other", "seed=1"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "axes"),
+    [
+        ("-m method=vanilla,hype_n method.hype_n.scale=1e-4", "method.hype_n.scale=choice(1e-4)"),
+        ("-m method=[hype_n],[hype_n,r_drop] method.r_drop.alpha=1", "method.r_drop.alpha=choice(1)"),
+        ("-m analysis=probing,similarity analysis.probing.layers=[0,6]", "analysis.probing.layers=choice([0,6])"),
+        ("-m analysis=probing,similarity analysis.probing.task=mrpc,rte", "analysis.probing.task=mrpc,rte"),
+    ],
+)
+def test_an_option_of_some_runs_of_a_sweep_is_an_axis_of_grids(typed: str, axes: str) -> None:
+    *_, option, sweeper, flag = in_hydra_order(typed.split())
+    assert (option, sweeper, flag) == (axes, "hydra/sweeper=grids", "--multirun")
+    assert as_typed(option) == typed.split()[-1]
+    assert overrides_to_plan(typed.split()) == in_hydra_order(typed.split())[:-1]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "method=vanilla method.hype_n.scale=1e-4",
+        "method=[hype_n],[hype_n,r_drop] method.hype_n.scale=1e-4",
+        "method=vanilla,hype_n method.hype_n.scale=1e-4 hydra/sweeper=optuna",
+        "method=vanilla,hype_n method.r_drop.alpha=1",
+        "method=vanilla,hype_n noise_scale=1e-4",
+    ],
+)
+def test_other_options_are_hydras(typed: str) -> None:
+    assert in_hydra_order([*typed.split(), "-m"]) == [*typed.split(), "--multirun"]
+
+
+def test_the_options_of_an_experiment_are_axes() -> None:
+    words = ["experiment=noise", "analysis.noise_survival.precision=bf16"]
+    assert in_hydra_order([*words, "-m"]) == [
+        *("experiment=noise", "analysis.noise_survival.precision=choice(bf16)", "--multirun"),
+    ]
+    assert in_hydra_order(words) == words
 
 
 def meant(override: str) -> object:

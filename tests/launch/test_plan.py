@@ -126,6 +126,8 @@ def test_what_needs_no_search_is_marked() -> None:
         (["experiment=table1", "model=tiny_bert", "method=top_k", "method.top_k.k=9"], "top_k.k must be at most 3"),
         (["experiment=table1", "model=tiny_xlnet", "training.packing=on"], "packing=on is not available for xlnet"),
         (["experiment=table1", "device=meta"], "device must be auto, cpu, cuda, cuda:N or mps, not 'meta'"),
+        (["experiment=table1", "training.learning_rte=1e-5,2e-5"], "Could not override 'training.learning_rte'"),
+        (["experiment=noise", "analysis.probing.task=choice(rte)"], "Could not override 'analysis.probing.task'"),
         (["experiment=table1,table2"], "experiment cannot be swept"),
         (["experiment=table1", "+more=1,2"], "+more cannot be swept"),
     ],
@@ -193,6 +195,16 @@ def test_make_plan_takes_hydras_own_loader() -> None:
         master = loader.load_configuration("config", overrides=arguments, run_mode=RunMode.MULTIRUN)
         plan = make_plan(loader, master, arguments)
     assert plan == plan_for(*arguments)
+
+
+def test_an_option_of_one_analysis_applies_to_its_runs_alone() -> None:
+    words = ["experiment=noise", "scope=smoke", "model=tiny_bert", "task=demo_rte", "method=vanilla", "seed=1"]
+    plan = plan_for(*words, "analysis.noise_survival.precision=choice(bf16)")
+    assert [run.analysis for run in plan.runs] == ["sharpness", "weight_change", "noise_survival"]
+    assert [any("noise_survival.precision=bf16" in word for word in run.overrides) for run in plan.runs] == [
+        *(False, False, True),
+    ]
+    assert plan.command == " ".join(["python run.py -m", *words, "analysis.noise_survival.precision=bf16"])
 
 
 def test_an_order_without_effect_is_no_other_run() -> None:

@@ -74,6 +74,27 @@ def test_without_grids_the_command_line_is_the_grid() -> None:
     assert [point.overrides for point in points] == [["seed=1", "method=vanilla"], ["seed=2", "method=vanilla"]]
 
 
+def test_an_option_is_left_out_of_points_that_do_not_choose_what_it_belongs_to() -> None:
+    given = {"method": ["vanilla", "[hype_n,r_drop]"], "method.r_drop.alpha": ["1", "2"]}
+    assert [point.overrides for point in expand({}, PAPER, given)] == [
+        ["method=vanilla"],
+        ["method=[hype_n,r_drop]", "method.r_drop.alpha=1"],
+        ["method=[hype_n,r_drop]", "method.r_drop.alpha=2"],
+    ]
+    given = {"analysis": ["similarity", "probing"], "analysis.probing.epochs": ["5"], "seed": ["1"]}
+    points = expand({}, PAPER, given)
+    assert [point.overrides for point in points] == [
+        ["analysis=similarity", "seed=1"],
+        ["analysis=probing", "analysis.probing.epochs=5", "seed=1"],
+    ]
+    assert row_axes(points, []) == []  # one value where it has a meaning tells no rows apart
+
+
+def test_an_option_that_no_point_has_a_use_for_stays_and_is_refused_by_who_composes_it() -> None:
+    (point,) = expand({}, PAPER, {"analysis": ["similarity"], "analysis.probing.epochs": ["5"]})
+    assert point.overrides == ["analysis=similarity", "analysis.probing.epochs=5"]
+
+
 def test_an_axis_without_values_is_refused() -> None:
     with pytest.raises(UserError, match="axis seed has no values"):
         expand({"grids": [{"seed": []}]}, PAPER, {})
