@@ -146,7 +146,8 @@ class WithMethods(_AnyTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Saves the weights that are scored, and beside them what it takes to go on from here."""
-        weights = self._copied_weights() if self.hooks.changes_scored_weights else None
+        others = self.hooks.changes_scored_weights or self.hooks.adds_weights
+        weights = self._copied_weights() if others else None
         with self.hooks.scored_weights(self.model):
             super()._save_checkpoint(model, trial)
         if self.methods and self.args.should_save and not self.args.save_only_model:
@@ -161,6 +162,17 @@ class WithMethods(_AnyTrainer):
                 "hooks": self.hooks.state(self.model),
             }
             torch.save(state, folder / _STATE)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """A plain model, also while a technique has parameters in it."""
+        if state_dict is None and self.hooks.adds_weights:
+            state_dict = self.hooks.plain_weights(self.model.state_dict())
+        super()._save(output_dir, state_dict)
+
+    def _load_best_model(self) -> None:
+        """Into the model as it was saved: without the techniques."""
+        self.context.cleanup.close()
+        super()._load_best_model()
 
     def _load_from_checkpoint(self, folder: str, model: Any = None) -> None:
         """Brings back the weights that the techniques are prepared on; those of the checkpoint come afterwards."""
@@ -180,9 +192,10 @@ class WithMethods(_AnyTrainer):
 
     def _go_on_from(self, folder: str, state: Mapping[str, Any]) -> None:
         """Weights and state of a checkpoint, once the techniques are prepared."""
-        super()._load_from_checkpoint(folder)
         if state["weights"]:
             self.model.load_state_dict(state["weights"])
+        else:
+            super()._load_from_checkpoint(folder)
         self.hooks.restore(state["hooks"], self.model)
         self.context.set_forwards(state["forwards"])
         self.context.facts.update(state["facts"])
@@ -217,13 +230,14 @@ class WithMethods(_AnyTrainer):
         reads = any(Part.INITIAL_WEIGHTS in method.acts_on for method in self.methods.values())
         self.initial = self._copied_weights() if saves and reads else None
         self.hooks = compose(self.methods, self.model, self.context)
-        if reason := self._refusal(changed=self.model.state_dict().keys() != tensors):
+        saved = self.hooks.plain_weights(self.model.state_dict())
+        if reason := self._refusal(changed=saved.keys() != tensors):
             self.context.cleanup.close()
             raise UserError(reason.format(" and ".join(self.methods)))
 
     def _refusal(self, changed: bool) -> str | None:
-        """Why the techniques, ``{}``, do not go with the arguments; ``changed``: whether the model's weights have other
-        names now."""
+        """Why the techniques, ``{}``, do not go with the arguments; ``changed``: whether weights would be saved under
+        other names than the plain model's."""
         if self.args.gradient_accumulation_steps > 1 and self.hooks.has_backward:
             return "gradient accumulation in the Trainer cannot work with {}: use a larger batch"
         if phases_of(self.methods) > 1:

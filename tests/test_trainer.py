@@ -16,7 +16,6 @@ import torch
 import transformers.training_args
 from torch.utils.data import SequentialSampler
 from transformers import DataCollatorWithPadding, TrainingArguments
-from transformers.trainer_utils import SaveStrategy
 from transformers.utils.import_utils import enable_tf32
 
 from hype_bench.config import RunConfig
@@ -127,14 +126,20 @@ def trainer(
     return InOrder(model, arguments, collate, train_dataset=rows, eval_dataset=evaluated, methods=methods)
 
 
-@pytest.mark.parametrize("task", ["demo_rte", pytest.param("demo_stsb", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", NAMES)
+REGRESSION = [name for name in NAMES if discover()[name][0].takes_regression]
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [(name, "demo_rte") for name in NAMES]
+    + [pytest.param(name, "demo_stsb", marks=pytest.mark.slow) for name in REGRESSION],
+)
 def test_the_same_losses_in_the_trainer(name: str, task: str, tmp_path: Path) -> None:
     run, expected = config(task), losses_of(name, task)
     peer = trainer(run, list(methods_of(name).values()), tmp_path)
     before = anatomy(peer.model)
     peer.train()
-    assert np.allclose(peer.losses, expected, atol=1e-6, rtol=0), (peer.losses, expected)
+    assert np.allclose(peer.losses, expected, atol=1e-6, rtol=1e-6), (peer.losses, expected)
     assert anatomy(peer.model) == before
 
 
@@ -149,16 +154,6 @@ def test_a_label_may_stand_in_a_list_of_its_own(task: str, tmp_path: Path) -> No
         peer.train()
         curves.append(peer.losses)
     assert curves[0] == curves[1]
-
-
-@pytest.mark.parametrize("name", ["lora", "r4f"])
-def test_a_checkpoint_on_the_way_that_would_not_load_is_refused(name: str, tmp_path: Path) -> None:
-    peer = trainer(config(), list(methods_of(name).values()), tmp_path)
-    peer.args.save_strategy, peer.args.save_steps, peer.args.max_steps = SaveStrategy.STEPS, 1, 1
-    before = anatomy(peer.model)
-    with pytest.raises(UserError, match="save_strategy='no'"):
-        peer.train()
-    assert anatomy(peer.model) == before
 
 
 PAIRS = [("hype_n", "r_drop"), ("r3f", "hype_n"), ("sam", "freelb"), ("llrd", "ema")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,21 @@ import torch
 import transformers
 from transformers import AutoModelForSequenceClassification, BertConfig, TrainingArguments
 
-from hype_bench.contract.method import Method
+from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import discover
-from hype_bench.methods import EMA, FreeAT, HyPe, Mixout
+from hype_bench.methods import EMA, LTSFT, FreeAT, HyPe, Mixout
 from hype_bench.options import UserError
 from hype_bench.testing.tiny import anatomy, technique
 from hype_bench.trainer import MethodTrainer
 
 EXAMPLES, UPDATES = 40, 6
-REFUSED = {"lora", "r4f"} | {name for name, (cls, _) in discover().items() if not cls.resumable}
-# Each keeps something else: nothing, counts, weights from before, means, masks, gradients of earlier updates.
-STATES = ("vanilla", "hype_n", "noisytune", "recadam", "mixout", "ema", "child_tuning_f", "dps", "sage", "rose")
+REFUSED = {"lt_sft", "elr"}  # which need a second phase, and the numbers of the examples
+REFUSED |= {name for name, (cls, _) in discover().items() if not cls.resumable}
+# Each keeps something else: nothing, counts, weights from before, means, masks, gradients, parameters in the model.
+STATES = (
+    *("vanilla", "hype_n", "noisytune", "recadam", "mixout", "ema", "child_tuning_f", "dps", "sage", "rose"),
+    *("lora", "r4f"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +121,47 @@ def test_what_is_scored_on_the_way_is_what_is_saved_and_kept(tmp_path: Path) -> 
         saved.model.load_state_dict(loaded(tmp_path / f"checkpoint-{step}").state_dict())
         assert saved.evaluate()["eval_loss"] == pytest.approx(score, abs=1e-6)
     assert peer.evaluate()["eval_loss"] == pytest.approx(min(scores.values()), abs=1e-6)
+
+
+# Those that put parameters of their own in the model.
+@pytest.mark.parametrize("name", ["lora", "r4f", "ssf", "svfit"])
+def test_a_checkpoint_on_the_way_is_the_plain_model(name: str, tmp_path: Path) -> None:
+    peer = peer_of(
+        tmp_path, list(technique(name).values()), eval_strategy="steps", eval_steps=3, load_best_model_at_end=True,
+        metric_for_best_model="eval_loss", greater_is_better=True,
+    )  # fmt: skip
+    before = anatomy(peer.model)
+    peer.train()
+    assert anatomy(peer.model) == before
+    scores = {row["step"]: row["eval_loss"] for row in peer.state.log_history if "eval_loss" in row}
+    best = max(scores, key=lambda step: scores[step])
+    for step, score in scores.items():
+        saved = loaded(tmp_path / f"checkpoint-{step}").state_dict()
+        assert step != best or all(torch.equal(weight, saved[key]) for key, weight in peer.model.state_dict().items())
+        peer.model.load_state_dict(saved)
+        assert peer.evaluate()["eval_loss"] == pytest.approx(score, abs=1e-6)
+
+
+@dataclass(frozen=True)
+class Wrapping(Method):
+    """Puts a parameter in the model, and does not say what the plain one would be."""
+
+    def prepare(self, model: Any, context: Any) -> Hooks:
+        model.register_parameter("added", torch.nn.Parameter(torch.zeros(1)))
+        context.cleanup.callback(model._parameters.pop, "added")
+        return Hooks()
+
+
+@pytest.mark.parametrize(
+    ("method", "complaint"),
+    [(Wrapping(), "save_strategy='no'"), (LTSFT(), "LTSFT asks for a second phase, which the Trainer does not have")],
+)
+def test_what_the_trainer_cannot_do_is_refused_and_undone(method: Method, complaint: str, tmp_path: Path) -> None:
+    peer = peer_of(tmp_path, [method])
+    before = anatomy(peer.model)
+    with pytest.raises(UserError, match=complaint):
+        peer.train()
+    assert anatomy(peer.model) == before
 
 
 def test_without_the_best_the_mean_is_kept(tmp_path: Path) -> None:

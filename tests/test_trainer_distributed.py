@@ -33,13 +33,20 @@ torch.save((before, weights), f"{sys.argv[1]}/{torch.distributed.get_rank()}.pt"
 """
 
 
+LAUNCHERS = {
+    "torchrun": ("torch.distributed.run", "--standalone", "--nproc-per-node=2"),
+    "accelerate": ("accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--main_process_port=0"),
+}
+
+
 @pytest.mark.slow
-def test_both_processes_keep_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_both_processes_keep_the_same_weights(launcher: str, tmp_path: Path) -> None:
     import torch
 
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    command = [sys.executable, "-m", *LAUNCHERS[launcher], str(script)]
     subprocess.run([*command, str(tmp_path)], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     (before, one), (_, other) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert torch.equal(one, other)

@@ -6,7 +6,7 @@ from hype_bench.contract.card import Card
 from hype_bench.contract.compose import Composed, compose
 from hype_bench.contract.context import Context
 from hype_bench.contract.exclusive import Exclusive
-from hype_bench.contract.method import Backward, Groups, Hooks, Method
+from hype_bench.contract.method import Backward, Groups, Hooks, Method, Weights
 from hype_bench.contract.noise import NoiseSource
 from hype_bench.contract.objective import (
     Batch,
@@ -40,6 +40,7 @@ __all__ = [
     "NoiseSource",
     "Part",
     "UserError",
+    "Weights",
     "attach",
     "build",
     "change_input",

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from hype_bench.contract.context import Context
-from hype_bench.contract.method import Backward, Groups, Hooks, Method
+from hype_bench.contract.method import Backward, Groups, Hooks, Method, Weights
 from hype_bench.contract.objective import Batch, Forward, Loss, objective, with_criterion
 from hype_bench.contract.parts import Part
 from hype_bench.contract.state import restore, state_of
@@ -109,6 +109,17 @@ class Composed:
     def changes_scored_weights(self) -> bool:
         """Whether the weights that are scored are others than those that are trained."""
         return bool(self._finishing())
+
+    @property
+    def adds_weights(self) -> bool:
+        """Whether the model has parameters of a technique's until the end."""
+        return any(technique.plain_weights for technique in self._hooks)
+
+    def plain_weights(self, weights: Weights) -> Weights:
+        """The model's state_dict as that of the plain model that the end of the run would leave."""
+        for merge in _present(technique.plain_weights for technique in reversed(self._hooks)):
+            weights = merge(weights)
+        return weights
 
     def state(self, model: nn.Module) -> list[Any]:
         """What the techniques keep, see :mod:`hype_bench.contract.state`."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Backward = Callable[[list[Batch]], Tensor]  # the micro-batches of one update -> its loss; leaves gradients in .grad
 Groups = list[dict[str, Any]]  # an optimizer's parameter groups
+Weights = dict[str, Tensor]  # a model's state_dict
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Hooks:
     after_step(optimizer): on weights, after the step.
     next_phase(optimizer): between two phases of a run, of a technique that asks for more than one.
     finish(): before weights are scored: the last, and others where a host scores them on the way and puts them back.
+    plain_weights(weights): of a technique that puts parameters of its own in the model, the model's state_dict as that
+        of the plain model which the end of the run leaves: for checkpoints on the way.
     """
 
     criterion: Criterion | None = None
@@ -53,6 +56,7 @@ class Hooks:
     after_step: Callable[[Optimizer], None] | None = None
     next_phase: Callable[[Optimizer], None] | None = None
     finish: Callable[[], None] | None = None
+    plain_weights: Callable[[Weights], Weights] | None = None
 
     @classmethod
     def of(cls, state: object) -> Hooks:

@@ -7,6 +7,7 @@ attributes, lists and dictionaries are kept; parameters by name; modules, functi
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from enum import Enum
@@ -50,12 +51,12 @@ def _roots(hooks: Hooks) -> list[Any]:
 
 
 def _held_by(function: Callable[..., Any]) -> list[Any]:
-    """The object of a bound method, or what a function encloses."""
+    """The object of a bound method, or what a function encloses, under whatever decorators."""
     if isinstance(function, functools.partial):
         return [*_held_by(function.func), *function.args, *function.keywords.values()]
     if (owner := getattr(function, "__self__", None)) is not None:
         return [owner]
-    return [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    return [cell.cell_contents for cell in getattr(inspect.unwrap(function), "__closure__", None) or ()]
 
 
 def _encoded(value: Any, names: Names, seen: set[int]) -> tuple[str, Any]:

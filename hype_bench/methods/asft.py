@@ -26,7 +26,6 @@ from hype_bench.contract import (
     full,
     number,
     register,
-    task_loss,
 )
 from hype_bench.contract.starting_point import StartingPoint
 from hype_bench.models.layers import head_parameters
@@ -150,7 +149,7 @@ class ASFT(Method):
         passes = itertools.chain.from_iterable(batches(None) for _ in itertools.count())
         model.eval()
         for batch in itertools.islice(passes, self.probe):
-            loss = task_loss(forward_of(model)(batch).logits, batch["labels"])
+            loss, _ = context.objective(batch, forward_of(model))
             for parameter, gradient in zip(head, torch.autograd.grad(loss, head), strict=True):
                 parameter.grad = gradient
             optimizer.step()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, Weights, register
 from hype_bench.contract.freeze import train_only
 from hype_bench.contract.lora_targets import target_maps
 from hype_bench.models.layers import head_parameters
@@ -85,4 +87,16 @@ class LoRA(Method):
 
         context.cleanup.callback(tuner.merge_and_unload)
         train_only(model, context, lambda name, p: ".lora_" in name or p in head)
-        return Hooks()
+        return Hooks(plain_weights=partial(_merged, tuner))
+
+
+@torch.no_grad()
+def _merged(tuner: Any, weights: Weights) -> Weights:
+    """With the products added, under the names of the plain model."""
+    from peft.tuners.lora import LoraLayer
+
+    plain = {name.replace(".base_layer.", "."): value for name, value in weights.items() if ".lora_" not in name}
+    modules: dict[str, Any] = dict(tuner.model.named_modules())
+    for name in (name for name, module in modules.items() if isinstance(module, LoraLayer)):
+        plain[f"{name}.weight"] = plain[f"{name}.weight"] + modules[name].get_delta_weight("default")
+    return plain

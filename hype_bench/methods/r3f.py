@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 from jaxtyping import Float
@@ -11,7 +13,19 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Batch, Context, Exclusive, Forward, Hooks, Loss, Method, Part, is_regression, register
+from hype_bench.contract import (
+    Batch,
+    Context,
+    Exclusive,
+    Forward,
+    Hooks,
+    Loss,
+    Method,
+    Part,
+    Weights,
+    is_regression,
+    register,
+)
 from hype_bench.contract.activations import change_output
 from hype_bench.contract.divergence import symmetric_divergence
 from hype_bench.contract.passes import EqualPasses, dropout_masks
@@ -163,12 +177,27 @@ class R4F(R3F):
         with context.own_randomness("r4f", model):
             parametrizations.spectral_norm(projection)
         context.cleanup.callback(_make_plain, projection)
-        return super().prepare(model, context)
+        return replace(super().prepare(model, context), plain_weights=partial(_normalised, model, projection))
+
+
+def _normalised(model: nn.Module, projection: nn.Linear, weights: Weights) -> Weights:
+    """With the weight that :func:`_make_plain` would leave."""
+    name = next(name for name, module in model.named_modules() if module is projection)
+    kept = {key: value for key, value in weights.items() if not key.startswith(f"{name}.parametrizations.")}
+    with _unmoved(projection):
+        return kept | {f"{name}.weight": projection.weight.detach().clone()}
 
 
 def _make_plain(projection: nn.Linear) -> None:
-    was_training = projection.training
-    projection.eval()  # in training mode, asking for the weight would move the estimate on
-    parametrize.remove_parametrizations(projection, "weight", leave_parametrized=True)
-    projection.train(was_training)
+    with _unmoved(projection):
+        parametrize.remove_parametrizations(projection, "weight", leave_parametrized=True)
     projection._parameters["bias"] = projection._parameters.pop("bias")  # weight before bias, as it was
+
+
+@contextlib.contextmanager
+def _unmoved(projection: nn.Linear) -> Iterator[None]:
+    """In training mode, asking for the weight would move the estimate of the singular value on."""
+    was_training = projection.training
+    projection.eval()
+    yield
+    projection.train(was_training)

@@ -10,7 +10,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Hooks, Method, NoiseSource, Part, UserError, number, register
+from hype_bench.contract import (
+    Context,
+    Exclusive,
+    Hooks,
+    Method,
+    NoiseSource,
+    Part,
+    UserError,
+    Weights,
+    number,
+    register,
+)
 from hype_bench.contract.freeze import train_only
 from hype_bench.contract.no_decay import spare_from_decay
 from hype_bench.models.layers import encoder_layers, head_parameters, is_layer_norm
@@ -91,7 +102,9 @@ class SSF(Method):
         for name, module in _places(model).items():
             self._attach(name, module, source, context)
         train_only(model, context, lambda name, p: name.endswith((_SCALE, _SHIFT)) or p in head)
-        return Hooks(parameter_groups=lambda groups: spare_from_decay(groups, model, _SCALE, _SHIFT))
+        return Hooks(
+            parameter_groups=lambda groups: spare_from_decay(groups, model, _SCALE, _SHIFT), plain_weights=_merged
+        )
 
     def _attach(self, name: str, module: Any, source: NoiseSource, context: Context) -> None:
         bias = getattr(module, "bias", None)
@@ -110,6 +123,16 @@ class SSF(Method):
 
         context.until_finish(module.register_forward_hook(change))
         context.cleanup.callback(undo)
+
+
+def _merged(weights: Weights) -> Weights:
+    """Without scales and shifts, which are in the weights."""
+    plain = {name: value for name, value in weights.items() if not name.endswith((_SCALE, _SHIFT))}
+    for place in (name.removesuffix(_SCALE) for name in weights if name.endswith(_SCALE)):
+        own = {name: plain[name].clone() for name in (f"{place}weight", f"{place}bias") if name in plain}
+        merge(own[f"{place}weight"], own.get(f"{place}bias"), weights[place + _SCALE], weights.get(place + _SHIFT))
+        plain |= own
+    return plain
 
 
 def _places(model: PreTrainedModel) -> dict[str, nn.Module]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, choice, full, number, register
+from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, Weights, choice, full, number, register
 from hype_bench.contract.freeze import train_only
 from hype_bench.contract.linear_maps import replace_forward
 from hype_bench.contract.lora_targets import target_maps
@@ -81,15 +82,19 @@ class SVFit(Method):
         target_maps("svfit", model, self.target)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
-        head = head_parameters(model)
+        head, changes = head_parameters(model), {}
         for name in target_maps("svfit", model, self.target):
             module = model.get_submodule(name)
             assert isinstance(module, nn.Linear)
-            self._train_values(module, context)
+            changes[name] = self._train_values(module, context)
         train_only(model, context, lambda name, p: name.endswith(_NAME) or p in head)
-        return Hooks(parameter_groups=lambda groups: spare_from_decay(groups, model, _NAME))
+        return Hooks(
+            parameter_groups=lambda groups: spare_from_decay(groups, model, _NAME),
+            plain_weights=partial(_merged, changes),
+        )
 
-    def _train_values(self, module: nn.Linear, context: Context) -> None:
+    def _train_values(self, module: nn.Linear, context: Context) -> Callable[[], Tensor]:
+        """Returns what gives the change of the weight."""
         left, start, right = leading(module.weight.detach(), self.rank)
         values = nn.Parameter(start.clone())
         module.register_parameter(_NAME, values)
@@ -99,9 +104,20 @@ class SVFit(Method):
             return F.linear(x, module.weight, module.bias) + added
 
         @torch.no_grad()
+        def of_weight() -> Tensor:
+            return change(left, values - start, right).to(module.weight.dtype)
+
+        @torch.no_grad()
         def merge() -> None:
             del module._parameters[_NAME]
-            module.weight += change(left, values - start, right).to(module.weight.dtype)
+            module.weight += of_weight()
 
         replace_forward(module, forward, context)
         context.cleanup.callback(merge)
+        return of_weight
+
+
+def _merged(changes: Mapping[str, Callable[[], Tensor]], weights: Weights) -> Weights:
+    """Without the values, by which the weights are changed."""
+    plain = {name: value for name, value in weights.items() if not name.endswith(_NAME)}
+    return plain | {f"{name}.weight": plain[f"{name}.weight"] + of_weight() for name, of_weight in changes.items()}
