@@ -8,16 +8,19 @@ from typing import Any
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
+from hype_bench.contract.objective import task_loss
 from hype_bench.models.checkpoint import Checkpoint
 from hype_bench.models.loading import load_tokenizer
 from hype_bench.models.packing import attach_packing, can_pack
 from hype_bench.models.pretrained import loading_errors
 from hype_bench.models.silence import silence_transformers
 from hype_bench.tasks.data import Split
-from hype_bench.training.batches import collator_for
+from hype_bench.training.batches import collator_for, evaluation_order
 from hype_bench.training.device import autocast_for, choose_device, describe, set_up
 from hype_bench.training.evaluation import Evaluation, evaluate
 from hype_bench.training.tokens import tokenise
+
+_TOKENS = 2048  # of a batch whose activations are kept for the gradient
 
 
 class Scorer:
@@ -51,6 +54,19 @@ class Scorer:
 
     def headline(self, state: dict[str, Tensor], split: Split) -> float:
         return float(self.evaluate(state, split).scores[self.metric])
+
+    def gradients(self, state: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
+        """Of the mean loss over a split, without dropout and in float32, for each parameter that it depends on."""
+        self.model.load_state_dict(state)
+        self.model.zero_grad()
+        tokens = tokenise(split, self.tokenizer, self.max_length)
+        collate = collator_for(self.model, self.tokenizer, self.device)
+        for indices in evaluation_order(tokens, _TOKENS):
+            batch = collate(tokens, indices)
+            labels = batch.pop("labels")
+            (task_loss(self.model(**batch).logits, labels) * (len(labels) / len(tokens))).backward()
+        parameters = self.model.named_parameters()
+        return {name: p.grad.to(state[name].device) for name, p in parameters if p.grad is not None}
 
     def save(self, state: dict[str, Tensor], folder: Path) -> None:
         """A plain ``from_pretrained`` folder with these weights."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from hype_bench.analysis.editing.mask import initial_scores, moved_most, overlap, put_in, soft, trained_masks
 from hype_bench.analysis.editing.members import Members, trained
-from hype_bench.analysis.graft import graft, moved_most, put_in
+from hype_bench.analysis.graft import graft
 from hype_bench.analysis.lines import lines, scale_changes, scales_of
 from hype_bench.analysis.model_stock import model_stock, share_of_mean, stock
 from hype_bench.analysis.wise_ft import interpolate, wise_ft
@@ -82,6 +84,89 @@ def test_graft(name: str, parity: Any) -> None:
     assert_close({name: mask.double() for name, mask in masks.items()}, patch)
     if "weights_base_patch" in numbers:
         assert_close(put_in(start, end, masks), numbers["weights_base_patch"])
+
+
+def classified(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+    """The model of ``grafting.json`` or that of ``grafting_b.json``."""
+    if "scale" in weights:
+        return (x * weights["scale"]) @ weights["matrix"].T
+    hidden = (x @ weights["fc1.weight"].T + weights["fc1.bias"]).tanh()
+    return hidden @ weights["fc2.weight"].T + weights["fc2.bias"]
+
+
+def gradients_on(batches: list[tuple[Any, Any]]) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    """Of the mean loss over batches."""
+
+    def gradients(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}
+        for x, labels in batches:
+            logits = classified(leaves, torch.tensor(x, dtype=torch.float64))
+            (torch.nn.functional.cross_entropy(logits, torch.tensor(labels)) / len(batches)).backward()
+        return {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+
+    return gradients
+
+
+def test_the_mask_of_a_graft_is_trained_as_published(parity: Any) -> None:
+    numbers = parity("grafting")
+    start, end, scores = (state(numbers[name]) for name in ("pretrained", "finetuned", "initial_scores"))
+    base, bias = moved_most(start, end, numbers["sparsity_level"]), numbers["sigmoid_bias"]
+    batches = [(batch["x"], batch["labels"]) for batch in numbers["batches"][: numbers["batches_an_epoch"]]]
+    expected, rate = numbers["epochs"], numbers["learning_rate"]
+    masks = trained_masks(start, end, base, scores, gradients_on(batches), len(expected), rate, bias)
+    for mask, epoch in zip(masks, expected, strict=True):
+        assert_close(scores, epoch["scores"])
+        assert_close(soft(base, scores, bias), epoch["soft_mask"])
+        assert_close({name: entries.double() for name, entries in mask.items()}, epoch["rounded_mask"])
+        assert_close(put_in(start, end, mask), epoch["grafted"])
+    assert any((mask[name] != base[name]).any() for name in base)  # the case is one in which training matters
+
+
+def test_a_step_of_the_mask_in_a_second_set_of_numbers(parity: Any) -> None:
+    numbers = parity("grafting_b")
+    start, end = state(numbers["pretrained"]), state(numbers["finetuned"])
+    base, scores = moved_most(start, end, numbers["level"]), state(dict(zip(start, numbers["S"], strict=True)))
+    gradients = gradients_on([(numbers["inputs"], numbers["labels"])])
+    list(trained_masks(start, end, base, scores, gradients, 1, numbers["learning_rate"], numbers["bias"]))
+    assert_close(scores, dict(zip(start, numbers["S_after_one_step"], strict=True)))
+
+
+def test_a_mask_starts_at_the_base_mask_and_overlaps_are_of_the_first() -> None:
+    base = {"w": torch.tensor([True, True, False, False])}
+    scores = initial_scores(base, {"w": torch.zeros(4)}, seed=1)
+    assert (soft(base, scores)["w"] - base["w"].float()).abs().max() < 1.3e-4
+    assert overlap(base, {"w": torch.tensor([True, False, True, True])}) == 0.5
+    assert overlap(base, base) == 1.0
+    assert math.isnan(overlap({"w": torch.zeros(4, dtype=torch.bool)}, base))
+
+
+def test_the_mask_of_a_run_is_chosen_on_examples_set_aside(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graft(share="0.01", epochs=2, rate=1e9, results_dir=place / "results")
+    assert "(share=0.01, epochs=2, rate=1000000000.0)" in capsys.readouterr().out
+    for record in records(place, "vanilla+graft"):
+        facts = record["facts"]
+        assert len(facts["heldout"]) == 3
+        assert facts["heldout"][facts["epoch"]] == max(facts["heldout"]) == record["scores"]["selection/accuracy"]
+        assert (facts["epoch"] == 0) == (facts["added"] == facts["dropped"] == 0)
+    with pytest.raises(UserError, match="there is no overlap of masks between tasks"):
+        graft(overlap=True, results_dir=place / "results")
+
+
+def test_masks_of_two_tasks_overlap(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = []
+    for run, task in zip(trained(place / "results"), ("rte", "mrpc"), strict=False):  # two seeds become two tasks
+        assert run.record is not None
+        label = replace(run.record.label, task=task, seed=7)
+        members.append(Members([replace(run, record=replace(run.record, label=label))]))
+    monkeypatch.setattr("hype_bench.analysis.graft.single_runs", lambda results_dir, device: iter(members))
+    graft(share="0.5,1", overlap=True, results_dir=place / "results")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(" in ")[0].removeprefix("tiny_bert vanilla, ") for line in lines] == [
+        *("share 0.5: mrpc", "share 0.5: rte", "share 1: mrpc", "share 1: rte"),
+    ]
+    assert all(0.5 < float(line.split()[-3]) <= 1 for line in lines)  # 0.5 by chance; the data were the same
 
 
 def test_a_share_without_an_entry_grafts_nothing() -> None:
