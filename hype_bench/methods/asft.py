@@ -29,7 +29,7 @@ from hype_bench.contract import (
 )
 from hype_bench.contract.starting_point import StartingPoint
 from hype_bench.models.layers import head_parameters
-from hype_bench.options import Affects
+from hype_bench.options import Affects, UserError
 
 
 def dft_loss(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
@@ -144,7 +144,8 @@ class ASFT(Method):
 
     def _train_head(self, model: PreTrainedModel, context: Context) -> None:
         """The linear probe: the head is trained with cross-entropy on the frozen encoder, in evaluation mode."""
-        head = _head(model)
+        if not (head := _head(model)):
+            raise UserError(f"asft trains a head first, and a {type(model).__name__} has none: set probe=0")
         optimizer, batches = torch.optim.AdamW(head, self.probe_learning_rate), context.needs("asft", "batches")
         passes = itertools.chain.from_iterable(batches(None) for _ in itertools.count())
         model.eval()

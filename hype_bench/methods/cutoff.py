@@ -155,6 +155,8 @@ class _TwoPasses:
         task, clean = inner(batch, forward)
         padded = as_padded(batch, self.model)
         ids = padded["input_ids"]
+        if ids.dim() > 2:
+            raise UserError("cutoff cuts one text an example: it is not available for multiple choice")
         mask = padded.get("attention_mask", torch.ones_like(ids)).bool()
         if method.form == "feature":
             width = int(self._table.weight.shape[1])
