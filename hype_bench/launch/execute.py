@@ -137,6 +137,16 @@ def identify(run: RunConfig, methods: dict[str, Method]) -> str:
     return digest(_parts(run, methods, locate(run.model), *fingerprint_of(run)))
 
 
+def identify_read(run: RunConfig, methods: dict[str, Method]) -> str:
+    """The name of the folder of the run whose weights an analysis reads; empty if it reads none, or is none.
+
+    Raises:
+        UserError: as :func:`identify`.
+    """
+    analysis = build_analysis(run.analysis)
+    return identify(replace(run, analysis={}), methods) if analysis is not None and analysis.needs_weights else ""
+
+
 def _parts(
     run: RunConfig, methods: dict[str, Method], checkpoint: Checkpoint, data: str, labels: list[str]
 ) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from hype_bench.config import CONF, RunConfig
 from hype_bench.launch.arguments import UNTIL_DECIDED, as_typed, check_named_once, swept_values
-from hype_bench.launch.execute import check_planned, identify, resolve_run
+from hype_bench.launch.execute import check_planned, identify, identify_read, resolve_run
 from hype_bench.launch.job import metric_of, task_label
 from hype_bench.options import UserError, check_fields
 from hype_bench.schema import SeedsConfig
@@ -162,9 +162,9 @@ def _planned(
         is_default = resolved(Point(point.without(search))) == (run, methods)
     except UserError as error:
         raise UserError(f"{' '.join([*fixed, *point.overrides])}: {error}") from error
-    name, problem = "", ""
+    name, reads, problem = "", "", ""
     try:
-        name = identify(run, methods)
+        name, reads = identify(run, methods), identify_read(run, methods)
     except UserError as error:
         problem = str(error)
     return PlannedRun(
@@ -182,6 +182,7 @@ def _planned(
         overrides=[*fixed, *point.overrides],
         problem=problem,
         analysis="".join(run.analysis),
+        reads=reads,
         workload=workload_of(vars(run.training), vars(run.data), methods),
     )
 

@@ -46,10 +46,16 @@ def paired_sheet(block: str, cells: Mapping[Place, Compared], baseline: str, cri
     """A line for each row and task; tests that need more seeds than any line has are left out."""
     most = max((cell.measured.paired.n for cell in cells.values()), default=0)
     rows = [(f"{row.title}, {task}", _pieces(cell, most)) for (_, row, task), cell in cells.items()]
-    remarks = [f"{row.title}, {task}: {text}" for (_, row, task), cell in cells.items() for text in cell.measured.notes]
+    remarks: dict[str, list[str]] = {}  # layers have the same one, dozens of times
+    for (_, row, task), cell in cells.items():
+        for text in cell.measured.notes:
+            remarks.setdefault(text, []).append(f"{row.title}, {task}")
+    lines = [
+        f"{'; '.join(where)}: {text}" if len(where) < max(len(cells), 2) else text for text, where in remarks.items()
+    ]
     kind = f"against {baseline}, model"
     columns = _columns(criteria, most)
-    return Sheet(block, columns, rows, [*_notes(cells, criteria, most), *remarks], kind=kind, corner="method, task")
+    return Sheet(block, columns, rows, [*_notes(cells, criteria, most), *lines], kind=kind, corner="method, task")
 
 
 def _columns(criteria: Criteria, most: int) -> list[tuple[str, str]]:

@@ -144,6 +144,11 @@ class Request:
         return self.parts["methods"]  # type: ignore[no-any-return]
 
     @property
+    def analysis(self) -> str:
+        """Its name; empty for a run."""
+        return str(self.parts.get("analysis", [""])[0])
+
+    @property
     def data(self) -> Mapping[str, Any]:
         """The settings of ``DataConfig``."""
         return self.config.get("data", {})  # type: ignore[no-any-return]

@@ -3,7 +3,8 @@
 A run costs the median of finished runs of the same model, task and method with equal settings of those that affect pace
 or length; else of those of the same model and task; else its number of updates times the seconds of one on the same
 model, or the median of that model if the number is unknown. A smoke test has other settings and is not used for a real
-run.
+run. An analysis costs the median of finished ones of the same model and settings; and the training of the run that it
+reads, if that has no weights yet and no other analysis before it in the plan trains it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
 from hype_bench.runs.record import Record
 from hype_bench.runs.status import BROKEN, DIVERGED, DONE, FAILED, RunStatus
+from hype_bench.runs.weights import has_weights
 from hype_bench.sweeps.planned import Plan, PlannedRun
 from hype_bench.sweeps.workload import Values, Workload, workload_of
 
@@ -69,11 +71,15 @@ def cost_of(plan: Plan, statuses: Mapping[str, RunStatus]) -> Cost:
     Args:
         statuses: identity -> what became of the run: of the plan's own runs or, which tells more, of all in the folder.
     """
-    finished = Finished(statuses.values())
+    finished, trained = Finished(statuses.values()), {name for name, run in statuses.items() if _is_trained(run)}
     groups: dict[tuple[str, str, str], list[tuple[str, Estimate]]] = defaultdict(list)
     for run in plan.once():
         state = statuses[run.identity].state if run.identity in statuses else ""
-        groups[run.model, run.task, run.method].append((state, finished.estimate(run)))
+        estimate = finished.estimate(run)
+        if run.reads and run.reads not in trained and state not in (DONE, DIVERGED):
+            trained.add(run.reads)
+            estimate = _both(estimate, finished.estimate(_training_of(run)))
+        groups[run.model, run.task, run.method].append((state, estimate))
     to_do = [estimate for members in groups.values() for state, estimate in members if state not in (DONE, DIVERGED)]
     hours: dict[str, float] = defaultdict(float)
     devices: dict[str, set[str]] = defaultdict(set)
@@ -88,6 +94,20 @@ def cost_of(plan: Plan, statuses: Mapping[str, RunStatus]) -> Cost:
         devices={kind: sorted(names) for kind, names in devices.items()},
         unknown=sum(estimate.seconds is None for estimate in to_do),
     )
+
+
+def _is_trained(run: RunStatus) -> bool:
+    return run.state == DONE and has_weights(run.path)
+
+
+def _training_of(run: PlannedRun) -> PlannedRun:
+    """The run that an analysis reads, as far as its cost goes."""
+    return replace(run, task=run.task.partition(f".{run.analysis}")[0], analysis="", reads="")
+
+
+def _both(one: Estimate, other: Estimate) -> Estimate:
+    seconds = None if one.seconds is None or other.seconds is None else one.seconds + other.seconds
+    return Estimate(seconds, max(one.source, other.source, key=SOURCES.index), other.device)
 
 
 def _group(model: str, task: str, method: str, members: Sequence[tuple[str, Estimate]]) -> Group:
@@ -112,6 +132,7 @@ class _Done:
     """A finished run. ``train``, ``rest``: seconds of its updates and of all else; ``options``: ``technique.option`` ->
     value; ``examples``: how many it trained on, None if it had a number of updates."""
 
+    task: str
     method: str
     train: float
     rest: float
@@ -126,21 +147,37 @@ class Finished:
 
     def __init__(self, statuses: Iterable[RunStatus]) -> None:
         self.done: dict[tuple[str, str, Workload], list[_Done]] = defaultdict(list)
-        self.known: dict[tuple[str, str, str, Workload], Estimate] = {}
+        self.analyses: dict[tuple[str, str, Workload], list[_Done]] = defaultdict(list)  # by analysis
+        self.known: dict[tuple[str, str, str, str, Workload], Estimate] = {}
         for status in statuses:
             if status.state == DONE and (record := status.record) is not None:
                 workload = workload_of(record.training, record.data)
-                if (done := _done(record, dict(workload.length))) is not None:
+                if record.analysis:
+                    self.analyses[record.label.model, record.analysis, workload].append(_done_analysis(record))
+                elif (done := _done(record, dict(workload.length))) is not None:
                     self.done[record.label.model, record.label.task, workload].append(done)
 
     def estimate(self, run: PlannedRun) -> Estimate:
         """What a run will cost; computed once for runs that differ only in settings without effect on it."""
-        key = run.model, run.task, run.method, run.workload
+        key = run.model, run.task, run.method, run.analysis, run.workload
         if key not in self.known:
-            self.known[key] = self._estimate(*key)
+            estimate = self._estimate_analysis if run.analysis else self._estimate
+            self.known[key] = estimate(run)
         return self.known[key]
 
-    def _estimate(self, model: str, task: str, method: str, workload: Workload) -> Estimate:
+    def _estimate_analysis(self, run: PlannedRun) -> Estimate:
+        """Of the analysis alone."""
+        workload = Workload(run.workload.pace, run.workload.length)
+        same = self.analyses.get((run.model, run.analysis, workload), [])
+        same_task = [done for done in same if done.task == run.task]
+        if same_method := [done for done in same_task if done.method == run.method]:
+            return _median(same_method, MEASURED)
+        if same_task:
+            return _median(same_task, SAME_TASK)
+        return _median(same, SAME_MODEL) if same else Estimate(None, UNKNOWN)
+
+    def _estimate(self, run: PlannedRun) -> Estimate:
+        model, task, method, workload = run.model, run.task, run.method, run.workload
         pace, length = workload.pace, workload.length
         same_task = self._like(model=model, task=task, pace=pace, length=length)
         same_method = [done for done in same_task if done.method == method]
@@ -206,15 +243,25 @@ def _done(record: Record, length: Mapping[str, Any]) -> _Done | None:
     train = record.seconds.get("train", 0.0)
     if not (record.updates and train):
         return None
-    kind = "CPU" if record.machine.get("device", "cpu") == "cpu" else "GPU"
     epochs, batch_size = length["training.epochs"], length["training.batch_size"]
     is_known = all(isinstance(number, int | float) and number > 0 for number in (epochs, batch_size))
     return _Done(
+        task=record.label.task,
         method=record.label.method,
         train=train,
         rest=sum(record.seconds.values()) - train,
         updates=record.updates,
-        device=(kind, str(record.machine.get("device_name") or "unnamed")),
+        device=_device(record),
         options={f"{name}.{option}": value for name, options in record.methods for option, value in options.items()},
         examples=record.updates * batch_size / epochs if is_known else None,
     )
+
+
+def _done_analysis(record: Record) -> _Done:
+    label = record.label
+    return _Done(label.task, label.method, 0.0, sum(record.seconds.values()), 0, _device(record), {}, None)
+
+
+def _device(record: Record) -> tuple[str, str]:
+    kind = "CPU" if record.machine.get("device", "cpu") == "cpu" else "GPU"
+    return kind, str(record.machine.get("device_name") or "unnamed")

@@ -37,8 +37,8 @@ class PlannedRun:
     ``settings``: what tells it from other rows of its method; ``configuration``: its point of the search;
     ``is_default``: whether that point is what recipe and technique have without a search;
     ``overrides``: what starts it; ``problem``: why its identity is not known, if it is not; ``analysis``: what of the
-    run is analysed, if anything is: ``task`` is then what tables call that; ``workload``: what decides
-    how long it takes, as the planner resolved it.
+    run is analysed, if anything is: ``task`` is then what tables call that; ``reads``: the identity of the run whose
+    weights an analysis reads; ``workload``: what decides how long it takes, as the planner resolved it.
     """
 
     identity: str
@@ -55,6 +55,7 @@ class PlannedRun:
     overrides: list[str]
     problem: str = ""
     analysis: str = ""
+    reads: str = ""
     workload: Workload = Workload()
 
     @property

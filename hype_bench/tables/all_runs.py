@@ -50,6 +50,7 @@ def _planned(frame: pd.DataFrame, statuses: Sequence[RunStatus]) -> Iterator[Pla
             is_default=True,
             seed=label.seed,
             overrides=list(about.overrides or []),
+            analysis=about.analysis,
             workload=workload_of(about.training, about.data),
         )
 

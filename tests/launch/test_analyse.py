@@ -11,16 +11,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from hype_bench.analysis import footprint
 from hype_bench.config import CONF
-from hype_bench.launch.execute import execute
+from hype_bench.launch.execute import execute, identify, identify_read, resolve_run
 from hype_bench.options import UserError
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.record import Record
 from hype_bench.runs.status import DIVERGED, DONE, FAILED, read_runs
 from hype_bench.sweeps.display import Display
 from hype_bench.sweeps.outcomes import JobResult
+from hype_bench.tables.all_runs import plan_of_runs
 from hype_bench.tables.table import build_tables
 
 SETTINGS = ["model=tiny_bert", "task=sst2", "tracker=none", "training.max_steps=2", "training.warmup_steps=1"]
@@ -56,10 +58,13 @@ def results(analysed: Path, tmp_path: Path) -> Path:
 
 
 def analyse(results: Path, data: Path, *words: str, analysis: str = "robustness") -> JobResult:
+    return execute(composed(results, data, *words, analysis=analysis), Display())
+
+
+def composed(results: Path, data: Path, *words: str, analysis: str = "robustness") -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         places = [f"results_dir={results}", f"data.root={data}"]
-        composed = compose("config", [*SETTINGS, f"analysis={analysis}", *places, *words])
-    return execute(composed, Display())
+        return compose("config", [*SETTINGS, f"analysis={analysis}", *places, *words])
 
 
 def folders(results: Path) -> tuple[RunFolder, RunFolder]:
@@ -85,6 +90,15 @@ def test_it_trains_the_run_and_keeps_its_weights(results: Path) -> None:
     assert analysis.facts["weights"] == run.facts["weights"]
     assert run.config["analysis"] == {}
     assert run.training["save"] == "last"
+
+
+def test_a_plan_knows_the_run_that_it_reads(results: Path, data: Path) -> None:
+    run, analysis = folders(results)
+    settings, methods = resolve_run(composed(results, data))
+    assert (identify(settings, methods), identify_read(settings, methods)) == (analysis.path.name, run.path.name)
+    assert identify_read(replace(settings, analysis={}), methods) == ""
+    of_all = {planned.identity: planned.analysis for planned in plan_of_runs(read_runs(results)).runs}
+    assert of_all == {run.path.name: "", analysis.path.name: "robustness"}
 
 
 def test_it_scores_both_sets_and_their_difference(results: Path) -> None:

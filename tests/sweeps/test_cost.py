@@ -37,7 +37,8 @@ def planned(
     settings = TRAINING | more.get("training", {}), {"max_length": 128} | more.get("data", {})
     workload = workload_of(*settings, {method: Technique(**more["options"])} if "options" in more else {})
     name = " ".join([*overrides, str(more)])
-    return PlannedRun(name, model, model, task, "accuracy", method, "", {}, {}, True, seed, overrides, "", "", workload)
+    about = name, model, model, task, "accuracy", method, "", {}, {}, True, seed, overrides
+    return PlannedRun(*about, workload=workload)
 
 
 def plan(*runs: PlannedRun, **more: Any) -> Plan:
@@ -103,6 +104,37 @@ def test_the_median_of_the_model_where_the_number_of_updates_is_not_known() -> N
     done = [finished(planned(1, "vanilla", task), train) for task, train in (("rte", 80.0), ("mrpc", 100.0))]
     group = only_group(planned(1, "vanilla", "cola"), done=done)
     assert (group.seconds, group.source) == (100.0, SAME_MODEL)
+
+
+def analysed(run: PlannedRun) -> PlannedRun:
+    """The plan of its similarity of tokens."""
+    name = f"{run.identity} similarity"
+    return replace(run, identity=name, task=f"{run.task}.similarity", analysis="similarity", reads=run.identity)
+
+
+def finished_analysis(run: PlannedRun, seconds: float) -> tuple[str, RunStatus]:
+    name, status = finished(run)
+    assert status.record is not None
+    parts = {**status.record.parts, "analysis": [run.analysis, {}]}
+    record = replace(status.record, parts=parts, seconds={"prepare": 1.0, "analyse": seconds - 1}, updates=0)
+    return name, replace(status, record=record)
+
+
+def test_an_analysis_costs_itself_and_the_training_of_a_run_without_weights(tmp_path: Path) -> None:
+    runs = [planned(seed) for seed in (1, 2, 3)]
+    (tmp_path / runs[0].identity / "model").mkdir(parents=True)
+    (tmp_path / runs[0].identity / "model" / "model.safetensors").touch()
+    done = dict([finished(runs[0]), finished_analysis(analysed(runs[2]), 7.0)])
+    done = {name: replace(status, runs=tmp_path) for name, status in done.items()}
+    for run, seconds in ((runs[0], 7.0), (runs[1], 107.0)):
+        group = only_group(analysed(run), done=done)
+        assert (group.seconds, group.source) == (seconds, MEASURED)
+    twice = [analysed(runs[1]), replace(analysed(runs[1]), identity="another option")]
+    assert only_group(*twice, done=done).seconds == (107 + 7) / 2  # trained once
+    group = only_group(analysed(planned(1, "vanilla", "cola")), done=done)
+    assert (group.seconds, group.source) == (107.0, SAME_MODEL)
+    other = replace(analysed(runs[0]), task="rte.tuco", analysis="tuco")
+    assert only_group(other, done=done).source == UNKNOWN
 
 
 def test_another_model_tells_nothing() -> None:

@@ -16,7 +16,7 @@ from hype_bench.sweeps.workload import Workload
 
 RUN = PlannedRun(
     "0123456789abcdef", "m", "m", "rte", "accuracy", "vanilla", "", {}, {"rate": "2e-5"}, True, 1, ["seed=1"], "", "",
-    Workload((("training.packing", "auto"),), (("training.epochs", 3.0),), (("freelb.steps", 3),)),
+    "fedcba9876543210", Workload((("training.packing", "auto"),), (("training.epochs", 3.0),), (("freelb.steps", 3),)),
 )  # fmt: skip
 PLAN = Plan("mine", "Mine", "paper", 1, ["training.learning_rate"], "python run.py", [RUN])
 

@@ -108,6 +108,20 @@ def test_no_star_where_a_seed_contradicts_the_others(experiment: Experiment, see
     assert "".join(line[1]) == f"< 0.001{stars}"
 
 
+def test_a_note_on_several_cells_is_said_once(experiment: Experiment) -> None:
+    cells = against_method(experiment.plan, experiment.results, "vanilla")
+    noted = {
+        place: replace(
+            cell, measured=replace(cell.measured, notes=["of all", *["of one"] * (place == next(iter(cells)))])
+        )
+        for place, cell in cells.items()
+    }
+    *_, of_all, of_one = paired_sheet("minilm", noted, "vanilla", Criteria()).notes
+    _, row, task = next(iter(cells))
+    assert len(cells) > 1
+    assert (of_all, of_one) == ("of all", f"{row.title}, {task}: of one")
+
+
 def test_runs_with_the_same_predictions_are_counted(tmp_path: Path) -> None:
     write_experiment(tmp_path, {"vanilla": 0.6, "hype_n": 0.6}, seeds=range(3), tasks=["rte"], spread=0)
     read = read_experiment(tmp_path, "mine", "paper")
