@@ -28,6 +28,7 @@ class Intruder(Analysis):
     own and the change's stable rank; `arrays.npz` has cosines and singular values. Of two nearly equal singular values
     the vectors may turn freely and look like intruders: trust a count where there is a gap. In a matrix with more
     rows than columns a random direction scores lower than in one with more columns: compare like with like.
+    `hype-bench scale-intruders` takes them out, wholly or in part.
 
     Args:
         k: how many leading vectors of each matrix are looked at.

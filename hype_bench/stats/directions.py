@@ -32,6 +32,19 @@ def leading_directions(start: Matrix, end: Matrix, k: int) -> Directions:
     return Directions(after.S[:k], np.abs(after.U[:, :k].T @ before).max(axis=1))
 
 
+def intruders(start: Matrix, end: Matrix, k: int, threshold: float) -> tuple[Matrix, int]:
+    """The part of ``end`` that lies in those of its ``k`` leading directions whose cosine is below the threshold, and
+    how many these are.
+
+    ``end + (factor - 1) * part`` has them scaled by the factor, as ``reduce_intruder_dimension`` of peft does before it
+    cuts the change to LoRA's rank.
+    """
+    cosines = leading_directions(start, end, k).cosines
+    u, values, v = np.linalg.svd(end, full_matrices=False)
+    chosen = np.flatnonzero(cosines < threshold)
+    return (u[:, chosen] * values[chosen]) @ v[chosen], len(chosen)
+
+
 def stable_rank(matrix: Matrix) -> float:
     """The squared Frobenius norm over the squared spectral norm; NaN of a matrix of zeros."""
     values = np.linalg.svd(matrix, compute_uv=False)

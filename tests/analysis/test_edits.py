@@ -19,6 +19,7 @@ from hype_bench.analysis.editing.members import Members, trained
 from hype_bench.analysis.graft import graft
 from hype_bench.analysis.lines import lines, scale_changes, scales_of
 from hype_bench.analysis.model_stock import model_stock, share_of_mean, stock
+from hype_bench.analysis.scale_intruders import scale_intruders
 from hype_bench.analysis.wise_ft import interpolate, wise_ft
 from hype_bench.options import UserError
 
@@ -183,7 +184,8 @@ def records(place: Path, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("edit", "option", "unchanged"), [(wise_ft, "alpha", "1"), (lines, "alpha", "1"), (graft, "share", "1")]
+    ("edit", "option", "unchanged"),
+    [(wise_ft, "alpha", "1"), (lines, "alpha", "1"), (graft, "share", "1"), (scale_intruders, "factor", "1")],
 )
 def test_an_edit_of_each_run_is_a_record_beside_it(
     edit: Callable[..., None], option: str, unchanged: str, place: Path, capsys: pytest.CaptureFixture[str]
@@ -192,7 +194,7 @@ def test_an_edit_of_each_run_is_a_record_beside_it(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6
     name = f"vanilla+{edit.__name__}"
-    assert f"done: tiny_bert demo_rte {name} seed 1 ({option}=0.01): accuracy " in lines[0] + lines[2] + lines[4]
+    assert f"done: tiny_bert demo_rte {name} seed 1 ({option}=0.01" in lines[0] + lines[2] + lines[4]
     runs = {record["label"]["seed"]: record for record in records(place, "vanilla")}
     edited = records(place, name)
     assert [record["parts"]["methods"][-1][0] for record in edited] == [edit.__name__] * 6
@@ -203,6 +205,19 @@ def test_an_edit_of_each_run_is_a_record_beside_it(
             assert record["scores"] == run["scores"]
     edit(results_dir=place / "results", save=True, **{option: "0.01"})
     assert capsys.readouterr().out.count("done before: ") == 3
+
+
+def test_intruders_are_taken_out_of_the_maps_of_the_layers_alone(place: Path) -> None:
+    scale_intruders(factor="0", k=2, threshold=1.0, results_dir=place / "results", save=True)  # whatever moved intrudes
+    run, *_ = records(place, "vanilla")
+    edited = next(r for r in records(place, "vanilla+scale_intruders") if r["label"]["seed"] == run["label"]["seed"])
+    end, scaled = (load_file(r["folder"] / "model" / "model.safetensors") for r in (run, edited))
+    for name, value in end.items():
+        is_map = "encoder.layer" in name and value.dim() == 2
+        assert torch.equal(scaled[name], value) != is_map, name
+    rank = torch.linalg.matrix_rank(scaled["bert.encoder.layer.0.attention.self.query.weight"], rtol=1e-5)
+    assert rank == end["bert.encoder.layer.0.attention.self.query.weight"].shape[0] - 2
+    assert edited["facts"]["intruders"] == 2 * sum("encoder.layer" in name and v.dim() == 2 for name, v in end.items())
 
 
 def test_head_and_pooler_are_those_of_the_run_and_the_rest_goes_back(place: Path) -> None:

@@ -32,6 +32,7 @@ EDITS = (
     "model_stock",
     "lines",
     "graft",
+    "scale_intruders",
     "smooth",
 )  # what they made is not edited again
 _SAME = ("format", "model", "data", "labels", "task_version", "max_length", "metric", "methods", "plugins")
