@@ -58,7 +58,7 @@ class Transfer(Analysis):
     def check(self, run: RunConfig) -> None:
         if run.task.is_regression or set(run.task.labels or ()) != set(CLASSES):
             raise UserError(
-                f"analysis=transfer: task {run.task.name} has not the classes {', '.join(CLASSES)}; "
+                f"analysis=transfer: task {run.task.name} lacks the classes {', '.join(CLASSES)}; "
                 "it takes runs of mnli, snli and sick"
             )
 

@@ -123,13 +123,14 @@ SHORT = ["model=tiny_bert", "tracker=none", "training.max_steps=3"]
 SHORT += ["data.max_train_examples=60", "data.max_eval_examples=30"]
 
 
-def test_all_of_them_read_one_run(warm: Warm, tmp_path: Path) -> None:
-    for words in (
-        ["-m", "analysis=calibration,intruder,tuco"],
-        ["analysis=mahalanobis", "analysis.mahalanobis.against=demo_cola"],
+def test_all_of_them_read_one_run_and_one_that_cannot_does_not_stop_the_others(warm: Warm, tmp_path: Path) -> None:
+    for words, failed in (
+        (["-m", "analysis=transfer,calibration,intruder,tuco"], 1),
+        (["analysis=mahalanobis", "analysis.mahalanobis.against=demo_cola"], 0),
     ):
         ended = warm(*words, *SHORT, "task=demo_rte", "data.selection_examples=20")
-        assert ended.returncode == 0, ended.stderr
+        assert ended.returncode == failed, ended.stderr
+        assert ended.stdout.count("task demo_rte lacks the classes") == 2 * failed  # when it fails and at the end
     records = [json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*/result.json")]
     by_task = {record["label"]["task"]: record for record in records}
     assert by_task.keys() == {"demo_rte"} | {
