@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,8 @@ def _named(group: str, chosen: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: dict(values or {}) for name, values in chosen.items()}
 
 
+_TRAINING = OmegaConf.create({"training": TrainingConfig})
+
 # A more specific source that sets one of a pair overrides the other from a more general source.
 _EITHER = (("epochs", "max_steps"), ("warmup_ratio", "warmup_steps"))
 
@@ -152,7 +155,7 @@ def fill_training(config: Config) -> TrainingSettings:
             if given.keys() & set(pair):
                 filled.update(dict.fromkeys(pair))
         filled.update(given)
-    schema = OmegaConf.create({"training": TrainingConfig})
+    schema = deepcopy(_TRAINING)
     for name, value in filled.items():
         schema.training[name] = value
     typed: Any = OmegaConf.to_object(schema.training)  # a recipe's 3 and a user's 3.0 are the same run

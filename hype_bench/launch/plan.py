@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -70,7 +71,7 @@ def make_plan(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]
     if least:
         _check_no_search(points, experiment["search"])
     rows = row_axes(points, experiment["search"])
-    composer = _Composer(loader, master, fixed)
+    composer = _Composer(loader, master, fixed, points)
     resolved = _resolver(composer)
     return Plan(
         name=experiment["name"],
@@ -188,29 +189,31 @@ def _planned(
 
 
 class _Composer:
-    """Hydra composes every choice of a group once (85 ms); choices and scalar values are then combined.
+    """Hydra composes every choice of a group once (85 ms), a choice of each group together; points add the scalars.
 
     The result is what Hydra would compose, because a choice under ``conf`` sets its own group only; a test compares.
     """
 
-    def __init__(self, loader: ConfigLoader, master: DictConfig, fixed: list[str]) -> None:
+    def __init__(self, loader: ConfigLoader, master: DictConfig, fixed: list[str], points: Iterable[Point]) -> None:
         self.loader, self.master, self.fixed = loader, master, fixed
         self.is_group = cache(lambda key: bool(loader.get_group_options(key)))
         self.value = cache(lambda text: OverridesParser.create().parse_override(text).value())
-        self.compose = cache(self._compose)
-        self.copies: dict[tuple[tuple[str, ...], tuple[str, ...]], DictConfig] = {}
+        self.default = self._compose([])
+        self.choices = self._compose_choices(points)
+        self.copies: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[DictConfig, dict[str, str]]] = {}
 
     def __call__(self, point: Point) -> DictConfig:
         """The point's configuration, valid until the next call."""
         choices = {axis: value for axis, value in point.values if self.is_group(axis)}
         scalars = {axis: value for axis, value in point.values if not self.is_group(axis)}
-        key = tuple(f"{group}={choice}" for group, choice in choices.items()), tuple(scalars)
+        key = tuple(choices), tuple(scalars)
         if key not in self.copies:  # all points of a copy set the same keys, so nothing of the last one remains
-            composed = copy.deepcopy(self.compose())
-            for group, choice in choices.items():
-                composed[group] = self.compose(f"{group}={choice}")[group]
-            self.copies[key] = composed
-        composed = self.copies[key]
+            self.copies[key] = copy.deepcopy(self.default), {}
+        composed, chosen = self.copies[key]
+        for group, choice in choices.items():
+            if chosen.get(group) != choice:  # to copy a group takes longer than all that follows
+                composed[group] = self.choices[group, choice]
+        chosen.update(choices)
         for axis, value in scalars.items():
             try:
                 OmegaConf.update(composed, axis, self.value(f"{axis}={value}"))
@@ -218,8 +221,21 @@ class _Composer:
                 raise ConfigCompositionException(f"Could not override '{axis}'") from error  # as Hydra says it
         return composed
 
-    def _compose(self, *choice: str) -> DictConfig:
-        composed = self.loader.load_sweep_config(self.master, [*self.fixed, *choice])
+    def _compose_choices(self, points: Iterable[Point]) -> dict[tuple[str, str], DictConfig]:
+        """(group, choice) -> what it sets."""
+        values = dict.fromkeys(value for point in points for value in point.values if self.is_group(value[0]))
+        of_groups: dict[str, list[tuple[str, str]]] = {}
+        for group, choice in values:
+            of_groups.setdefault(group, []).append((group, choice))
+        composed: dict[tuple[str, str], DictConfig] = {}
+        for together in itertools.zip_longest(*of_groups.values()):
+            chosen = [choice for choice in together if choice is not None]
+            config = self._compose([f"{group}={choice}" for group, choice in chosen])
+            composed |= {(group, choice): config[group] for group, choice in chosen}
+        return composed
+
+    def _compose(self, choices: list[str]) -> DictConfig:
+        composed = self.loader.load_sweep_config(self.master, [*self.fixed, *choices])
         with open_dict(composed):
             del composed["hydra"]
         OmegaConf.set_readonly(composed, False)

@@ -89,7 +89,7 @@ def test_composing_once_per_choice_of_groups_is_what_hydra_composes() -> None:
             points = expand(
                 *cast(Any, [OmegaConf.to_container(master[key]) for key in ("experiment", "scope")]), given={}
             )
-            composer = _Composer(loader, master, arguments[:1])
+            composer = _Composer(loader, master, arguments[:1], points)
             for point in draw.sample(points, 6):
                 fast = resolve(composer(point))
                 assert fast == resolve(compose("config", [arguments[0], *point.overrides])), point
