@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -119,6 +120,7 @@ class ASFT(Method):
 
     takes_regression = False
     moves_weights = True
+    tiny_options: ClassVar[Mapping[str, Any]] = {"probe": 5}
     kl_weight: float = number(0.1, least=0)
     weighting: str = choice("probability", "probability", "none")
     probe: int = number(100, least=0, affects=Affects.NUMBERS | Affects.PACE)
