@@ -77,6 +77,14 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Nor at what a file leaves behind, such as reports and caches: after 4,000 tests this took 0.3 s each time."""
+    if nextitem is not None and nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+
+
 def check_shapes(function: Any) -> Any:
     """Checks signatures with shapes; what takes a model may be given a stand-in for one."""
     shaped = any(re.search(r"\[Tensor, ['\"]", str(annotation)) for annotation in function.__annotations__.values())
