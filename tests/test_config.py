@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,12 @@ from hype_bench.launch.main import CONF
 from hype_bench.training.optimizer import learning_rate_factor, total_steps, warmup_steps
 
 OWN_FILES = ("task.train_file=a.csv", "task.validation_file=b.csv", "task.text_columns=[a]")
-GROUPS = ("model", "task", "method", "recipe", "tracker")  # experiment and scope: tests/test_plan.py
+GROUPS = ("model", "task", "recipe", "tracker")  # experiment and scope: tests/launch/test_plan.py
 CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+TOGETHER = [  # a choice of each group, while there is one
+    [choice for choice in chosen if choice]
+    for chosen in zip_longest(*([choice for choice in CHOICES if choice[0] == group] for group in GROUPS))
+]
 MODELS = {name for group, name in CHOICES if group == "model"}
 TASKS = {name for group, name in CHOICES if group == "task"}
 
@@ -36,18 +41,19 @@ def resolved(*overrides: str) -> RunConfig:
     return resolve(compose("config", list(overrides)))
 
 
-@pytest.mark.parametrize(("group", "name"), CHOICES)
-def test_every_choice_composes(group: str, name: str) -> None:
-    run = resolved(f"{group}={name}", *(OWN_FILES if name == "custom" else ()))
-    chosen: dict[str, Any] = {
-        "model": run.model.name,
-        "task": run.task.name,
-        "method": next(iter(run.methods)),
-        "recipe": run.recipe,
-        "tracker": run.tracker.name,
-    }
-    assert chosen[group] == name
-    assert build(run.methods)
+@pytest.mark.parametrize("chosen", TOGETHER, ids=lambda chosen: "-".join(name for _, name in chosen))
+def test_every_choice_composes(chosen: list[tuple[str, str]]) -> None:
+    run = resolved(*(f"{group}={name}" for group, name in chosen), *(OWN_FILES if ("task", "custom") in chosen else ()))
+    names = {"model": run.model.name, "task": run.task.name, "recipe": run.recipe, "tracker": run.tracker.name}
+    for group, name in chosen:
+        assert names[group] == name
+
+
+def test_every_technique_composes() -> None:
+    names = [*discover()]
+    run = resolved(f"method=[{','.join(names)}]")
+    assert list(run.methods) == names
+    assert all(build({name: options}) for name, options in run.methods.items())
 
 
 FAMILIES = (
@@ -90,7 +96,7 @@ def test_all_that_was_promised_is_there() -> None:
     assert {f"deberta_v3_{size}" for size in ("base", "large")} <= MODELS
     assert {"modernbert_base", "modernbert_large", "distilbert", "albert_base"} <= MODELS
     assert {f"tiny_{f}" for f in ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")} <= MODELS
-    assert {name for group, name in CHOICES if group == "method"} == set(discover())
+    assert {path.stem for path in (CONF / "method").glob("*.yaml")} == set(discover())
 
 
 def test_default() -> None:

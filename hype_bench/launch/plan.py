@@ -227,12 +227,20 @@ class _Composer:
         of_groups: dict[str, list[tuple[str, str]]] = {}
         for group, choice in values:
             of_groups.setdefault(group, []).append((group, choice))
-        composed: dict[tuple[str, str], DictConfig] = {}
+        composed = self._compose_techniques(of_groups.pop("method")) if "method" in of_groups else {}
         for together in itertools.zip_longest(*of_groups.values()):
             chosen = [choice for choice in together if choice is not None]
             config = self._compose([f"{group}={choice}" for group, choice in chosen])
             composed |= {(group, choice): config[group] for group, choice in chosen}
         return composed
+
+    def _compose_techniques(self, choices: list[tuple[str, str]]) -> dict[tuple[str, str], DictConfig]:
+        """All techniques at once: each has a node of its own, and a choice may be several of them."""
+        names = {choice: self.value(f"method={choice[1]}") for choice in choices}
+        names = {choice: [value] if isinstance(value, str) else value for choice, value in names.items()}
+        every = dict.fromkeys(itertools.chain.from_iterable(names.values()))
+        method = self._compose([f"method=[{','.join(every)}]"]).method
+        return {choice: OmegaConf.create({n: method[n] for n in chosen}) for choice, chosen in names.items()}
 
     def _compose(self, choices: list[str]) -> DictConfig:
         composed = self.loader.load_sweep_config(self.master, [*self.fixed, *choices])

@@ -46,7 +46,7 @@ from tests.cuda.counts import PACKAGE  # noqa: E402
 from tests.cuda.device import COUNTS, Cuda  # noqa: E402
 
 SHORT: tuple[str, ...] = ("task=demo_rte", "training.max_steps=3", "training.learning_rate=1e-4")
-SHORT = (*SHORT, "training.batch_size=8", "data.max_train_examples=24", "data.max_eval_examples=8")
+SHORT = (*SHORT, "training.batch_size=8", "data.max_train_examples=16", "data.max_eval_examples=8")
 COUNTED = 2  # the first update of all allocates, the last one is logged
 
 
