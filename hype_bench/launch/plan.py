@@ -236,8 +236,8 @@ class _Composer:
 
     def _compose_techniques(self, choices: list[tuple[str, str]]) -> dict[tuple[str, str], DictConfig]:
         """All techniques at once: each has a node of its own, and a choice may be several of them."""
-        names = {choice: self.value(f"method={choice[1]}") for choice in choices}
-        names = {choice: [value] if isinstance(value, str) else value for choice, value in names.items()}
+        parsed = {choice: self.value(f"method={choice[1]}") for choice in choices}
+        names = {choice: value if isinstance(value, list) else [value] for choice, value in parsed.items()}
         every = dict.fromkeys(itertools.chain.from_iterable(names.values()))
         method = self._compose([f"method=[{','.join(every)}]"]).method
         return {choice: OmegaConf.create({n: method[n] for n in chosen}) for choice, chosen in names.items()}
