@@ -201,6 +201,8 @@ def test_an_edit_of_each_run_is_a_record_beside_it(
     for record in edited:
         run, setting = runs[record["label"]["seed"]], record["parts"]["methods"][-1][1][option]
         assert "selection/accuracy" in record["scores"]
+        assert all(0 <= error <= 1 for error in record["facts"]["ece"].values())
+        assert record["facts"]["ece"].keys() == record["scored_rows"].keys()
         if setting == 1:
             assert record["scores"] == run["scores"]
     edit(results_dir=place / "results", save=True, **{option: "0.01"})

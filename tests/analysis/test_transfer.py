@@ -52,9 +52,7 @@ def test_every_set_is_scored_by_its_own_classes(
 
 @pytest.mark.parametrize("task", ["rte", "stsb", "scitail"])
 def test_a_task_of_other_classes_is_refused(task: str) -> None:
-    with pytest.raises(
-        UserError, match=f"task {task} lacks the classes entailment, neutral, contradiction; it takes"
-    ):
+    with pytest.raises(UserError, match=f"task {task} lacks the classes entailment, neutral, contradiction; it takes"):
         Transfer().check(composed(f"task={task}"))
 
 

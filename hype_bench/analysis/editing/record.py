@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from hype_bench import output
 from hype_bench.analysis.editing.members import Members, adversarial_sets
 from hype_bench.options import UserError
@@ -17,10 +19,12 @@ from hype_bench.runs.record import Label, Record, Request
 from hype_bench.runs.result import now, record_of
 from hype_bench.runs.status import DONE
 from hype_bench.runs.weights import digest_of_weights
+from hype_bench.stats.calibration import calibration
 
 if TYPE_CHECKING:  # torch comes with them
     from hype_bench.analysis.editing.members import State
     from hype_bench.tasks.data import TaskData
+    from hype_bench.training.evaluation import Evaluation
     from hype_bench.training.loop import Outcome
 
 Options = Mapping[str, Any]
@@ -90,6 +94,8 @@ def edit_weights(
         outcome.facts |= facts
         for split in filter(None, (*data.evaluation, data.selection)):
             outcome.evaluations[split.name] = scorer.evaluate(state, split)
+        if data.labels:  # no regression, which gives no probabilities
+            outcome.facts["ece"] = {name: _calibration_error(of) for name, of in outcome.evaluations.items()}
         outcome.machine = scorer.machine
         return lambda folder: scorer.save(state, folder)
 
@@ -161,6 +167,10 @@ def _write(
     record = record_of(request, outcome, data, DONE, "")
     folder.write_record(record)
     return record
+
+
+def _calibration_error(evaluation: Evaluation) -> float:
+    return calibration(evaluation.logits.astype(np.float64), evaluation.labels).ece
 
 
 def _members(record: Record) -> str:
