@@ -41,7 +41,9 @@ def answer(
     from hype_bench.runs.status import DONE
     from hype_bench.tables.compare import Criteria
 
-    criteria = Criteria(margin / 100, family.value, correction.value)
+    criteria = Criteria(
+        margin / 100, family.value, correction.value, resampled=format.value == "json"
+    )  # only this shows it
     read = read_experiment(results_dir, experiment or _only(results_dir), rule.value)
     if not any(status.state == DONE for status in read.statuses.values()):
         of, way_out = ("", "") if read.plan.name == ALL else (f" of {read.plan.key}", f": {read.plan.command}")

@@ -73,6 +73,35 @@ def _csv(
     return text.getvalue()
 
 
+def read_columns(path: Path, names: Sequence[str]) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+    """Of every example in a ``predictions.csv`` the name of its split, and the numbers in these columns.
+
+    Empty ones, such as logits that a split does not have, are NaN. numpy's reader: pandas takes ten times as long for a
+    file of this size.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: it cannot be read.
+        ValueError: it has no examples, no such column, or something else than a number there.
+    """
+    header, _, lines = read_text(path).partition("\n")
+    if not lines:
+        raise ValueError("it has no examples")
+    while ",," in lines:
+        lines = lines.replace(",,", ",nan,")
+    columns = header.split(",")
+    table = np.loadtxt(
+        io.StringIO(lines),
+        np.dtype([("split", object), ("numbers", np.float64, len(names))]),
+        comments=None,
+        delimiter=",",
+        quotechar='"',
+        usecols=[columns.index(name) for name in ("split", *names)],
+        ndmin=1,
+    )
+    return table["split"], table["numbers"]
+
+
 class Predicted(NamedTuple):
     """What a run predicted of a split, in data order; ``logits`` are (examples, outputs), the others (examples,)."""
 

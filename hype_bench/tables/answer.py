@@ -13,12 +13,11 @@ from hype_bench.stats.crossed import Crossed, average_difference
 from hype_bench.stats.multiple import CORRECTIONS
 from hype_bench.stats.verdict import UNDECIDED, Verdict, verdicts
 from hype_bench.tables.cells import Row
-from hype_bench.tables.compare import Compared, Criteria, decision_on, in_pairs, without_help
+from hype_bench.tables.compare import Compared, Criteria, Pair, decision_on, in_pairs, without_help
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.table import is_further
 
 _Side = tuple[str, Row]  # block, row
-_Pair = tuple[Place, Result, Result]
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,16 @@ def answers(
         only: the control to compare with, in place of these.
     """
     asked, missing = _asked(results, controls, only)
+    pairs = {
+        control: [(place, results[place], results[base]) for place, base in places] for control, places in asked.items()
+    }
+    compared = in_pairs(list(pairs.values()), criteria)
     every: list[Answer] = []
-    for control, places in asked.items():
-        sides: dict[_Side, list[_Pair]] = defaultdict(list)
-        for place, base in places:
-            sides[place[:2]].append((place, results[place], results[base]))
-        every += _answers(control, sides, controls, criteria)
+    for (control, of_control), cells in zip(pairs.items(), compared, strict=True):
+        sides: dict[_Side, list[Pair]] = defaultdict(list)
+        for pair in of_control:
+            sides[pair[0][:2]].append(pair)
+        every += _answers(control, sides, cells, controls, criteria)
     order = list(dict.fromkeys((block, row) for block, row, _ in results))
     return sorted(every, key=lambda answer: order.index((answer.block, answer.row))), missing
 
@@ -159,11 +162,11 @@ def _settings(row: Row, control: Control) -> set[tuple[str, str]]:
 
 def _answers(
     control: Control,
-    sides: Mapping[_Side, Sequence[_Pair]],
+    sides: Mapping[_Side, Sequence[Pair]],
+    compared: Mapping[Place, Compared],
     controls: Mapping[str, Mapping[Control, str]],
     criteria: Criteria,
 ) -> list[Answer]:
-    compared = in_pairs([pair for pairs in sides.values() for pair in pairs], criteria)
     by_side = {side: {place[2]: compared[place] for place, _, _ in pairs} for side, pairs in sides.items()}
     blocks: dict[str, list[_Side]] = defaultdict(list)
     for block, row in sides:
@@ -202,7 +205,7 @@ def _shares(control: Control, result: Result, controls: Mapping[str, Mapping[Con
     return next((controls[name][control] for name in methods if control in controls.get(name, {})), "")
 
 
-def _relative(pairs: Sequence[_Pair]) -> tuple[float, float]:
+def _relative(pairs: Sequence[Pair]) -> tuple[float, float]:
     """Time and memory: the median over tasks of the ratio of the sides' medians."""
     ratios: dict[str, list[float]] = {"train_seconds": [], "peak_memory_bytes": []}
     for _, result, base in pairs:

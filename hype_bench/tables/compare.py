@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from hype_bench.options import UserError
 from hype_bench.output import counted
@@ -28,9 +27,11 @@ from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.cells import INFERENCE_FROM
 from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.notes import has_one_subset
+from hype_bench.tables.pairing import comparable
 from hype_bench.tables.predictions import predicted_splits, read_predictions
 
 TASK, TABLE = FAMILIES = ("task", "table")
+Pair = tuple[Place, Result, Result]  # of a place, and what it is held against
 _Read = Callable[[Path, str, str, float], tuple[Floats, Floats]]
 _BySeed = dict[int, tuple[Floats, Floats]]  # seed -> labels, predictions
 
@@ -39,7 +40,8 @@ _BySeed = dict[int, tuple[Floats, Floats]]  # seed -> labels, predictions
 class Criteria:
     """How comparisons are judged. ``margin``: a difference below it does not matter, as a fraction; ``family``: which
     comparisons share their errors, those on one task or all of the table; ``correction``: a key of ``CORRECTIONS``;
-    ``order``: whether almost stochastic order is looked at too.
+    ``order``: whether almost stochastic order is looked at too; ``resampled``: whether the Multi-Bootstrap is, which
+    takes longer than all else.
 
     Raises:
         UserError: a negative margin.
@@ -49,6 +51,7 @@ class Criteria:
     family: str = TASK
     correction: str = "holm"
     order: bool = False
+    resampled: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < math.inf:
@@ -66,9 +69,9 @@ class Measured:
     ``difference``: over seeds and examples, of fractions; ``improvement``: the probability that a run here is better
     than one there; ``won``: with how many seeds it is, ties half; ``p_seeds``: of the sign-flip test, from
     ``SIGN_FLIP_FROM`` seeds on; ``bootstrap``: p over seeds, and over seeds and examples, from ``BOOTSTRAP_FROM`` seeds
-    on; ``notes``: which seeds are not paired and why; ``complaints``: damaged files; ``one_subset``: whether all seeds
-    have the same part of the data, on which all of this is conditional; ``collapsed``: whether half of its runs or more
-    always give one class, which helps nobody whatever it scores.
+    on, if asked for; ``notes``: which seeds are not paired and why; ``complaints``: damaged files; ``one_subset``:
+    whether all seeds have the same part of the data, on which all of this is conditional; ``collapsed``: whether half
+    of its runs or more always give one class, which helps nobody whatever it scores.
     """
 
     by_seed: Vector
@@ -118,17 +121,33 @@ def against_method(
     if not pairs:
         rows = list(dict.fromkeys(row.title for _, row, _ in results))
         raise UserError(f"{plan.key} has no row {baseline!r} to compare with; there are {', '.join(rows)}")
-    return in_pairs(pairs, criteria)
+    (compared,) = in_pairs([pairs], criteria)
+    return compared
 
 
-def in_pairs(pairs: Sequence[tuple[Place, Result, Result]], criteria: Criteria) -> dict[Place, Compared]:
-    """Cells, each against the one that it is given with; all of them answer one question."""
-    draws = max(DRAWS, 1000 * len(pairs))  # so that even the least p of all, once adjusted, is below 0.001
-    read = lru_cache(maxsize=256)(read_predictions)  # the baseline's are needed for every row
+def in_pairs(questions: Sequence[Sequence[Pair]], criteria: Criteria) -> list[dict[Place, Compared]]:
+    """For every question its cells, each against the one that it is given with."""
+    asked: dict[Place, list[tuple[int, Result, Result]]] = defaultdict(list)
+    for number, pairs in enumerate(questions):
+        for place, result, base in pairs:
+            asked[place].append((number, result, base))
+    read = lru_cache(maxsize=256)(read_predictions)  # the baselines' are needed for every row of a task
+    measured: list[dict[Place, Measured]] = [{} for _ in questions]
+    for place in sorted(asked, key=lambda place: (place[0], place[2])):
+        for number, result, base in asked[place]:
+            draws = max(DRAWS, 1000 * len(questions[number]))  # so that even the least p, adjusted, is below 0.001
+            measured[number][place] = _measured(result, base, draws, read, criteria.resampled)
+    return [_in_families(pairs, of, criteria) for pairs, of in zip(questions, measured, strict=True)]
+
+
+def _in_families(
+    pairs: Sequence[Pair], measured: Mapping[Place, Measured], criteria: Criteria
+) -> dict[Place, Compared]:
+    """Judged with those that share their errors, in the order of the pairs."""
     families: dict[tuple[str, ...], dict[Place, Measured]] = defaultdict(dict)
-    for place, result, base in pairs:
+    for place, _, _ in pairs:
         block, _, task = place
-        families[(block, task) if criteria.family == TASK else ()][place] = _measured(result, base, draws, read)
+        families[(block, task) if criteria.family == TASK else ()][place] = measured[place]
     compared = {place: cell for family in families.values() for place, cell in _judged(family, criteria).items()}
     return {place: compared[place] for place, _, _ in pairs}
 
@@ -177,7 +196,7 @@ def decision_on(result: Result, base: Result, criteria: Criteria, family: int) -
     return decision(seed_differences(a, b), criteria, family, has_collapsed(result, seeds))
 
 
-def pairs_with(results: Mapping[Place, Result], baseline: str) -> Iterator[tuple[Place, Result, Result]]:
+def pairs_with(results: Mapping[Place, Result], baseline: str) -> Iterator[Pair]:
     """Every other row with the row of that title on the same task."""
     bases = {(block, task): result for (block, row, task), result in results.items() if row.title == baseline}
     for place, result in results.items():
@@ -186,7 +205,7 @@ def pairs_with(results: Mapping[Place, Result], baseline: str) -> Iterator[tuple
             yield place, result, bases[block, task]
 
 
-def _measured(result: Result, base: Result, draws: int, read: _Read) -> Measured:
+def _measured(result: Result, base: Result, draws: int, read: _Read, resampled: bool) -> Measured:
     seeds, notes = comparable(result.shown, base.shown)
     predictions, complaints = _predictions((result, base), seeds, read)
     seeds = [seed for seed in seeds if all(seed in by_seed for by_seed in predictions)]
@@ -197,7 +216,8 @@ def _measured(result: Result, base: Result, draws: int, read: _Read) -> Measured
     notes += _collapsed(result, base, seeds)
     notes += _same_predictions(predictions, seeds)
     of_runs = [[by_seed[seed] for seed in seeds] for by_seed in predictions]
-    difference, p_both = _over_examples(result.cell.metric, of_runs, differences)
+    resampled = resampled and len(seeds) >= BOOTSTRAP_FROM
+    difference, p_both = _over_examples(result.cell.metric, of_runs, differences, resampled)
     if len(seeds) < INFERENCE_FROM:
         paired, difference = replace(paired, low=math.nan, high=math.nan), difference.untested
     if not difference.examples:
@@ -211,7 +231,7 @@ def _measured(result: Result, base: Result, draws: int, read: _Read) -> Measured
         improvement=probability_of_improvement(list(a.values()), list(b.values())),
         won=float((np.sign(differences) + 1).sum() / 2),
         p_seeds=permutation_p(differences, draws=draws) if len(seeds) >= SIGN_FLIP_FROM else math.nan,
-        bootstrap=(bootstrap_p(differences) if len(seeds) >= BOOTSTRAP_FROM else math.nan, p_both),
+        bootstrap=(bootstrap_p(differences) if resampled else math.nan, p_both),
         one_subset=bool(has_one_subset(result.shown).any()),
         collapsed=has_collapsed(result, seeds),
     )
@@ -235,23 +255,6 @@ def _same_predictions(predictions: Sequence[_BySeed], seeds: Sequence[int]) -> I
         yield f"both sides make the same predictions with {same} of {counted(len(seeds), 'seed')}"
 
 
-def comparable(runs: pd.DataFrame, base: pd.DataFrame) -> tuple[list[int], list[str]]:
-    """The seeds that make a pair, and why others make none."""
-    sides = [side[["score"]].assign(device=side.device.astype(object).fillna("unknown")) for side in (runs, base)]
-    pairs = sides[0].merge(sides[1], how="outer", on="seed", suffixes=("", "_base"))
-    kinds = pairs.device + " and " + pairs.device_base + " draw different dropout and noise"
-    reasons = kinds.where(pairs.device != pairs.device_base, "")
-    scored = pairs[["score", "score_base"]].map(math.isfinite).all(axis=1)
-    reasons = reasons.where(scored, "one of its runs has no score")
-    alike = reasons[reasons != ""].groupby(reasons, sort=False).groups
-    return pairs.index[reasons == ""].tolist(), [_unpaired(list(seeds), str(reason)) for reason, seeds in alike.items()]
-
-
-def _unpaired(seeds: Sequence[int], reason: str) -> str:
-    which = f"seed {seeds[0]} is" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))} are"
-    return f"{which} not paired: {reason}"
-
-
 def _predictions(results: tuple[Result, Result], seeds: list[int], read: _Read) -> tuple[list[_BySeed], list[str]]:
     """Labels and predictions of both sides by seed, without runs whose file is at fault; what is wrong with those."""
     predictions: list[_BySeed] = [{}, {}]
@@ -273,15 +276,15 @@ def _predictions(results: tuple[Result, Result], seeds: list[int], read: _Read) 
 
 
 def _over_examples(
-    metric: str, of_runs: Sequence[Sequence[tuple[Floats, Floats]]], differences: Vector
+    metric: str, of_runs: Sequence[Sequence[tuple[Floats, Floats]]], differences: Vector, resampled: bool
 ) -> tuple[Crossed, float]:
-    """The difference over seeds and examples, and its p by the Multi-Bootstrap; over the seeds alone if the runs were
-    not scored on the same examples."""
+    """The difference over seeds and examples, or over the seeds alone if the runs were not scored on the same examples;
+    its p by the Multi-Bootstrap, if that is asked for."""
     labels = of_runs[0][0][0]
     same = all(np.array_equal(labels, other) for side in of_runs for other, _ in side)
     if not same or len(labels) < 2:
         return difference_over_seeds(differences), math.nan
     a, b = (np.stack([predictions for _, predictions in side]) for side in of_runs)
     difference = crossed_difference(example_values(metric, labels, a) - example_values(metric, labels, b))
-    p = multi_bootstrap(metric, labels, a, b).p if len(differences) >= BOOTSTRAP_FROM else math.nan
+    p = multi_bootstrap(metric, labels, a, b).p if resampled else math.nan
     return difference, p

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hype_bench.stats.order import almost_order
-from hype_bench.tables.compare import comparable, pairs_with
+from hype_bench.tables.compare import pairs_with
 from hype_bench.tables.experiment import Place, Result
+from hype_bench.tables.pairing import comparable
 
 
 def orders(results: Mapping[Place, Result], baseline: str) -> dict[Place, tuple[int, float]]:

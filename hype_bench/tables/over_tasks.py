@@ -14,8 +14,9 @@ from hype_bench.stats.means import Difference
 from hype_bench.stats.over_tasks import mean_improvement, mean_over_tasks, tasks_won
 from hype_bench.stats.ranks import critical_difference, friedman_p, mean_ranks
 from hype_bench.tables.cells import INFERENCE_FROM, Cell, Row
-from hype_bench.tables.compare import Compared, comparable, pairs_with
+from hype_bench.tables.compare import Compared, pairs_with
 from hype_bench.tables.experiment import Place, Result
+from hype_bench.tables.pairing import comparable
 from hype_bench.tables.table import is_further
 
 RANKS = "ranks"

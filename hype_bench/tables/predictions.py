@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Collection
 from pathlib import Path
@@ -10,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from hype_bench.options import UserError
-from hype_bench.runs.reading import read_text
+from hype_bench.runs.predictions import read_columns
 from hype_bench.stats.means import Floats
-from hype_bench.tasks.metrics import score
+from hype_bench.stats.resampled import checked_predictions, weighted_scores
 
+_USED = ("index", "label", "prediction")
 _CLOSE = 1e-6  # of a score; the file holds predictions in full
 
 
@@ -33,18 +33,14 @@ def read_predictions(run: Path, split: str, metric: str, recorded: float) -> tup
     Raises:
         UserError: the file cannot be read, or does not give the recorded score; it names the file.
     """
-    import pandas as pd
-
     path = run / "predictions.csv"
     try:
-        table = pd.read_csv(io.StringIO(read_text(path)), usecols=["split", "index", "label", "prediction"])
-        part = table[table["split"] == (split or table["split"].iloc[0])]
-        labels, predictions = (part[name].to_numpy(np.float64) for name in ("label", "prediction"))
-        if part["index"].tolist() != list(range(len(part))):  # runs are paired by the place of an example in the file
+        splits, numbers = read_columns(path, _USED)
+        index, labels, predictions = np.ascontiguousarray(numbers[splits == (split or splits[0])].T)
+        if index.tolist() != list(range(len(index))):  # runs are paired by the place of an example in the file
             raise ValueError("its examples are not all there, once each and in order")
-        if not np.isfinite([labels, predictions]).all():
-            raise ValueError("a label or a prediction is no number")
-        computed = score(metric, labels, predictions)[metric]
+        truth, both = checked_predictions(metric, labels, predictions, predictions)
+        computed = float(weighted_scores(metric, truth, both[:1], np.ones((1, len(truth))))[0, 0])
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; the run is left out") from error
     except UserError as error:

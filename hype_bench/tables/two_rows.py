@@ -14,8 +14,8 @@ from hype_bench.runs.record import Record
 from hype_bench.schema import REGRESSION_METRICS
 from hype_bench.stats.means import Floats
 from hype_bench.sweeps.planned import Plan
-from hype_bench.tables.compare import comparable
 from hype_bench.tables.experiment import Place, Result
+from hype_bench.tables.pairing import comparable
 from hype_bench.tables.predictions import read_predictions
 from hype_bench.tables.two_runs import Changes, changes_between, differing_settings
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hype_bench.render.page.build import write_report
+from tests.render.many_runs import write_many
 from tests.render.nasty import SHOWN, write_nasty
 from tests.render.test_upload import write_experiment
 
@@ -142,19 +143,15 @@ def test_the_reader_chooses_the_theme_and_prints_light(page: Page) -> None:
 @pytest.mark.slow
 def test_ten_thousand_runs(browser: Browser, tmp_path: Path) -> None:
     """Built in less than a minute of one core, opened in less than two seconds."""
-    write_nasty(tmp_path, tmp_path)
-    first = tmp_path / "runs" / "run1"
-    for number in range(10_000):
-        folder = first.with_name(f"copy{number}")
-        folder.mkdir()
-        for name in ("result.json", "predictions.csv"):
-            (folder / name).hardlink_to(first / name)
+    written = write_many(tmp_path)
     start = time.process_time()
-    index = write_report(tmp_path, [], "paper").page
+    report = write_report(tmp_path, [], "paper")
     assert time.process_time() - start < 60
+    assert (len(report.runs), report.complaints) == (written, [])
     page = browser.new_page()
     start = time.perf_counter()
-    page.goto(index.as_uri())
+    page.goto(report.page.as_uri())
     page.wait_for_selector("#run-table tbody a")
     assert time.perf_counter() - start < 2
+    assert page.locator("text=of 10,000 entries").count() == 1
     page.close()

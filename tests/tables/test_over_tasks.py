@@ -17,9 +17,10 @@ from hype_bench.stats.sequential import decide
 from hype_bench.stats.verdict import verdicts
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.cells import Row
-from hype_bench.tables.compare import Compared, Measured, comparable, pairs_with
+from hype_bench.tables.compare import Compared, Measured, pairs_with
 from hype_bench.tables.experiment import results
 from hype_bench.tables.over_tasks import OverTasks, over_tasks, rankings
+from hype_bench.tables.pairing import comparable
 from tests.tables.test_experiment import done, plan_of, planned
 
 TASKS = ("rte", "mrpc", "cola")

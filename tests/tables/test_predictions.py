@@ -36,8 +36,8 @@ def test_a_split_is_read_by_its_name_and_the_first_one_without(tmp_path: Path) -
     ("rows", "complaint"),
     [
         (ROWS[:-2] + ROWS[-1:], "cannot be read (its examples are not all there, once each and in order)"),
-        ([*ROWS[:-1], "two,3,0,inf"], "cannot be read (a label or a prediction is no number)"),
-        ([*ROWS[:-1], "two,3,nan,0"], "cannot be read (a label or a prediction is no number)"),
+        ([*ROWS[:-1], "two,3,0,inf"], "cannot be read (a label or a prediction is NaN or infinite)"),
+        ([*ROWS[:-1], "two,3,nan,0"], "cannot be read (a label or a prediction is NaN or infinite)"),
         (ROWS, "gives accuracy 75.00 and the record 80.00"),
         (ROWS[:1], "cannot be read ("),
     ],

@@ -16,8 +16,10 @@ from hype_bench.render.report import Experiment
 from hype_bench.runs.status import DONE
 from hype_bench.stats.verdict import UNDECIDED, Verdict
 from hype_bench.tables.answer import Answer
-from hype_bench.tables.compare import DEFAULT
+from hype_bench.tables.compare import Criteria
 from hype_bench.tables.table import is_further
+
+_CRITERIA = Criteria(resampled=False)  # the page does not show it
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,15 @@ class Sentence:
 def answer_context(experiment: Experiment) -> dict[str, Any]:
     """What the template shows of an answer; its ``complaints`` are about damaged files."""
     is_done = any(status.state == DONE for status in experiment.statuses.values())
-    answers, missing = answers_of(experiment, DEFAULT) if is_done else ([], [])
+    answers, missing = answers_of(experiment, _CRITERIA) if is_done else ([], [])
     name = experiment.plan.key
     cells = [cell for answer in answers for cell in answer.tasks.values()]
-    pictures = figures(name, answers, DEFAULT, MOST)
+    pictures = figures(name, answers, _CRITERIA, MOST)
     return {
         "sentences": list(_sentences(answers)),
-        "sheets": answer_sheets(experiment.plan, answers, missing, DEFAULT),
+        "sheets": answer_sheets(experiment.plan, answers, missing, _CRITERIA),
         "missing": [] if answers else [missing_text(experiment.plan, each) for each in missing],
-        "note": answer_note(DEFAULT),
+        "note": answer_note(_CRITERIA),
         "pictures": [inline(drawn, f"{name} answer {which}") for which, drawn in pictures.items()],
         "complaints": list(dict.fromkeys(text for cell in cells for text in cell.measured.complaints)),
     }

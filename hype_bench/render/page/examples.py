@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hype_bench.config import DataConfig, SourceConfig, TaskConfig
 from hype_bench.options import UserError
-from hype_bench.runs.reading import read_text
+from hype_bench.runs.predictions import read_columns
 from hype_bench.runs.record import Record
 
 if TYPE_CHECKING:
     from hype_bench.tasks.data import TaskData
 
+_USED = ("index", "row", "label", "prediction")
 _SHOWN = 20  # of a run, on its page
 _NO_FILE = "predictions.csv is missing or damaged"
 
@@ -57,52 +58,58 @@ def worst_examples(folder: Path, record: Record) -> Examples:
     """The wrong predictions that a run was surest of, or those farthest from the label; with their texts where the data
     that it was scored on can be read from this machine. The hub is not asked."""
     try:
-        lines = _lines(folder / "predictions.csv")
-        distance = _probability if record.classes else _error
-        wrong = sorted(
-            ((distance(line), line) for line in lines if float(line["label"]) != float(line["prediction"])),
-            key=lambda pair: -pair[0],
-        )
-        split = lines[0]["split"]
+        splits, numbers = read_columns(folder / "predictions.csv", [*_USED, *_outputs(record)])
+        split = str(splits[0])
+        index, row, label, prediction, *logits = numbers[splits == split].T
         texts = _texts(record).get(split, {})
-        shown = tuple(_example(line, texts, far) for far, line in wrong[:_SHOWN])
-    except (OSError, UserError, ValueError, LookupError, TypeError):
+        distance = _probability(np.stack(logits)) if record.classes else abs(label - prediction)
+        wrong = np.flatnonzero(label != prediction)
+        worst = wrong[np.argsort(-distance[wrong], kind="stable")[:_SHOWN]]
+        shown = tuple(
+            Example(
+                row=str(int(row[n])),
+                texts=[column[int(index[n])] for column in texts.values()],
+                label=_name(label[n], record.classes),
+                prediction=_name(prediction[n], record.classes),
+                distance=float(distance[n]),
+            )
+            for n in worst
+        )
+    except (OSError, UserError, ValueError, LookupError):
         return Examples(problem=_NO_FILE)
-    return Examples(split, shown, len(wrong) if record.classes else None, len(lines), tuple(texts))
+    return Examples(split, shown, len(wrong) if record.classes else None, len(label), tuple(texts))
 
 
-def _lines(path: Path) -> list[dict[str, str]]:
-    """Those of the first split. csv's reader: pandas takes ten times as long for a file of this size."""
-    header, *rows = csv.reader(io.StringIO(read_text(path), newline=""))
-    return [dict(zip(header, row, strict=True)) for row in rows if row[0] == rows[0][0]]
+def _name(value: np.float64, classes: Sequence[str]) -> str:
+    return classes[int(value)] if classes else str(value)
 
 
-def _example(line: Mapping[str, str], texts: Mapping[str, list[str]], distance: float) -> Example:
-    label, prediction = (line.get(f"{name}_name", line[name]) for name in ("label", "prediction"))
-    return Example(
-        line.get("row", ""), [column[int(line["index"])] for column in texts.values()], label, prediction, distance
-    )
+def _outputs(record: Record) -> list[str]:
+    return [f"logit_{output}" for output in range(len(record.classes))]
 
 
-def _error(line: Mapping[str, str]) -> float:
-    return abs(float(line["label"]) - float(line["prediction"]))
-
-
-def _probability(line: Mapping[str, str]) -> float:
-    """Of the predicted class."""
-    logits = [float(value) for name, value in line.items() if name.startswith("logit_")]
-    return 1 / math.fsum(math.exp(logit - max(logits)) for logit in logits)
+def _probability(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the predicted class; logits are (outputs, examples), NaN for those that a split does not have."""
+    probability: NDArray[np.float64] = 1 / np.nansum(np.exp(logits - np.nanmax(logits, axis=0)), axis=0)
+    return probability
 
 
 def _texts(record: Record) -> Mapping[str, Mapping[str, list[str]]]:
     """Split -> column -> texts in the order in which they were scored; nothing if the data here is not the run's."""
     for root in dict.fromkeys((record.data.get("root"), os.environ.get("HYPE_BENCH_DATA"))):
-        fingerprint, texts = _evaluation(
-            json.dumps([dict(record.task), {**record.data, "root": root}, record.label.seed])
-        )
+        try:
+            fingerprint, texts = _evaluation(_settings(record, root))
+        except TypeError:  # settings of another version
+            continue
         if fingerprint == record.parts.get("data"):
             return texts
     return {}
+
+
+def _settings(record: Record, root: str | None) -> str:
+    """Of the data; the same for runs with the same rows."""
+    data = DataConfig(**{**record.data, "root": root}).drawn(record.label.seed)
+    return json.dumps([dict(record.task), asdict(data)])
 
 
 @cache
@@ -110,12 +117,12 @@ def _evaluation(settings: str) -> tuple[str, dict[str, dict[str, list[str]]]]:
     """Fingerprint and texts of the evaluation splits; empty if they cannot be read from this machine."""
     from hype_bench.tasks.data import load
 
-    task, data, seed = json.loads(settings)
+    task, data = json.loads(settings)
     try:
         source = SourceConfig(**task["source"]) if task.get("source") else None
         if source and data["root"] is None:
             return "", {}
-        loaded: TaskData = load(TaskConfig(**{**task, "source": source}), DataConfig(**data).drawn(seed))
+        loaded: TaskData = load(TaskConfig(**{**task, "source": source}), DataConfig(**data))
     except (UserError, TypeError, KeyError):
         return "", {}
     columns = task["text_columns"]

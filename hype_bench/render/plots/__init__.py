@@ -39,7 +39,7 @@ def draw(kind: str, experiment: Experiment, margin: float | None = None) -> dict
     if kind == ANSWER and margin is not None:
         from hype_bench.tables.compare import Criteria
 
-        drawn = module.draw(experiment, Criteria(margin))
+        drawn = module.draw(experiment, Criteria(margin, resampled=False))
     else:
         drawn = module.draw(experiment)
     return drawn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -63,8 +64,18 @@ def rows(names: Sequence[str], heading: str, note: str, least: float = 0.19) -> 
 def small_multiples(names: Sequence[str], heading: str, note: str, below: str) -> tuple[Figure, list[Axes]]:
     """A small panel per name, two beside one another, with the same axes; ``below``: what the horizontal one shows."""
     down = -(-len(names) // _ACROSS)
-    figure = canvas(0.95 * down + 0.75, heading, note)
-    panels = list(figure.subplots(down, _ACROSS, squeeze=False, sharex=True, sharey=True).flat)
+    height = 0.95 * down + 0.75
+    figure = canvas(height, heading, note, layout=None)  # a layout engine takes seconds for so many panels
+    above, beneath = (_LINE * (1 + len(_filled(*text).splitlines())) for text in ((heading, _HEADING), (note, _NOTE)))
+    places = {
+        "left": 0.36 / WIDTH,
+        "right": 1 - 0.06 / WIDTH,
+        "top": 1 - (above + 0.12) / height,
+        "bottom": (beneath + 0.28) / height,
+        "wspace": 0.06,
+        "hspace": 0.32,
+    }
+    panels = list(figure.subplots(down, _ACROSS, squeeze=False, sharex=True, sharey=True, gridspec_kw=places).flat)
     for panel, name in zip(panels, names, strict=False):
         panel.set_title(words(name), fontsize=NORMAL - 0.5, loc="left", pad=2)
         panel.tick_params(labelsize=SMALL - 0.5)
@@ -77,9 +88,9 @@ def small_multiples(names: Sequence[str], heading: str, note: str, below: str) -
     return figure, panels[: len(names)]
 
 
-def canvas(height: float, heading: str, note: str) -> Figure:
+def canvas(height: float, heading: str, note: str, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """An empty figure of a column's width; ``height`` in inches."""
-    figure = Figure(figsize=(WIDTH, height), dpi=200, layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), dpi=200, layout=layout)
     FigureCanvasAgg(figure)
     figure.suptitle(_filled(words(heading), _HEADING), fontsize=NORMAL, x=0.01, ha="left", fontweight="bold")
     figure.supxlabel(_filled(words(note), _NOTE), fontsize=SMALL, x=0.01, ha="left", color=GREY)
