@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ def resolve(composed: DictConfig) -> RunConfig:
     check_fields("", config)
     for name in ("model", "task", "recipe", "tracker", "data", "training"):
         check_fields(f"{name}.", getattr(config, name))
+    _check_tracker(config.tracker)
     task, training = config.task, fill_training(config)
     check_columns(task.text_columns, task.label_column)
     check_files(task.source is not None or task.generated, task.train_file)
@@ -117,6 +119,13 @@ def resolve(composed: DictConfig) -> RunConfig:
         experiment=config.experiment.name,
         analysis=analysis,
     )
+
+
+def _check_tracker(tracker: TrackerConfig) -> None:
+    if tracker.name == "trackio" and find_spec("trackio") is None:
+        raise UserError("tracker=trackio needs a package: pip install 'hype-bench[trackio]'")
+    if tracker.errors and tracker.name != "wandb":
+        raise UserError("tracker.errors is an option of tracker=wandb")
 
 
 def _named(group: str, chosen: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

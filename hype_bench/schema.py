@@ -133,9 +133,14 @@ class RecipeConfig:
 
 @dataclass
 class TrackerConfig:
-    name: str = choice(MISSING, "wandb", "none")
+    """``system``: whether the load of processor, memory and GPU is tracked; ``errors``: whether W&B gets a confusion
+    matrix and a table of errors."""
+
+    name: str = choice(MISSING, "wandb", "trackio", "none")
     project: str = "hype_bench"
     entity: str | None = None  # of both, conf/tracker/wandb.yaml asks W&B's own variables first
+    system: bool = False
+    errors: bool = False
 
 
 @dataclass

@@ -5,9 +5,6 @@ Without a key or a network the same is written under the results folder, to be s
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +18,7 @@ from hype_bench.runs.secrets import scrub
 from hype_bench.runs.writing import file_name, write_atomically
 from hype_bench.tables.cells import AVERAGE
 from hype_bench.tracking.fields import score_name, summary_of
+from hype_bench.tracking.files import staged
 from hype_bench.tracking.tracker import WandbTracker, open_run, open_session
 from hype_bench.tracking.workspace import PANEL, Content, save, spec_of, workspace_of
 
@@ -71,7 +69,7 @@ def publish(
     content.write()
     lines = [f"{content.folder}: {', '.join(['table.html', 'table.csv', *(p.name for p in content.figures.values())])}"]
     try:
-        with _staged(to.results_dir):
+        with staged(to.results_dir):
             sent = _send_table(content, to)
             lines += _send_runs(content, to) if runs else []
             lines += _send_workspace(content, to, sent)
@@ -128,7 +126,8 @@ def _send_runs(content: Publication, to: _Destination) -> list[str]:
             session = open_run(
                 record.config, record.label, name, str(to.results_dir), project=to.project, entity=to.entity
             )
-            tracker = WandbTracker(session, warnings)
+            errors = record.config.get("tracker", {}).get("errors", False)
+            tracker = WandbTracker(session, warnings, to.results_dir / "runs" / name, errors)
             for row in [] if session.resumed else record.curve:
                 tracker.log({key: float(value) for key, value in row.items()})
             tracker.finish(summary_of(record), record.status)
@@ -161,20 +160,6 @@ def _outcome(content: Publication, to: _Destination, sent: _Sent) -> str:
     folder = to.results_dir / "wandb"
     alone = f"the table alone: wandb sync {folder / sent.folder.name}"
     return f"offline: send it with wandb sync {folder} ({alone}), and then, for the workspace, {again} again"
-
-
-@contextmanager
-def _staged(results_dir: Path) -> Iterator[None]:
-    """W&B keeps a copy of tables until they are sent, under the user's home: here it lies beside the offline run."""
-    name = "WANDB_DATA_DIR"
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = str((results_dir / "wandb" / "data").resolve())
-    try:
-        yield
-    finally:
-        del os.environ[name]
 
 
 def _key(block: str) -> str:

@@ -13,14 +13,16 @@ from typing import Any, Protocol
 from hype_bench.config import RunConfig
 from hype_bench.runs.record import Label
 from hype_bench.runs.secrets import scrub_values
-from hype_bench.runs.status import FAILED
+from hype_bench.runs.status import DONE, FAILED
 from hype_bench.tracking.calls import Calls
 from hype_bench.tracking.cell import cell_of
 from hype_bench.tracking.fields import named
+from hype_bench.tracking.files import forget_attempts, send_errors, send_model, staged
 from hype_bench.tracking.mode import Mode
 
 _PATIENCE = 30.0  # seconds for W&B's helper process to answer
 _UPLOAD = 20.0  # seconds for a server to answer it
+_UPLOAD_OF_MODEL = 600.0  # more seconds, where the weights were kept
 
 
 class Tracker(Protocol):
@@ -42,8 +44,13 @@ class NoTracker:
 class WandbTracker:
     """One W&B run whose id is the run's identity, so that a resumed run is one run."""
 
-    def __init__(self, session: Any, warnings: list[str]) -> None:
-        self.session, self.warnings = session, warnings
+    def __init__(self, session: Any, warnings: list[str], folder: Path | None = None, errors: bool = False) -> None:
+        """
+        Args:
+            folder: of the run, whose model and predictions are sent if the weights were kept.
+            errors: whether a confusion matrix and a table of errors are sent too.
+        """
+        self.session, self.warnings, self.folder, self.errors = session, warnings, folder, errors
 
     def log(self, row: dict[str, float]) -> None:
         self._safely(lambda: self.session.log(named(row), step=int(row["update"])))
@@ -53,7 +60,18 @@ class WandbTracker:
             self.session.summary.update(scrub_values({**summary, "status": status}))
             self.session.finish(exit_code=int(status == FAILED))
 
+        if status == DONE:
+            self._safely(self._send_files)
         self._safely(end)
+        if self.folder is not None and status == FAILED and "reason" not in summary:  # interrupted
+            forget_attempts(self.folder.parents[1], self.folder.name)
+
+    def _send_files(self) -> None:
+        if self.folder is not None:
+            with staged(self.folder.parents[1]):
+                if self.errors:
+                    send_errors(self.session, self.folder)
+                send_model(self.session, self.folder)
 
     def _safely(self, call: Callable[[], None]) -> None:
         try:
@@ -63,17 +81,21 @@ class WandbTracker:
 
 
 class TrackerInThread:
-    """A tracker whose calls are made in a thread: W&B's helper process may stop answering."""
+    """A tracker whose calls are made in a thread: W&B's helper process may stop answering.
 
-    def __init__(self, tracker: Tracker, warnings: list[str]) -> None:
-        self.tracker, self.warnings = tracker, warnings
+    Args:
+        upload: seconds that the end of the run may take beyond what any may.
+    """
+
+    def __init__(self, tracker: Tracker, warnings: list[str], upload: float = 0.0) -> None:
+        self.tracker, self.warnings, self.upload = tracker, warnings, upload
 
     def log(self, row: dict[str, float]) -> None:
         _calls().submit(lambda: self.tracker.log(row))
 
     def finish(self, summary: Mapping[str, Any], status: str) -> None:
         _calls().submit(lambda: self.tracker.finish(summary, status))
-        if not _calls().wait(_PATIENCE):
+        if not _calls().wait(_PATIENCE + self.upload):
             _give_up(self.warnings)
 
 
@@ -81,16 +103,27 @@ def start(run: RunConfig, identity: str, label: Label, warnings: list[str]) -> T
     """Opens the tracker that the configuration names; problems become a warning in the record."""
     if run.tracker.name == "none":
         return NoTracker()
+    if run.tracker.name == "trackio":
+        from hype_bench.tracking.on_trackio import TrackioTracker
+
+        return TrackioTracker(run, identity, label)
     if _given_up:
         warnings.extend(_given_up)
         return NoTracker()
+    return _start_wandb(run, identity, label, warnings)
+
+
+def _start_wandb(run: RunConfig, identity: str, label: Label, warnings: list[str]) -> Tracker:
     opened: list[Tracker] = []
-    where = {"project": run.tracker.project, "entity": run.tracker.entity}
+    upload = _UPLOAD_OF_MODEL if run.training.save == "last" else 0.0
+    where = {"project": run.tracker.project, "entity": run.tracker.entity, "system": run.tracker.system}
+    folder = Path(run.results_dir, "runs", identity)
 
     def open_tracker() -> None:
         try:
-            session = open_run(run.as_dict(), label, identity, run.results_dir, limit=_UPLOAD, **where)
-            opened.append(WandbTracker(session, warnings))
+            forget_attempts(Path(run.results_dir), identity)
+            session = open_run(run.as_dict(), label, identity, run.results_dir, limit=_UPLOAD + upload, **where)
+            opened.append(WandbTracker(session, warnings, folder, run.tracker.errors))
             _leave_in_time()
         except Exception as error:
             _warn(warnings, error)
@@ -101,7 +134,7 @@ def start(run: RunConfig, identity: str, label: Label, warnings: list[str]) -> T
     elif _MODE.warning and _MODE.warning not in _warned:
         _warned.add(_MODE.warning)
         warnings.append(_MODE.warning)
-    return TrackerInThread(opened[0], warnings) if opened and not _given_up else NoTracker()
+    return TrackerInThread(opened[0], warnings, upload) if opened and not _given_up else NoTracker()
 
 
 _MODE = Mode()
@@ -162,7 +195,7 @@ def open_run(
     identity: str,
     results_dir: str,
     limit: float = 0.0,
-    **where: str | None,
+    **where: Any,
 ) -> Any:
     """The W&B run of one fine-tuning or analysis, in the group of its experiment; ``cell`` and ``method`` are for
     grouping.
@@ -171,7 +204,7 @@ def open_run(
         config: as ``RunConfig.as_dict`` gives it and a record keeps it.
         label: what tables call the run.
         limit: as for :func:`open_session`.
-        where: ``project`` and ``entity``.
+        where: ``project``, ``entity``, and ``system`` as for :func:`open_session`.
     """
     names = {"method": label.method, "cell": cell_of(config, label), "identity": identity}
     return open_session(
@@ -187,11 +220,14 @@ def open_run(
     )
 
 
-def open_session(results_dir: str | Path, config: dict[str, Any], limit: float = 0.0, **about: Any) -> Any:
+def open_session(
+    results_dir: str | Path, config: dict[str, Any], limit: float = 0.0, system: bool = False, **about: Any
+) -> Any:
     """A W&B run under the results folder, without prompts; an existing one with the same ``id`` is resumed.
 
     Args:
         limit: seconds to send what is left when it ends; 0: no limit.
+        system: whether the load of processor, memory and GPU is tracked.
         about: further arguments of ``wandb.init``. Keys and tokens are removed from both.
     """
     import wandb
@@ -201,7 +237,7 @@ def open_session(results_dir: str | Path, config: dict[str, Any], limit: float =
         console="off",
         save_code=False,
         x_disable_meta=True,
-        x_disable_stats=True,
+        x_disable_stats=not system,
         init_timeout=_UPLOAD,
         finish_timeout=limit,
         finish_timeout_raises=True,

@@ -225,6 +225,12 @@ def test_what_answers() -> None:
     assert not _answers("no address")
 
 
+def logged(mirror: Path) -> bytes:
+    """What an offline run holds, without the headers of its blocks (LevelDB's), which may cut a word."""
+    content, block = mirror.read_bytes(), 2**15
+    return b"".join(content[start + 7 : start + block] for start in range(0, len(content), block))
+
+
 def test_an_offline_run_lies_under_the_results(warm: Any, tmp_path: Path) -> None:
     """A sweep of two; nothing asks (standard input is empty) and nothing is written outside ``results``."""
     ended = warm(*DEMO, "experiment.name=house", "-m", "seed=1,2", "tracker=wandb", env={"WANDB_MODE": None})
@@ -235,12 +241,48 @@ def test_an_offline_run_lies_under_the_results(warm: Any, tmp_path: Path) -> Non
     mirrors = {path.stem.removeprefix("run-"): path for path in tmp_path.glob("results/wandb/offline-run-*/*.wandb")}
     assert set(mirrors) == identities
     for identity, path in mirrors.items():
-        content = path.read_bytes()
+        content = logged(path)
         record = json.loads((tmp_path / "results/runs" / identity / "result.json").read_text())
         assert record["warnings"] == []
         for part in ("house", "fine-tune", "demo_rte", "batch_size", identity, "accuracy"):
             assert part.encode() in content, part
     assert {path.name for path in tmp_path.iterdir()} == {"results"}
+
+
+def test_model_and_predictions_are_in_the_offline_run(warm: Any, tmp_path: Path) -> None:
+    """Where the attempt before, which was killed, left nothing that would be sent."""
+    ended = warm(*DEMO, "tracker=wandb", "training.save=last", env={"WANDB_MODE": None})
+    assert (ended.returncode, ended.stderr) == (0, "")
+    (result,) = tmp_path.glob("results/runs/*/result.json")
+    (mirror,) = tmp_path.glob("results/wandb/offline-run-*")
+    content = logged(mirror / f"run-{result.parent.name}.wandb")
+    for part in (f"run-{result.parent.name}", "model/model.safetensors", "predictions.csv"):
+        assert part.encode() in content, part
+    assert {path.name for path in tmp_path.iterdir()} == {"results"}
+    result.unlink()
+    earlier = mirror.rename(mirror.with_name(f"offline-run-20260101_000000-{result.parent.name}"))
+    assert warm(*DEMO, "tracker=wandb", env={"WANDB_MODE": None}).returncode == 0
+    assert not earlier.exists()
+    assert len(list(tmp_path.glob("results/wandb/offline-run-*"))) == 1
+
+
+def test_an_interrupted_run_is_not_left_to_be_sent(tmp_path: Path) -> None:
+    """Neither is anything else removed."""
+    names = {"offline-run-20260101_000000-abc": "abc", "offline-run-20260101_000000-zabc": "zabc", "run-1_1-abc": "abc"}
+    for name in names:
+        (tmp_path / "wandb" / name).mkdir(parents=True)
+    tracking.WandbTracker(Session(), [], tmp_path / "runs" / "abc").finish({}, "failed")
+    assert {path.name for path in (tmp_path / "wandb").iterdir()} == names.keys() - {"offline-run-20260101_000000-abc"}
+    tracking.WandbTracker(Session(), [], tmp_path / "runs" / "zabc").finish({"reason": "why"}, "failed")
+    assert "offline-run-20260101_000000-zabc" in {path.name for path in (tmp_path / "wandb").iterdir()}
+
+
+@pytest.mark.parametrize("system", [False, True])
+def test_the_load_of_the_machine_is_tracked_on_request(monkeypatch: pytest.MonkeyPatch, system: bool) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("wandb.init", lambda **about: asked.append(not about["settings"].x_disable_stats) or Session())
+    tracking.start(run_config(f"tracker.system={system}"), "abc", LABEL, [])
+    assert asked == [system]
 
 
 def test_without_a_tracker_there_is_no_wandb(warm: Any, tmp_path: Path) -> None:
