@@ -48,7 +48,7 @@ class Cell:
     """All runs that differ in the seed alone. ``scores``: seed -> score, as a fraction; NaN stays NaN.
 
     ``unfinished``: state -> number of runs without a score; ``missing``: why no number may be shown yet, if none may;
-    ``remarks``: for the notes below the table; ``collapsed``: seeds whose run scores as if it always gave one class;
+    ``remarks``: for the notes below the table; ``collapsed``: seeds whose run always gives one class;
     ``tasks``: of an average, the cells that it is the mean of; ``constant``: a number that no run has scored.
     """
 

@@ -185,7 +185,7 @@ def without_help(verdict: Verdict) -> Verdict:
 
 
 def has_collapsed(result: Result, seeds: Collection[int]) -> bool:
-    """Whether half of these runs or more score as if they always gave one class."""
+    """Whether half of these runs or more always give one class."""
     return bool(seeds) and 2 * len({*result.cell.collapsed} & {*seeds}) >= len(seeds)
 
 

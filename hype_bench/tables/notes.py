@@ -20,7 +20,7 @@ _NAN = "nan: labels or predictions are constant or not finite, and no correlatio
 _CONDITIONAL = (
     "one subset for all seeds ({tasks}): intervals are conditional on it; data.subset_seed=tied draws one for each"
 )
-_COLLAPSED = "collapsed: the run scores as if it always gave one class; it is averaged like the others"
+_COLLAPSED = "collapsed: the run always gives one class; it is averaged like the others"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Runs that score as if they always gave one class are counted beside the mean, on every split."""
+"""Runs that always give one class are counted beside the mean, on every split."""
 
 from __future__ import annotations
 
@@ -48,8 +48,16 @@ def test_collapsed_runs_are_counted_beside_the_others(metric: str, tmp_path: Pat
     }
     text = write(experiment_tables(plan, by_place))
     assert "(3, 2 collapsed)" in text
-    assert "collapsed: the run scores as if it always gave one class" in text
+    assert "collapsed: the run always gives one class" in text
     assert "(3, 2 collapsed)" in write(build_tables(statuses.values()))
+
+
+def test_a_run_that_meets_the_score_of_a_class_by_chance_has_not_collapsed(tmp_path: Path) -> None:
+    by_chance = np.roll(LABELS, 2)  # six of ten, as of all ones
+    assert score("accuracy", LABELS, by_chance) == score("accuracy", LABELS, ONES)
+    plan, statuses = experiment(tmp_path, {"vanilla": [by_chance, ONES]}, "accuracy")
+    first, *_ = results(plan, statuses, "paper").values()
+    assert first.cell.collapsed == [1]
 
 
 def test_without_predictions_nothing_is_known(tmp_path: Path) -> None:
