@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hype_bench.launch.main import main
+from hype_bench.launch.plan import plan_of
 from hype_bench.runs.status import read_runs
 
 SHORT: tuple[str, ...] = ("model=tiny_bert", "tracker=none", "training.max_steps=2", "data.max_train_examples=64")
@@ -134,10 +135,9 @@ def test_identity_ignores_what_changes_no_number(warm: Any, tmp_path: Path) -> N
         ("data.max_length=16,128", "model=tiny_bert,tiny_electra"),
     ],
 )
-def test_identity_reacts_to_what_changes_numbers(warm: Any, tmp_path: Path, changes: tuple[str, ...]) -> None:
-    ended = warm(*DEMO, "-m", "training.max_steps=1", *changes)
-    assert "4 runs: 4 done now, 0 done before, 0 failed" in ended.stdout, ended.stderr
-    assert len(list(tmp_path.glob("results/runs/*/result.json"))) == 4
+def test_identity_reacts_to_what_changes_numbers(changes: tuple[str, ...]) -> None:
+    plan, _ = plan_of([*DEMO, *changes])
+    assert len({run.identity for run in plan.runs} - {""}) == len(plan.runs) == 4
 
 
 def test_the_same_command_gives_the_same_numbers_bit_for_bit(warm: Any, tmp_path: Path) -> None:
