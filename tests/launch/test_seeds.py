@@ -21,7 +21,7 @@ from tests.tables.swept import write_experiment
 
 SEEDS = range(1, 13)
 OPEN = {"vanilla": 0.6, "noisytune": 0.6}  # methods -> how good they are; these two differ by luck alone
-TINY = ("model=tiny_bert", "task=demo_rte", "tracker=none", "training.max_steps=40", "training.learning_rate=5e-3")
+TINY = ("model=tiny_bert", "task=demo_rte", "tracker=none", "training.max_steps=12", "training.learning_rate=5e-3")
 SWEEP = (*TINY, "data.max_train_examples=128", "data.max_eval_examples=64", "method=vanilla,bitfit", "-m")
 AUTO = (*SWEEP, "seed=auto", "experiment.seeds.most=7")
 
