@@ -51,11 +51,16 @@ def named_task(name: str) -> TaskConfig:
     Raises:
         UserError: there is no such task, or it is the one that takes the user's own files.
     """
-    with_data = [choice for choice in choices("task") if "train_file" not in read_choice("task", choice)]
-    if name not in with_data:
+    content = read_choice("task", name)
+    if not _has_data(content):
+        with_data = [choice for choice in choices("task") if _has_data(read_choice("task", choice))]
         raise UserError(f"there is no task {name!r} with data of its own; there are {', '.join(with_data)}")
-    task: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TaskConfig), read_choice("task", name)))
+    task: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TaskConfig), content))
     return task  # type: ignore[no-any-return]
+
+
+def _has_data(task: dict[str, Any]) -> bool:
+    return bool(task) and "train_file" not in task
 
 
 def usual_training(model: ModelConfig, task: str, recipe: str) -> dict[str, Any]:
