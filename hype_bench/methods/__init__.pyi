@@ -15,6 +15,7 @@ from hype_bench.contract import Method as Method
 from hype_bench.contract import NoiseSource as NoiseSource
 from hype_bench.contract import Part as Part
 from hype_bench.contract import UserError as UserError
+from hype_bench.contract import Weights as Weights
 from hype_bench.contract import attach as attach
 from hype_bench.contract import build as build
 from hype_bench.contract import change_input as change_input
