@@ -32,12 +32,12 @@ ROOT = Path(__file__).resolve().parents[1]
 def import_everything() -> None:
     import sklearn.metrics  # noqa: F401
     import tabulate  # noqa: F401
+    import typer  # noqa: F401
     import wandb  # noqa: F401
     from transformers.models.auto import modeling_auto, tokenization_auto  # noqa: F401
     from transformers.models.bert import modeling_bert  # noqa: F401
 
     import hydra_plugins.hype_bench_grids  # noqa: F401
-    import hype_bench.cli
     import hype_bench.launch.callback
     import hype_bench.launch.main
     import hype_bench.render.page.build
