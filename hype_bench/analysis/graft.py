@@ -52,8 +52,8 @@ def graft(
     without dropout, one step for each epoch of 1,024 training examples. Of the mask at the start and after each epoch
     the best on training examples that were set aside (data.selection_examples) is kept, of equals the earliest.
 
-    With --overlap nothing is grafted: of the entries that moved most on one task, which share did on another, for runs
-    of the same model, technique and seed. By chance it is the share itself.
+    With --overlap nothing is grafted: it says which share of the entries that moved most on one task did so on another,
+    for runs of the same model, technique and seed. By chance it is the share that is looked at.
 
     Claim: a small part of the weights carries nearly all of the gain.
 
@@ -125,7 +125,7 @@ def _part(split: Split, chosen: np.ndarray[Any, Any]) -> Split:
 
 
 def _overlaps(runs: Iterable[Members], shares: list[float]) -> Iterator[str]:
-    """A line for each share and ordered pair of tasks."""
+    """A line for each share and pair of tasks."""
     from hype_bench.analysis.editing.mask import overlap
 
     alike: dict[tuple[str, str, int], list[Members]] = defaultdict(list)
@@ -135,13 +135,13 @@ def _overlaps(runs: Iterable[Members], shares: list[float]) -> Iterator[str]:
     values: dict[tuple[str, str, float, str, str], list[float]] = defaultdict(list)
     for part, ((model, method, _), several) in itertools.product(shares, alike.items()):
         masks = [(each.first.label.task, _moved_most(replace(each), part)) for each in several]  # keeps no weights
-        for (task, mask), (other, other_mask) in itertools.permutations(masks, 2):
+        for (task, mask), (other, other_mask) in itertools.combinations(sorted(masks, key=lambda of: of[0]), 2):
             if task != other:
                 values[model, method, part, task, other].append(overlap(mask, other_mask))
     if not values:
         raise UserError("no runs with weights differ in the task alone: there is no overlap of masks between tasks")
     for (model, method, part, task, other), shared in sorted(values.items()):
-        yield f"{model} {method}, share {part:g}: {task} in {other} {mean(shared):.4f} ({counted(len(shared), 'run')})"
+        yield f"{model} {method}, share {part:g}: {task} and {other} {mean(shared):.4f} ({counted(len(shared), 'run')})"
 
 
 def _moved_most(members: Members, share: float) -> State:
