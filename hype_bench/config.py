@@ -124,7 +124,7 @@ def resolve(composed: DictConfig) -> RunConfig:
 def _check_tracker(tracker: TrackerConfig) -> None:
     if tracker.name == "trackio" and find_spec("trackio") is None:
         raise UserError("tracker=trackio needs a package: pip install 'hype-bench[trackio]'")
-    if tracker.errors and tracker.name != "wandb":
+    if tracker.errors and tracker.name == "trackio":
         raise UserError("tracker.errors is an option of tracker=wandb")
 
 

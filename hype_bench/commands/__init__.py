@@ -15,6 +15,7 @@ IN_HELP = (  # in this order
     "clean",
     "submit",
     "publish",
+    "push",
     "methods",
     "plugins",
 )

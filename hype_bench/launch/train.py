@@ -56,7 +56,17 @@ def train(job: Job, display: Display, warnings: list[str]) -> JobResult:
             state, reason = DIVERGED, str(error)
         return record_of(request, outcome, job.data, state, reason)
 
-    return job.leave_record(trained, tracker, display)
+    result = job.leave_record(trained, tracker, display)
+    if run.training.save == "last" and result.state == DONE:
+        _write_card(folder)
+    return result
+
+
+def _write_card(folder: RunFolder) -> None:
+    from hype_bench.render.model_card import write_card
+
+    if record := folder.result():
+        write_card(folder.path, record)
 
 
 def train_again(job: Job, record: Record, display: Display) -> list[str]:

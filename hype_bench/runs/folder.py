@@ -41,7 +41,7 @@ _SET_ASIDE = re.compile(r"result\.broken(-\d+)?\.json")
 _SCRATCH = re.compile(rf"\.({'|'.join(map(re.escape, _OURS))})\.\w{{8}}")  # of a process that was killed as it wrote
 _ATTEMPT = re.compile(rf"{'|'.join(map(re.escape, _OF_ATTEMPT))}|model|{_SCRATCH.pattern}")  # all but the record
 _MODEL = re.compile(  # what ``save_pretrained`` writes
-    r"(generation_|tokenizer_)?config\.json|tokenizer\.json|special_tokens_map\.json|added_tokens\.json"
+    r"README\.md|(generation_|tokenizer_)?config\.json|tokenizer\.json|special_tokens_map\.json|added_tokens\.json"
     r"|model.*\.safetensors(\.index\.json)?|vocab\.\w+|merges\.txt|.+\.model|chat_template\.jinja"
 )
 _TRACEBACK = 2**20  # bytes
