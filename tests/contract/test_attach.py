@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from hype_bench.contract.attach import attach
 from hype_bench.contract.objective import Batch, Forward
@@ -55,6 +57,79 @@ def test_noise_acts_through_what_is_around_the_model(kind: str) -> None:
     model.eval()
     with torch.no_grad():
         assert torch.equal(model(**batch).logits, model(**batch).logits)
+
+
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[None]:
+    """A process group of this process alone."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("techniques", [("hype_n",), ("hype_n", "r_drop"), ("sam",), ("ema",)], ids="+".join)
+def test_under_ddp_it_is_as_without(techniques: tuple[str, ...], one_process: None) -> None:
+    ends = []
+    for around in (lambda model: model, DistributedDataParallel):
+        model = around(still(tiny("bert")))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        before = anatomy(unwrapped(model))
+        with _Several({name: {} for name in techniques}).attached(model, seed=1, updates=2) as attached:
+            for _ in range(2):
+                attached.backward(batch_of(3))
+                attached.before_step(optimizer)
+                optimizer.step()
+                attached.after_step(optimizer)
+                optimizer.zero_grad()
+        assert anatomy(unwrapped(model)) == before
+        ends.append(nn.utils.parameters_to_vector(unwrapped(model).parameters()).detach())
+    assert torch.allclose(ends[0], ends[1], rtol=1e-9, atol=1e-12)
+
+
+class SentenceTransformer(nn.Sequential):
+    """Of the same structure as the library's: a module that holds the encoder, and a pooling; one dictionary in, one
+    out."""
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__(nn.ModuleDict({"auto_model": encoder}))
+
+    def forward(self, features: Batch) -> Batch:
+        hidden = self[0]["auto_model"](**features).last_hidden_state
+        return {**features, "sentence_embedding": hidden.mean(1)}
+
+
+def test_noise_acts_in_sentence_transformers_inner_model() -> None:
+    inner = still(tiny("bert")).base_model.train()
+    model, batch = SentenceTransformer(inner), batch_of(3)
+    features = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    before, plain = anatomy(inner), model(features)["sentence_embedding"]
+    with HyPe(scale=0.5).attached(model, seed=1):
+        first, second = (model(features)["sentence_embedding"] for _ in range(2))
+        first.sum().backward()
+    assert (first - plain).abs().max() > 0.01
+    assert not torch.equal(first, second)
+    assert anatomy(inner) == before
+    assert torch.equal(model(features)["sentence_embedding"], plain)
+
+
+def test_a_loss_of_ones_own_is_computed_of_what_is_around_the_model() -> None:
+    model, batch = SentenceTransformer(still(tiny("bert")).base_model.train()), batch_of(3)
+    passes = []
+
+    def apart(batch: Batch, forward: Forward) -> tuple[torch.Tensor, Any]:
+        features = {name: batch[name] for name in ("input_ids", "attention_mask")}
+        passes.append(features)
+        return -model(features)["sentence_embedding"].var(0).sum(), None
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with attach(build({"sam": {}}), model, objective=apart, updates=1) as attached:
+        attached.backward(batch)
+        attached.before_step(optimizer)
+        attached.after_step(optimizer)
+    assert len(passes) == 2
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]  # the pooler has none
+    assert len(gradients) > 10
+    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 def gradients(method: Any, checkpointing: str) -> list[torch.Tensor]:
