@@ -36,7 +36,7 @@ def answer(
     Against vanilla and against the control that isolates the technique, on each task and over all of them.
     """
     existing(results_dir)
-    from hype_bench.render.answer import answers_of, missing_text, write_answer
+    from hype_bench.render.answer import answers_of, nothing_to_answer, write_answer
     from hype_bench.render.report import read_experiment
     from hype_bench.runs.status import DONE
     from hype_bench.tables.compare import Criteria
@@ -50,8 +50,7 @@ def answer(
         raise UserError(f"no run{of} is done in {results_dir}{way_out}")
     given, missing = answers_of(read, criteria, against)
     if not given:
-        texts = [missing_text(read.plan, each) for each in missing]
-        raise UserError(texts[0] if texts else f"{read.plan.key} has no technique to compare with another")
+        raise UserError(nothing_to_answer(read, missing))
     show(write_answer(read.plan, given, missing, criteria, format.value))
     complaints = [text for each in given for cell in each.tasks.values() for text in cell.measured.complaints]
     report_problems(read.statuses.values(), list(dict.fromkeys(complaints)), every_run_has_a_cell=True)

@@ -77,6 +77,19 @@ def answers_of(
     return answers(experiment.results, controls, criteria, only)
 
 
+def nothing_to_answer(experiment: Experiment, missing: Sequence[Missing]) -> str:
+    """Why there is no answer, and the way out."""
+    plan, metrics = experiment.plan, {result.cell.metric for result in experiment.results.values()}
+    if missing:
+        return missing_text(plan, missing[0])
+    if experiment.results and not any(result.cell.is_fraction for result in experiment.results.values()):
+        return (
+            f"{plan.key} measures {', '.join(sorted(metrics))}, of which neither more nor less is better: "
+            f"hype-bench table {plan.key} --compare {VANILLA.method} shows the differences"
+        )
+    return f"{plan.key} has no technique to compare with another"
+
+
 def own_controls() -> dict[str, Mapping[Control, str]]:
     """Technique -> the controls that its card names, each with what it shares."""
     from hype_bench.contract.registry import cards  # torch comes with it

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 
 from hype_bench.output import counted
-from hype_bench.render.sheet import EMPTY, Pieces, Sheet, difference, p_value
+from hype_bench.render.sheet import EMPTY, Pieces, Sheet, difference, p_value, signed_interval
+from hype_bench.render.sheet import number as shown
 from hype_bench.render.table_csv import difference_numbers, number
 from hype_bench.stats.bootstrap import BOOTSTRAP_FROM
 from hype_bench.stats.crossed import Crossed
@@ -39,6 +40,11 @@ _VERDICT = (
 TOO_FEW = (
     f"below {INFERENCE_FROM} seeds differences are shown without interval, test and verdict: so few say next to "
     "nothing of how much seeds scatter"
+)
+
+_OWN_UNITS = (
+    "what an analysis measures by a metric of its own is in its units, as in the table, and not in points: there is no "
+    "margin then, and the verdict is higher or lower (p < 0.05), else undecided"
 )
 
 
@@ -84,6 +90,7 @@ def _notes(cells: Mapping[Place, Compared], criteria: Criteria, most: int) -> li
         notes.append(_SIGN_FLIP.format(least=floors))
     notes += [_BOOTSTRAP] if most >= BOOTSTRAP_FROM else []
     notes.append(_VERDICT.format(margin=f"{100 * criteria.margin:g}"))
+    notes += [_OWN_UNITS] * any(not cell.measured.is_fraction for cell in cells.values())
     return notes + [TOO_FEW] * any(cell.measured.too_few for cell in cells.values())
 
 
@@ -95,15 +102,15 @@ def _pieces(cell: Compared, most: int) -> list[Pieces]:
     improvement: Pieces = f"{measured.improvement:.2f}", "", f" ({measured.won:g} of {paired.n})"
     bootstrap: Pieces = ", ".join(p_value(p) for p in measured.bootstrap), "", ""
     return [
-        difference(test.mean, *test.interval()),
+        difference(test.mean, *test.interval(), measured.is_fraction),
         _starred(verdict.p, measured.one_sign),
-        _error(test),
-        ("", "", "-" if math.isnan(paired.low) else f"[{100 * paired.low:+.2f}, {100 * paired.high:+.2f}]"),
+        _error(test, measured.is_fraction),
+        ("", "", "-" if math.isnan(paired.low) else signed_interval(paired.low, paired.high, measured.is_fraction)),
         improvement,
         *([_starred(cell.p_seeds, measured.one_sign)] if most >= SIGN_FLIP_FROM else []),
         *([bootstrap] if most >= BOOTSTRAP_FROM else []),
         ("", "", verdict.word),
-        power(verdict),
+        power(verdict, measured.is_fraction),
     ]
 
 
@@ -111,19 +118,20 @@ def _starred(p: float, one_sign: bool) -> Pieces:
     return p_value(p), "", f" {stars(p)}" if one_sign and stars(p) else ""
 
 
-def _error(test: Crossed) -> Pieces:
+def _error(test: Crossed, is_fraction: bool) -> Pieces:
     if math.isnan(test.error):
         return "-", "", ""
-    from_examples = f"{100 * test.from_examples:.2f}" if test.examples else "-"
-    return f"{100 * test.from_seeds:.2f}, {from_examples}", "", ""
+    from_examples = shown(test.from_examples, is_fraction) if test.examples else "-"
+    return f"{shown(test.from_seeds, is_fraction)}, {from_examples}", "", ""
 
 
-def power(verdict: Verdict) -> Pieces:
+def power(verdict: Verdict, is_fraction: bool = True) -> Pieces:
     """The detectable difference; behind it, if the question is open, how many more seeds would settle it."""
     if math.isnan(verdict.detectable):
         return "-", "", ""
     more = f"> {MOST_SEEDS}" if math.isinf(verdict.more_seeds) else f"{verdict.more_seeds:.0f}"
-    return f"{100 * verdict.detectable:.2f}", "", f" ({more})" if verdict.word == UNDECIDED else ""
+    is_open = verdict.word == UNDECIDED and is_fraction
+    return shown(verdict.detectable, is_fraction), "", f" ({more})" if is_open else ""
 
 
 def paired_numbers(cell: Compared) -> dict[str, object]:

@@ -55,12 +55,19 @@ def mean_and_std(mean: float, std: float, count: str, is_fraction: bool = True) 
     return number(mean, is_fraction), spread, f" ({count})" if count else ""
 
 
-def difference(mean: float, low: float, high: float) -> Pieces:
-    """``+1.20 [-0.31, +2.71]``, of fractions; without what is NaN."""
+def difference(mean: float, low: float, high: float, is_fraction: bool = True) -> Pieces:
+    """``+1.20 [-0.31, +2.71]``; without what is NaN."""
     if math.isnan(mean):
         return EMPTY
-    interval = "" if math.isnan(low) else f" [{100 * low:+.2f}, {100 * high:+.2f}]"
-    return f"{100 * mean:+.2f}", "", interval
+    return signed(mean, is_fraction), "", "" if math.isnan(low) else f" {signed_interval(low, high, is_fraction)}"
+
+
+def signed_interval(low: float, high: float, is_fraction: bool = True) -> str:
+    return f"[{signed(low, is_fraction)}, {signed(high, is_fraction)}]"
+
+
+def signed(value: float, is_fraction: bool = True) -> str:
+    return f"{100 * value:+.2f}" if is_fraction else f"{value:+.4g}"
 
 
 def p_value(p: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from numpy.typing import ArrayLike
 
@@ -14,13 +14,15 @@ from hype_bench.stats.multiple import holm
 from hype_bench.stats.power import detectable, seeds_needed
 
 HELPS, HURTS, NO_DIFFERENCE, UNDECIDED = "helps", "hurts", "no difference", "undecided"
+HIGHER, LOWER = "higher", "lower"  # of what has no better direction
 LEVEL = 0.05
 MARGIN = 0.005  # of a score as a fraction: half a point
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``word``: one of the four; ``no difference``: none beyond the margin.
+    """``word``: one of the four, or higher, lower or undecided in units without a margin; ``no difference``: none
+    beyond the margin.
 
     ``p``: that the true difference is 0; ``p_equivalent``: that it lies beyond the margin, by two one-sided tests; both
     adjusted for the other comparisons of the family. ``detectable``: the smallest true difference that so many seeds
@@ -51,6 +53,12 @@ def verdicts(
     p_values = correction([difference.p for difference in family]).tolist()
     equivalent = correction([difference.p_equivalent(margin) for difference in family]).tolist()
     return [_verdict(*of_one, margin) for of_one in zip(family, p_values, equivalent, strict=True)]
+
+
+def without_margin(verdict: Verdict) -> Verdict:
+    """On what has units of its own: no margin is known for them, and no direction in which they are better."""
+    higher_or_lower = HIGHER if verdict.difference.mean > 0 else LOWER
+    return replace(verdict, word=higher_or_lower if verdict.p < LEVEL else UNDECIDED, more_seeds=math.nan)
 
 
 def _verdict(difference: Crossed, p: float, p_equivalent: float, margin: float) -> Verdict:

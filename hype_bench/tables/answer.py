@@ -113,12 +113,13 @@ def undecided(
 def _asked(
     results: Mapping[Place, Result], controls: Mapping[str, Mapping[Control, str]], only: Control | None
 ) -> tuple[dict[Control, list[tuple[Place, Place]]], list[Missing]]:
-    """Every cell with that of each of its controls, and the controls that were not run."""
+    """Every cell with that of each of its controls, and the controls that were not run. What an analysis measures in
+    units of its own is left out: it has no margin, and no direction in which it is better."""
     asked: dict[Control, list[tuple[Place, Place]]] = defaultdict(list)
     missing: dict[tuple[str, Row, Control], list[str]] = defaultdict(list)
     for place, result in results.items():
         block, row, task = place
-        for control in _controls(result, controls, only):
+        for control in _controls(result, controls, only) if result.cell.is_fraction else ():
             if (base := _control_of(place, results, control)) is not None:
                 asked[control].append((place, base))
             else:

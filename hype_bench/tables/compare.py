@@ -22,7 +22,7 @@ from hype_bench.stats.multiple import CORRECTIONS
 from hype_bench.stats.paired import Paired, paired_difference, probability_of_improvement, seed_differences
 from hype_bench.stats.permutation import SIGN_FLIP_FROM, permutation_p
 from hype_bench.stats.sequential import Decision, decide
-from hype_bench.stats.verdict import HELPS, LEVEL, MARGIN, UNDECIDED, Verdict, verdicts
+from hype_bench.stats.verdict import HELPS, LEVEL, MARGIN, UNDECIDED, Verdict, verdicts, without_margin
 from hype_bench.sweeps.planned import Plan
 from hype_bench.tables.cells import INFERENCE_FROM
 from hype_bench.tables.experiment import Place, Result
@@ -70,7 +70,8 @@ class Measured:
     than one there; ``won``: with how many seeds it is, ties half; ``p_seeds``: of the sign-flip test, from
     ``SIGN_FLIP_FROM`` seeds on; ``bootstrap``: p over seeds, and over seeds and examples, from ``BOOTSTRAP_FROM`` seeds
     on, if asked for; ``notes``: which seeds are not paired and why; ``complaints``: damaged files; ``one_subset``:
-    whether all seeds have the same part of the data, on which all of this is conditional; ``collapsed``: whether half
+    whether all seeds have the same part of the data, on which all of this is conditional; ``is_fraction``: whether the
+    scores are fractions, and not in units of an analysis; ``collapsed``: whether half
     of its runs or more always give one class, which helps nobody whatever it scores.
     """
 
@@ -84,6 +85,7 @@ class Measured:
     p_seeds: float = math.nan
     bootstrap: tuple[float, float] = (math.nan, math.nan)
     one_subset: bool = False
+    is_fraction: bool = True
     collapsed: bool = False
 
     @property
@@ -160,13 +162,19 @@ def _judged(family: Mapping[Place, Measured], criteria: Criteria) -> dict[Place,
     return {
         place: Compared(
             cell,
-            without_help(verdict) if cell.collapsed else verdict,
+            _fitting(verdict, cell),
             decision(cell.by_seed, criteria, len(family), cell.collapsed),
             p,
             len(family),
         )
         for (place, cell), verdict, p in zip(family.items(), words, p_seeds, strict=True)
     }
+
+
+def _fitting(verdict: Verdict, cell: Measured) -> Verdict:
+    if not cell.is_fraction:
+        return without_margin(verdict)
+    return without_help(verdict) if cell.collapsed else verdict
 
 
 def decision(by_seed: Vector, criteria: Criteria, family: int, has_collapsed: bool) -> Decision:
@@ -233,6 +241,7 @@ def _measured(result: Result, base: Result, draws: int, read: _Read, resampled: 
         p_seeds=permutation_p(differences, draws=draws) if len(seeds) >= SIGN_FLIP_FROM else math.nan,
         bootstrap=(bootstrap_p(differences) if resampled else math.nan, p_both),
         one_subset=bool(has_one_subset(result.shown).any()),
+        is_fraction=result.cell.is_fraction,
         collapsed=has_collapsed(result, seeds),
     )
 

@@ -52,7 +52,7 @@ def over_tasks(
     p_better: dict[tuple[str, Row], list[float]] = defaultdict(list)
     for (block, row, task), result, base in pairs_with(results, baseline):
         seeds, _ = comparable(result.shown, base.shown)
-        if seeds and not is_further(task):
+        if seeds and not is_further(task) and result.cell.is_fraction:  # other units have no mean over tasks
             scores[block, row][task] = _scores(result, seeds), _scores(base, seeds)
             p_better[block, row].append(_p_better(compared[block, row, task].measured.difference))
     return {place: _over_tasks(of_row, p_better[place]) for place, of_row in scores.items() if len(of_row) > 1}

@@ -65,7 +65,7 @@ def column(page: Page, number: int) -> list[str]:
 
 def test_runs_are_sorted_searched_and_filtered(page: Page) -> None:
     assert len(column(page, 1)) == 22  # a page of the table has 25
-    page.get_by_role("button", name="score x 100: Activate to sort").click()
+    page.get_by_role("button", name="score: Activate to sort").click()
     page.wait_for_selector("#run-table th[aria-sort=ascending]")
     scores = [float(text) for text in column(page, 8) if text]
     assert scores == sorted(scores)

@@ -9,14 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hype_bench.render.answer import nothing_to_answer
 from hype_bench.render.comparisons import compare
 from hype_bench.render.paired import paired_sheet
 from hype_bench.render.report import Experiment, read_experiment, report
 from hype_bench.stats.multiple import benjamini_hochberg, holm
 from hype_bench.stats.sequential import decide
-from hype_bench.tables.compare import TABLE, Criteria, against_method
+from hype_bench.sweeps.planned import Plan, PlannedRun
+from hype_bench.tables.answer import answers
+from hype_bench.tables.compare import DEFAULT, TABLE, Criteria, against_method
+from hype_bench.tables.experiment import results
 from hype_bench.tables.over_tasks import over_tasks
 from tests.tables.swept import write_experiment
+from tests.tables.test_table import make_run
 
 SKILLS = {"vanilla": 0.6, "no_dropout": 0.62, "hype_n": 0.63}
 
@@ -127,3 +132,26 @@ def test_runs_with_the_same_predictions_are_counted(tmp_path: Path) -> None:
     read = read_experiment(tmp_path, "mine", "paper")
     (cell,) = against_method(read.plan, read.results, "vanilla").values()
     assert cell.measured.notes == ["both sides make the same predictions with 3 of 3 seeds"]
+
+
+def test_what_is_in_units_of_its_own_has_no_margin_and_is_not_better() -> None:
+    """Half a point would call cosines of 0.400 and 0.404 alike, and milliseconds never."""
+    cosines = {"vanilla": (0.401, 0.399, 0.4), "hype_n": (0.405, 0.403, 0.4041)}
+    runs, statuses = [], {}
+    for method, scores in cosines.items():
+        for seed, score in enumerate(scores, start=1):
+            run = make_run(method=method, seed=seed, metric="cosine", scores={"cosine": score})
+            place = run.identity, "minilm", "minilm", "rte.similarity", "cosine", method, ""
+            runs.append(PlannedRun(*place, {}, {}, True, seed, [], analysis="similarity"))
+            statuses[run.identity] = run
+    plan = Plan("figure4", "", "paper", None, [], "", runs)
+    cells = results(plan, statuses, "paper")
+    (compared,) = against_method(plan, cells, "vanilla").values()
+    assert compared.verdict.word == "higher"
+    assert math.isnan(compared.verdict.more_seeds)
+    (sheet,) = compare(plan, cells, "vanilla").sheets
+    assert sheet.plain()[0][1].startswith("+0.004033 [+0.00")
+    assert any("no margin" in note for note in sheet.notes)
+    assert answers(cells, {}, DEFAULT) == ([], [])
+    experiment = Experiment(plan, "paper", statuses, cells)
+    assert nothing_to_answer(experiment, []).startswith("figure4 measures cosine, of which neither more nor less is ")

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from hype_bench.controls import VANILLA
-from hype_bench.render.answer import answer_note, answer_sheets, answers_of, missing_text, sentences
+from hype_bench.render.answer import answer_note, answer_sheets, answers_of, nothing_to_answer, sentences
 from hype_bench.render.page.pictures import MOST, inline
 from hype_bench.render.plots.answer import figures
 from hype_bench.render.report import Experiment
@@ -40,7 +40,7 @@ def answer_context(experiment: Experiment) -> dict[str, Any]:
     return {
         "sentences": list(_sentences(answers)),
         "sheets": answer_sheets(experiment.plan, answers, missing, _CRITERIA),
-        "missing": [] if answers else [missing_text(experiment.plan, each) for each in missing],
+        "missing": "" if answers or not is_done else nothing_to_answer(experiment, missing),
         "note": answer_note(_CRITERIA),
         "pictures": [inline(drawn, f"{name} answer {which}") for which, drawn in pictures.items()],
         "complaints": list(dict.fromkeys(text for cell in cells for text in cell.measured.complaints)),

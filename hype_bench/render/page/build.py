@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from hype_bench import __version__
+from hype_bench.config import METRICS
 from hype_bench.output import inert
 from hype_bench.render.page.experiment import experiment_context
 from hype_bench.render.page.provenance import provenance
@@ -90,7 +91,8 @@ def _run_rows(runs: Sequence[RunStatus], experiments: Iterable[Experiment]) -> I
     for run in sorted(runs, key=lambda run: run.title):
         label, record = run.about.label if run.about else planned.get(run.identity), run.record
         score = record.headline if record else None
-        number = None if score is None or score != score else 100 * score
+        scale = 100 if record and record.label.metric in METRICS else 1
+        number = None if score is None or score != score else scale * score
         seconds = sum(record.seconds.values()) if record else None
         planned.pop(run.identity, None)
         state = f"{run.state}{', collapsed' * (run.identity in constant)}"

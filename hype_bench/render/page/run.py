@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hype_bench.config import METRICS
 from hype_bench.options import UserError
 from hype_bench.output import inert
 from hype_bench.render.page.examples import worst_examples
+from hype_bench.render.sheet import number
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.record import Record, Request
 from hype_bench.runs.status import DONE, RunStatus
@@ -28,6 +30,7 @@ def run_context(status: RunStatus) -> dict[str, Any]:
     return {
         "run": status,
         "record": record,
+        "scores": _scores(record) if record else {},
         "about": about,
         "failure": failure,
         "command": _again(status, record),
@@ -69,6 +72,12 @@ def _facts(record: Record) -> dict[str, str]:
         "code format": str(record.format),
     }
     return {name: text for name, text in words.items() if text}
+
+
+def _scores(record: Record) -> dict[str, str]:
+    """Fractions x 100; what an analysis measures in its own units as it is."""
+    scores = record.scores.to_json()
+    return {name: number(score, is_fraction=name.rpartition("/")[2] in METRICS) for name, score in scores.items()}
 
 
 def _columns(record: Record) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from hype_bench.controls import VANILLA
 from hype_bench.options import UserError
-from hype_bench.render.answer import answers_of
+from hype_bench.render.answer import answers_of, nothing_to_answer
 from hype_bench.render.plots.style import BLUE, ORANGE, SMALL, baseline, beside, interval, reason, rows
 from hype_bench.render.report import Experiment
 from hype_bench.runs.status import DONE
@@ -29,9 +29,9 @@ _NOTE = "blue: against vanilla; vermilion: against the control that isolates the
 
 def draw(experiment: Experiment, criteria: Criteria = _CRITERIA) -> dict[str, Figure]:
     """Nothing while no run is done. Raises UserError where nothing can be compared."""
-    answers, _ = answers_of(experiment, criteria)
+    answers, missing = answers_of(experiment, criteria)
     if not answers:
-        raise UserError(f"{experiment.plan.key} has no technique to compare with another: hype-bench answer says why")
+        raise UserError(nothing_to_answer(experiment, missing))
     if all(status.state != DONE for status in experiment.statuses.values()):
         return {}
     return figures(experiment.plan.key, answers, criteria)

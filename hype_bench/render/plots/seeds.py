@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from hype_bench.render import table_csv
 from hype_bench.render.plots.style import BASELINE, METRICS, ORANGE, SMALL, baseline, beside, interval, reason, rows
 from hype_bench.render.report import Experiment
+from hype_bench.render.sheet import number
 from hype_bench.tables.cells import AVERAGE, Cell, Row
 
 _NOTE = "dots: seeds; diamond: mean with 95 % interval"
@@ -31,13 +32,14 @@ def _figure(cells: Mapping[Row, Cell], heading: str, metric: str) -> Figure:
     for y, (row, cell) in enumerate(cells.items()):
         _row(panel, y, cell)
         if row.title == BASELINE and not math.isnan(cell.mean):
-            baseline(panel, 100 * cell.mean)
+            baseline(panel, _scale(cell) * cell.mean)
     panel.set_xlabel(METRICS.get(metric, metric), fontsize=SMALL)
     return figure
 
 
 def _row(panel: Axes, y: float, cell: Cell) -> None:
-    scores = [100 * score for score in cell.scores.values() if math.isfinite(score)]
+    scale = _scale(cell)
+    scores = [scale * score for score in cell.scores.values() if math.isfinite(score)]
     if cell.missing or not scores:
         reason(panel, y, ", ".join(cell.lacks) or "no score")
         return
@@ -47,5 +49,9 @@ def _row(panel: Axes, y: float, cell: Cell) -> None:
         beside(panel, y, f"X{lacks}")
         return
     ends = table_csv.interval(cell)
-    interval(panel, y - 0.15, 100 * cell.mean, ends and (100 * ends[0], 100 * ends[1]))
-    beside(panel, y, f"{100 * cell.mean:.1f}{lacks}")
+    interval(panel, y - 0.15, scale * cell.mean, ends and (scale * ends[0], scale * ends[1]))
+    beside(panel, y, f"{f'{100 * cell.mean:.1f}' if cell.is_fraction else number(cell.mean, False)}{lacks}")
+
+
+def _scale(cell: Cell) -> float:
+    return 100.0 if cell.is_fraction else 1.0
