@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import cycle
 from pathlib import Path
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,13 +34,15 @@ from hype_bench.render.report import Experiment
 from hype_bench.runs.folder import RunFolder
 from hype_bench.runs.record import Record
 from hype_bench.stats.means import interval_of_mean, mean_and_std
+from hype_bench.tables.cells import INFERENCE_FROM
 from hype_bench.tables.experiment import Result
 
 Layers = dict[int, float]  # layer -> value
 
 _COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # of Okabe and Ito (2008)
 _HEIGHT, _LEGEND = 2.2, 0.14  # inches: of the figure at least, and of a line of the legend
-_NOTE = "layer 0: the embeddings; line: mean over seeds; band: its 95 % interval"
+_AXIS = 22  # characters of its label on one line
+_NOTE = "layer 0: the embeddings; line: mean over seeds; band: its 95 % interval, of two seeds from one to the other"
 
 
 def draw(experiment: Experiment) -> dict[str, Figure]:
@@ -87,20 +90,22 @@ def _figure(rows: Mapping[str, list[Layers]], heading: str, metric: str) -> Figu
     panel.tick_params(labelsize=SMALL)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_xlabel("layer", fontsize=SMALL)
-    panel.set_ylabel(METRICS.get(metric, metric.replace("_", " ")), fontsize=SMALL)
+    panel.set_ylabel(fill(METRICS.get(metric, metric.replace("_", " ")), _AXIS), fontsize=SMALL)
     panel.legend(loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0, fontsize=SMALL, frameon=False)
     return figure
 
 
 def _line(panel: Axes, title: str, seeds: Iterable[Layers], scale: float, colour: str, width: float) -> None:
-    """The mean over seeds at every layer that all of them have, and its interval where there is one."""
+    """The mean over seeds at every layer that all of them have, and its band."""
     seeds = list(seeds)
     shared = sorted(set.intersection(*(set(layers) for layers in seeds))) if seeds else []
     finite = [n for n in shared if all(math.isfinite(layers[n]) for layers in seeds)]
     means, low, high = list[float](), list[float](), list[float]()
     for n in finite:
-        mean, std = mean_and_std([scale * layers[n] for layers in seeds])
-        ends = interval_of_mean(mean, std, len(seeds)) if len(seeds) > 1 else (mean, mean)
+        values_of_seeds = [scale * layers[n] for layers in seeds]
+        mean, std = mean_and_std(values_of_seeds)
+        is_spread = len(seeds) < INFERENCE_FROM
+        ends = (min(values_of_seeds), max(values_of_seeds)) if is_spread else interval_of_mean(mean, std, len(seeds))
         for values, value in zip((means, low, high), (mean, *ends), strict=True):
             values.append(value)
     label = words(title if finite else f"{title}: X no finished run")
