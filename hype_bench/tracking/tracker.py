@@ -104,13 +104,21 @@ def start(run: RunConfig, identity: str, label: Label, warnings: list[str]) -> T
     if run.tracker.name == "none":
         return NoTracker()
     if run.tracker.name == "trackio":
-        from hype_bench.tracking.on_trackio import TrackioTracker
-
-        return TrackioTracker(run, identity, label)
+        return _start_trackio(run, identity, label, warnings)
     if _given_up:
         warnings.extend(_given_up)
         return NoTracker()
     return _start_wandb(run, identity, label, warnings)
+
+
+def _start_trackio(run: RunConfig, identity: str, label: Label, warnings: list[str]) -> Tracker:
+    from hype_bench.tracking.on_trackio import TrackioTracker
+
+    try:
+        return TrackioTracker(run, identity, label)
+    except Exception as error:
+        warnings.append(f"Trackio does not accept this run ({_one_line(error)})")
+        return NoTracker()
 
 
 def _start_wandb(run: RunConfig, identity: str, label: Label, warnings: list[str]) -> Tracker:

@@ -6,12 +6,15 @@ import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hype_bench.config import UserError
+from hype_bench.runs.record import Label
 from hype_bench.testing.composed import composed
+from hype_bench.tracking import tracker as tracking
 
 DEMO = ("model=tiny_bert", "task=demo_rte", "training.max_steps=2", "data.max_train_examples=32")
 DEMO = (*DEMO, "data.max_eval_examples=16", "tracker=trackio")  # type: ignore[assignment]
@@ -35,6 +38,19 @@ def test_a_run_is_mirrored_in_the_results_folder(warm: Any, tmp_path: Path) -> N
     assert (told["status"], told["train/loss"] > 0) == ("done", True)
     assert json.loads(config)["identity"] == result.parent.name
     assert {path.name for path in tmp_path.iterdir()} == {"results"}
+
+
+def test_a_trackio_that_does_not_start_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def init(**about: Any) -> None:
+        raise PermissionError("no right to write")
+
+    monkeypatch.setattr("hype_bench.config.find_spec", lambda name: name)
+    monkeypatch.setattr("hype_bench.tracking.on_trackio.import_module", lambda name: SimpleNamespace(init=init))
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    warnings: list[str] = []
+    label = Label("tiny_bert", "demo_rte", "vanilla", 1, "accuracy")
+    tracking.start(composed(*DEMO), "abc", label, warnings).log({"update": 1.0})
+    assert warnings == ["Trackio does not accept this run (no right to write)"]
 
 
 def test_it_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
