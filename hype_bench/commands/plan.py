@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Annotated
 
@@ -14,7 +15,10 @@ from hype_bench.runs.status import read_runs
 
 
 def plan(
-    overrides: Annotated[list[str], typer.Argument(help="As for hype-bench run: experiment=table1 scope=smoke ...")],
+    overrides: Annotated[
+        list[str],
+        typer.Argument(help="table1, table1@smoke, or as for hype-bench run: experiment=table1 ..."),
+    ],
 ) -> None:
     """What an experiment would run, what is done, and what it costs.
 
@@ -27,6 +31,7 @@ def plan(
     from hype_bench.render.plan import at_most, plan_text
     from hype_bench.sweeps.planned import plans, write_plan
 
+    overrides = [*_named(overrides[0]), *overrides[1:]]
     if only_prints(overrides):
         from hype_bench.launch.main import main as start
 
@@ -41,3 +46,11 @@ def plan(
             write_plan(results_dir, called)  # of records from elsewhere: hype-bench table shows them
         show(scrub("\n".join([plan_text(called, runs), *at_most(planned, runs)])))
     report_problems(runs.values(), [], every_run_has_a_cell=True)
+
+
+def _named(word: str) -> list[str]:
+    """An experiment as tables name it, ``table1@smoke``; anything else as it is."""
+    if not re.fullmatch(r"\w+(@\w+)?", word):
+        return [word]
+    name, _, scope = word.partition("@")
+    return [f"experiment={name}", *([f"scope={scope}"] if scope else [])]

@@ -56,12 +56,12 @@ def _sheet(table: Table, columns: Sequence[str], words: Callable[[Cell | None], 
 
 
 def _best(table: Table) -> frozenset[tuple[int, int]]:
-    """Row and column of the highest mean of every column that has several, and of what equals it."""
+    """Row and column of the highest mean of every column whose means differ, and of what equals it."""
     best: set[tuple[int, int]] = set()
     for x, column in enumerate(table.columns):
         cells = [of_row.get(column) for of_row in table.rows.values()]
         means = {y: cell.mean for y, cell in enumerate(cells) if cell and cell.n and not (cell.lacks or cell.constant)}
-        if len(means) > 1:
+        if len(set(means.values())) > 1:
             best.update((y, x) for y, mean in means.items() if mean == max(means.values()))
     return frozenset(best)
 

@@ -29,6 +29,7 @@ from hype_bench.tables.experiment import Place, Result
 from hype_bench.tables.notes import has_one_subset
 from hype_bench.tables.pairing import comparable
 from hype_bench.tables.predictions import predicted_splits, read_predictions
+from hype_bench.tables.same_predictions import alike_by_seed
 
 TASK, TABLE = FAMILIES = ("task", "table")
 Pair = tuple[Place, Result, Result]  # of a place, and what it is held against
@@ -122,6 +123,8 @@ def against_method(
     pairs = list(pairs_with(results, baseline))
     if not pairs:
         rows = list(dict.fromkeys(row.title for _, row, _ in results))
+        if rows == [baseline]:
+            raise UserError(f"{baseline} is the only row of {plan.key}: run another technique to compare it with")
         raise UserError(f"{plan.key} has no row {baseline!r} to compare with; there are {', '.join(rows)}")
     (compared,) = in_pairs([pairs], criteria)
     return compared
@@ -222,7 +225,7 @@ def _measured(result: Result, base: Result, draws: int, read: _Read, resampled: 
     if not seeds:
         return Measured(differences, paired, difference_over_seeds(differences), notes, complaints)
     notes += _collapsed(result, base, seeds)
-    notes += _same_predictions(predictions, seeds)
+    notes += alike_by_seed(*([by_seed[seed][1] for seed in seeds] for by_seed in predictions))
     of_runs = [[by_seed[seed] for seed in seeds] for by_seed in predictions]
     resampled = resampled and len(seeds) >= BOOTSTRAP_FROM
     difference, p_both = _over_examples(result.cell.metric, of_runs, differences, resampled)
@@ -254,14 +257,6 @@ def _collapsed(result: Result, base: Result, seeds: Sequence[int]) -> Iterator[s
     ):
         if n := len({*side.cell.collapsed} & {*seeds}):
             yield f"{n} of {whose} {counted(len(seeds), 'run')} always give one class{consequence}"
-
-
-def _same_predictions(predictions: Sequence[_BySeed], seeds: Sequence[int]) -> Iterator[str]:
-    """With how many seeds nothing tells the two sides apart, if with any."""
-    of_row, of_base = predictions
-    same = sum(len(of_row[seed][1]) > 0 and np.array_equal(of_row[seed][1], of_base[seed][1]) for seed in seeds)
-    if same:
-        yield f"both sides make the same predictions with {same} of {counted(len(seeds), 'seed')}"
 
 
 def _predictions(results: tuple[Result, Result], seeds: list[int], read: _Read) -> tuple[list[_BySeed], list[str]]:

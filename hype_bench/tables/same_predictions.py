@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from hype_bench.output import counted
+from hype_bench.stats.means import Floats
 from hype_bench.tables.cells import AVERAGE, Cell, Row
 from hype_bench.tables.notes import Note
 
@@ -37,6 +41,12 @@ def same_predictions(
         )
         for titles, tasks in alike.items()
     ]
+
+
+def alike_by_seed(of_row: Sequence[Floats], of_base: Sequence[Floats]) -> list[str]:
+    """With how many seeds two rows make the same predictions, if with any; both in the same order of seeds."""
+    same = sum(len(a) > 0 and np.array_equal(a, b) for a, b in zip(of_row, of_base, strict=True))
+    return [f"both sides make the same predictions with {same} of {counted(len(of_row), 'seed')}"] if same else []
 
 
 def _equal_scores(rows: Mapping[Row, Mapping[str, Cell]]) -> dict[str, list[list[Row]]]:

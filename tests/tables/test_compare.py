@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hype_bench.options import UserError
 from hype_bench.render.answer import nothing_to_answer
 from hype_bench.render.comparisons import compare
 from hype_bench.render.paired import paired_sheet
@@ -155,3 +156,10 @@ def test_what_is_in_units_of_its_own_has_no_margin_and_is_not_better() -> None:
     assert answers(cells, {}, DEFAULT) == ([], [])
     experiment = Experiment(plan, "paper", statuses, cells)
     assert nothing_to_answer(experiment, []).startswith("figure4 measures cosine, of which neither more nor less is ")
+
+
+def test_the_only_row_is_not_compared_with_itself(tmp_path: Path) -> None:
+    write_experiment(tmp_path, {"vanilla": 0.6}, seeds=(1,), tasks=["rte"])
+    read = read_experiment(tmp_path, "mine", "paper")
+    with pytest.raises(UserError, match="vanilla is the only row of mine: run another technique"):
+        against_method(read.plan, read.results, "vanilla")
