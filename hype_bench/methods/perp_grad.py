@@ -68,7 +68,7 @@ class PerpGrad(Method):
     strength: float = number(1.0, least=0, most=1)
     scope: str = choice("all", "all", "matrices")
 
-    acts_on = frozenset({Part.GRADIENTS})
+    acts_on = frozenset({Part.GRADIENTS, Part.WEIGHTS_BEFORE_STEP})  # which it reads
     capturable = True
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hype_bench.contract import (
@@ -97,18 +97,24 @@ class SupervisedContrastive(Method):
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         if self.weight == 0:
             return Hooks()
-        features: list[Tensor] = []
-        projection = output_projection(model)
-        context.until_finish(projection.register_forward_pre_hook(lambda module, args: features.append(args[0])))
+        read: list[Tensor] = []  # by the output projection, in the first pass of the present loss
+
+        def keep_first(module: nn.Module, args: Any) -> None:
+            if not read:
+                read.append(args[0])
+
+        context.until_finish(output_projection(model).register_forward_pre_hook(keep_first))
 
         def loss(batch: Batch, forward: Forward, inner: Loss) -> tuple[Tensor, Any]:
-            features.clear()
+            before = [*read]
+            read.clear()
             task, output = inner(batch, forward)
-            if features[0].dim() != 2:
+            (features,) = read or before  # mixup asks for a second loss of the same pass
+            if features.dim() != 2:
                 kind = model.config.model_type
                 raise UserError(f"supervised_contrastive cannot work for {kind}: its head reads all tokens")
-            added = contrast(features[0], batch["labels"], self.temperature, self.scaling)
-            features.clear()
+            read[:] = [features]
+            added = contrast(features, batch["labels"], self.temperature, self.scaling)
             return (1 - self.weight) * task + self.weight * added, output
 
         return Hooks(loss=loss)

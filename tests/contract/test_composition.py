@@ -41,7 +41,7 @@ def refused(first: str, second: str) -> bool:
 
 WRAPPERS = {"lora", "ssf", "svfit"}
 MOVERS = {"noisytune", "reinit", "asft"}  # of weights, which lora wraps
-NOTHING_LEFT = {("rose", "bitfit"), ("bitfit", "rose")}
+NOTHING_LEFT = {*permutations(("rose", "bitfit")), *permutations(("rose", "ssf")), *permutations(("rose", "svfit"))}
 
 
 SAMPLE = {  # each technique before six others
