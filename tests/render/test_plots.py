@@ -17,10 +17,12 @@ from hype_bench.commands.plot import Kind, plot
 from hype_bench.options import UserError
 from hype_bench.render.answer import answers_of
 from hype_bench.render.plots import draw
+from hype_bench.render.plots.combinations import shared_technique
 from hype_bench.render.plots.ranks import alike
 from hype_bench.render.report import Experiment, read_experiment
 from hype_bench.render.table_csv import interval
 from hype_bench.sweeps.planned import Plan, PlannedRun, write_plan
+from hype_bench.tables.cells import Row
 from hype_bench.tables.compare import Criteria
 from tests.render.test_upload import SCORES, planned, write_experiment, write_record
 from tests.tables.swept import write_experiment as swept
@@ -145,6 +147,13 @@ def test_combinations_stand_beside_their_techniques(tmp_path: Path) -> None:
         ends = [interval(cells[name]) for name in skills]
         assert bars(panel)[: len(ends)] == [pytest.approx([100 * low, 100 * high]) for low, high in filter(None, ends)]
     assert "with hype_n" in figures["minilm rte"].get_supxlabel()
+
+
+def test_a_single_combination_shares_the_technique_that_is_named_first() -> None:
+    names = ["vanilla", "r_drop", "hype_n+r_drop", "r3f+hype_n"]
+    assert shared_technique([Row(name) for name in names[:3]]) == "hype_n"
+    assert shared_technique([Row(name) for name in names]) == "hype_n"
+    assert shared_technique([Row(name) for name in names[:2]]) == ""
 
 
 def write_analysis(folder: Path, run: PlannedRun, splits: dict[str, dict[str, float]], metric: str) -> None:

@@ -45,10 +45,10 @@ def draw(experiment: Experiment) -> dict[str, Figure]:
 
 
 def shared_technique(all_rows: list[Row]) -> str:
-    """The technique that all combinations of several have in common; empty if there is none, or more than one."""
-    combinations = [set(row.method.split("+")) for row in all_rows if "+" in row.method]
-    common = set.intersection(*combinations) if combinations else set()
-    return common.pop() if len(common) == 1 else ""
+    """The technique that all combinations of several have in common; the first one named of more, as where there is
+    one combination; empty if there is none."""
+    first, *others = [row.method.split("+") for row in all_rows if "+" in row.method] or [[]]
+    return next((name for name in first if all(name in other for other in others)), "")
 
 
 def pairs(all_rows: list[Row], shared: str) -> list[Pair]:
