@@ -68,8 +68,7 @@ def _hydra_main(composed: DictConfig) -> float | None:
     check_scope(composed)
     if composed.experiment.seeds.until:
         fail("seed=auto stands for several runs: add -m to run them", 2)
-    result = run_alone(composed)
-    return selection_score(composed.results_dir, result) if result.state == DONE else None
+    return selection_score(composed.results_dir, run_alone(composed))
 
 
 def selection_score(results_dir: str, result: JobResult) -> float | None:
