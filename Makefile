@@ -61,8 +61,8 @@ test test-slow test-engines: export PYTHONDONTWRITEBYTECODE =
 test: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist worksteal  # neighbours stay together: a module's fixtures are made once
+	@# types beside the tests, which wait at times; worksteal keeps neighbours together: a file's fixtures are made once
+	$(BIN)/mypy & types=$$!; $(BIN)/pytest -n 2 --dist worksteal; tests=$$?; wait $$types && exit $$tests
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -m slow
