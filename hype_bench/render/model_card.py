@@ -16,6 +16,7 @@ from hype_bench.runs.record import Record
 from hype_bench.runs.secrets import scrub
 from hype_bench.runs.writing import write_atomically
 from hype_bench.sweeps.planned import ALL
+from hype_bench.tables.cells import compact
 from hype_bench.tables.compare import Compared, against_method
 from hype_bench.tables.experiment import Place
 from hype_bench.tables.rows import flat_settings
@@ -68,7 +69,7 @@ def _fields(record: Record) -> dict[str, object]:
 
 def _techniques(record: Record) -> Iterator[str]:
     for name, options in record.config.get("methods", {}).items():
-        words = ", ".join(f"{key}={value}" for key, value in options.items())
+        words = ", ".join(f"{key}={compact(str(value))}" for key, value in options.items())
         yield f"{name} ({words})" if words else name
 
 

@@ -139,6 +139,6 @@ def test_the_card_of_a_run_alone_says_that_it_is_one(trained: Path) -> None:
     write_card(folder.path, record)
     card = (folder.path / "model" / "README.md").read_text()
     assert "base_model: google-bert/bert-base-uncased" in card
-    assert "hype_n (scale=1e-05)" in card
+    assert "hype_n (scale=1e-5)" in card
     assert "another seed gives another score" in card
     assert "vanilla" not in card
