@@ -86,10 +86,11 @@ def expand(experiment: Mapping[str, Any], scope: Mapping[str, Any], given: Axes)
             axes["method"] = [method for method in axes.get("method", []) if method in given["method"]]
         expanded.append(({}, axes_of({}) | {"method": [m for m in given["method"] if m not in known]}))
     chosen = {name for _, axes in expanded for group in OPTIONAL for name in names_in(",".join(axes.get(group, [])))}
+    unknown = {axis for axis in given if _option_of(axis)[1] not in chosen}
     points: dict[tuple[object, ...], Point] = {}
     for names, axes in expanded:
         for values in itertools.product(*axes.values()):
-            point = Point(_with_own_options(dict(zip(axes, values, strict=True)), chosen), **names)
+            point = Point(_with_own_options(dict(zip(axes, values, strict=True)), unknown), **names)
             points.setdefault((frozenset(point.values), point.row, point.block), point)
     return list(points.values())
 
@@ -99,17 +100,23 @@ def names_in(choice: str) -> set[str]:
     return set(_NAME.findall(choice))
 
 
-def _with_own_options(values: dict[str, str], chosen: Collection[str]) -> tuple[tuple[str, str], ...]:
-    """Without the options of techniques and analyses that other points choose and this one does not. One that none
-    chooses stays, and is refused when the point is composed."""
+def _with_own_options(values: dict[str, str], kept: Collection[str]) -> tuple[tuple[str, str], ...]:
+    """Without the options of techniques and analyses that the point does not choose; those on the command line of
+    which no point chooses any are kept, and refused when the point is composed."""
     own = {group: names_in(values[group]) for group in OPTIONAL if group in values}
-    return tuple((axis, value) for axis, value in values.items() if not _is_foreign(axis, own, chosen))
+    return tuple((axis, value) for axis, value in values.items() if axis in kept or not _is_foreign(axis, own))
 
 
-def _is_foreign(axis: str, own: Mapping[str, Collection[str]], chosen: Collection[str]) -> bool:
-    group, _, option = axis.partition(".")
-    name, _, option = option.partition(".")
-    return bool(option) and group in own and name in chosen and name not in own[group]
+def _is_foreign(axis: str, own: Mapping[str, Collection[str]]) -> bool:
+    group, name = _option_of(axis)
+    return bool(name) and group in own and name not in own[group]
+
+
+def _option_of(axis: str) -> tuple[str, str]:
+    """``method.hype_n.layers`` -> group and name; no name for other axes."""
+    group, _, rest = axis.partition(".")
+    name, _, option = rest.partition(".")
+    return group, name if group in OPTIONAL and option else ""
 
 
 def row_axes(points: Sequence[Point], search: Iterable[str]) -> list[str]:

@@ -90,6 +90,11 @@ def test_an_option_is_left_out_of_points_that_do_not_choose_what_it_belongs_to()
     assert row_axes(points, []) == []  # one value where it has a meaning tells no rows apart
 
 
+def test_an_option_of_a_grid_goes_with_the_analysis_that_the_command_line_replaces() -> None:
+    noise = {"grids": [{"analysis": "sharpness"}, {"analysis": "noise_survival", "analysis.noise_survival.scale": 1}]}
+    assert [point.overrides for point in expand(noise, PAPER, {"analysis": ["tuco"]})] == [["analysis=tuco"]]
+
+
 def test_an_option_that_no_point_has_a_use_for_stays_and_is_refused_by_who_composes_it() -> None:
     (point,) = expand({}, PAPER, {"analysis": ["similarity"], "analysis.probing.epochs": ["5"]})
     assert point.overrides == ["analysis=similarity", "analysis.probing.epochs=5"]
