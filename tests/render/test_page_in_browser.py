@@ -137,6 +137,10 @@ def test_the_reader_chooses_the_theme_and_prints_light(page: Page) -> None:
     assert page.evaluate(background) == "rgb(21, 23, 27)"
     page.emulate_media(media="print")
     assert page.evaluate(background) == "rgb(255, 255, 255)"
+    frames = page.locator(".wide, .dt-layout-table").evaluate_all(
+        "all => all.map(at => getComputedStyle(at).overflowX)"
+    )
+    assert set(frames) == {"visible"}  # paper does not scroll
     assert not page.get_by_role("button", name="Light or dark").is_visible()
 
 
