@@ -35,6 +35,7 @@ LAUNCHES = {"fp32": 194, "bf16": 274, "fp16": 302}
 
 # How many more a technique may have that acts on every tensor of a model, which takes a few kernels for all of them.
 MORE_LAUNCHES = {"sage": 30, "recadam": 20, "child_tuning_d": 5, "child_tuning_f": 10, "mixout": 60}
+FORWARD_PASSES = {"training.gradient_checkpointing=true": 2, "training.gradient_accumulation_steps=3": 3}
 
 SETTINGS = (
     ("bert", "training.gradient_checkpointing=true"),
@@ -45,6 +46,7 @@ SETTINGS = (
     ("deberta", "seed=2"),
     ("deberta_v2", "seed=2"),
 )  # other ways through the loop, and families that do not pack
+REFUSED = {("drop_head", "xlnet"), ("ssf", "xlnet")}  # attention without linear modules
 
 
 def case(technique: str, family: str, precision: str, settings: tuple[str, ...] = (), dropout: bool = False) -> Run:
@@ -63,7 +65,8 @@ def fast() -> list[Run]:
 
 def all_others() -> list[Run]:
     every = [case(name, family, precision) for family in FAMILIES for precision in PRECISIONS for name in discover()]
-    every += [case(name, family, "fp32", (setting,)) for family, setting in SETTINGS for name in discover()]
+    settings = [(family, setting, name) for family, setting in SETTINGS for name in discover()]
+    every += [case(n, family, "fp32", (setting,)) for family, setting, n in settings if (n, family) not in REFUSED]
     return [one for one in every if one not in fast()]
 
 
@@ -83,8 +86,9 @@ def name_of(run: Run) -> str:
 
 def closeness(run: Run) -> float:
     """DPS takes the larger of squared gradients, and those of the two rows of a head differ by rounding alone; what is
-    left of a gradient perpendicular to another one is a small difference of large numbers."""
-    own = {"dps": 1e-3, "perp_grad": 1e-4} if run["precision"] == "fp32" else {}
+    left of a gradient perpendicular to another one is a small difference of large numbers; VAT follows the direction of
+    a small gradient."""
+    own = {"dps": 1e-3, "perp_grad": 1e-4, "vat": 1e-5} if run["precision"] == "fp32" else {}
     return own.get(run["technique"], CLOSE[run["precision"]])
 
 
@@ -128,5 +132,5 @@ def test_techniques_that_act_on_every_tensor_do_not_launch_a_kernel_for_each(run
     }
     for (technique, *others), count in launches.items():
         if technique in MORE_LAUNCHES:
-            vanilla = launches["vanilla", *others]
-            assert count - vanilla <= MORE_LAUNCHES[technique], (technique, *others)
+            more, passes = count - launches["vanilla", *others], FORWARD_PASSES.get(others[-1], 1)
+            assert more <= MORE_LAUNCHES[technique] * passes, (technique, *others)
