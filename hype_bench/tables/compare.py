@@ -41,8 +41,8 @@ _BySeed = dict[int, tuple[Floats, Floats]]  # seed -> labels, predictions
 class Criteria:
     """How comparisons are judged. ``margin``: a difference below it does not matter, as a fraction; ``family``: which
     comparisons share their errors, those on one task or all of the table; ``correction``: a key of ``CORRECTIONS``;
-    ``order``: whether almost stochastic order is looked at too; ``resampled``: whether the Multi-Bootstrap is, which
-    takes longer than all else.
+    ``order``: whether almost stochastic order is looked at too; ``resampled``: whether the tests by random draws
+    are, which take longer than all else and decide nothing.
 
     Raises:
         UserError: a negative margin.
@@ -227,8 +227,8 @@ def _measured(result: Result, base: Result, draws: int, read: _Read, resampled: 
     notes += _collapsed(result, base, seeds)
     notes += alike_by_seed(*([by_seed[seed][1] for seed in seeds] for by_seed in predictions))
     of_runs = [[by_seed[seed] for seed in seeds] for by_seed in predictions]
-    resampled = resampled and len(seeds) >= BOOTSTRAP_FROM
-    difference, p_both = _over_examples(result.cell.metric, of_runs, differences, resampled)
+    sign_flip, bootstrap = (resampled and len(seeds) >= least for least in (SIGN_FLIP_FROM, BOOTSTRAP_FROM))
+    difference, p_both = _over_examples(result.cell.metric, of_runs, differences, bootstrap)
     if len(seeds) < INFERENCE_FROM:
         paired, difference = replace(paired, low=math.nan, high=math.nan), difference.untested
     if not difference.examples:
@@ -241,8 +241,8 @@ def _measured(result: Result, base: Result, draws: int, read: _Read, resampled: 
         complaints,
         improvement=probability_of_improvement(list(a.values()), list(b.values())),
         won=float((np.sign(differences) + 1).sum() / 2),
-        p_seeds=permutation_p(differences, draws=draws) if len(seeds) >= SIGN_FLIP_FROM else math.nan,
-        bootstrap=(bootstrap_p(differences) if resampled else math.nan, p_both),
+        p_seeds=permutation_p(differences, draws=draws) if sign_flip else math.nan,
+        bootstrap=(bootstrap_p(differences) if bootstrap else math.nan, p_both),
         one_subset=bool(has_one_subset(result.shown).any()),
         is_fraction=result.cell.is_fraction,
         collapsed=has_collapsed(result, seeds),

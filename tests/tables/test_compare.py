@@ -51,6 +51,18 @@ def test_a_family_is_a_task_unless_it_is_the_table(experiment: Experiment) -> No
     assert list(adjusted(experiment, family=TABLE, correction="bh").values()) == pytest.approx(expected)
 
 
+def test_without_tests_by_random_draws_the_verdicts_are_the_same(experiment: Experiment) -> None:
+    judged = [
+        against_method(experiment.plan, experiment.results, "vanilla", Criteria(resampled=drawn)).values()
+        for drawn in (True, False)
+    ]
+    for with_draws, without in zip(*judged, strict=True):
+        assert without.verdict == with_draws.verdict
+        assert without.measured.difference == with_draws.measured.difference
+        assert 0 < with_draws.p_seeds <= 1
+        assert math.isnan(without.p_seeds)
+
+
 def test_a_decision_at_any_time_is_at_a_level_that_the_family_shares(tmp_path: Path) -> None:
     write_experiment(tmp_path, SKILLS | {"hype_n": 0.68}, seeds=range(10), tasks=["rte"])
     read = read_experiment(tmp_path, "mine", "paper")
