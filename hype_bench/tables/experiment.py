@@ -157,10 +157,12 @@ def _table(block: str, results: dict[Row, dict[str, Result]], plan: Plan) -> Tab
 
 
 def _averaged(tasks: Sequence[str], results: Iterable[Result]) -> list[str]:
-    """The columns that the average is of: of an analysis the first, as those beside it measure something else."""
-    if any(run.analysis for result in results for run in result.planned):
-        return [task for task in tasks if not is_further(task)]
-    return list(tasks)
+    """The columns that the average is of: of an analysis the first, as those beside it measure something else; none of
+    several analyses, which have no unit in common."""
+    analyses = {run.analysis for result in results for run in result.planned}
+    if analyses == {""}:
+        return list(tasks)
+    return [task for task in tasks if not is_further(task)] if len(analyses) == 1 else []
 
 
 def _average(cells: list[Cell | None]) -> Cell:

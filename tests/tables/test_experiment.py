@@ -162,6 +162,16 @@ def test_a_further_split_is_a_column_of_the_same_choice(plan: Plan, statuses: di
     assert {cells["rte/mismatched"].mean for cells in tables[0].rows.values()} == {0.25}
 
 
+@pytest.mark.parametrize(("analyses", "average"), [(("tuco", "tuco"), ["average"]), (("tuco", "sharpness"), [])])
+def test_different_analyses_have_no_average(
+    analyses: tuple[str, str], average: list[str], plan: Plan, statuses: dict[str, RunStatus]
+) -> None:
+    of_task = dict(zip(METRIC, analyses, strict=True))
+    plan = replace(plan, runs=[replace(run, analysis=of_task[run.task]) for run in plan.runs])
+    (table,) = experiment_tables(plan, results(plan, statuses, "paper"))
+    assert table.columns == [*METRIC, *average]
+
+
 def test_cells_come_row_by_row_however_the_plan_mixes_them() -> None:
     runs = [planned(method, task, 1) for task in METRIC for method in ("vanilla", "hype_n")]
     places = results(plan_of(runs), {}, "paper")
