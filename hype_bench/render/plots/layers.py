@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import cycle
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -40,6 +41,7 @@ from hype_bench.tables.experiment import Result
 Layers = dict[int, float]  # layer -> value
 
 _COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # of Okabe and Ito (2008)
+_STYLES = ("solid", (0, (1, 1.5)), "dashdot")  # of the first rows, and of those that have the same colours again
 _HEIGHT, _LEGEND = 2.2, 0.14  # inches: of the figure at least, and of a line of the legend
 _AXIS = 22  # characters of its label on one line
 _NOTE = "layer 0: the embeddings; line: mean over seeds; band: its 95 % interval, of two seeds from one to the other"
@@ -86,7 +88,8 @@ def _figure(rows: Mapping[str, list[Layers]], heading: str, metric: str) -> Figu
     scale, colours = 100 if metric in METRICS else 1, cycle(_COLOURS)
     for n, (title, seeds) in enumerate(rows.items()):
         width = max(0.8, 2.6 - 0.6 * n)  # lines that coincide stay visible
-        _line(panel, title, seeds, scale, GREY if title == BASELINE else next(colours), width)
+        style = DASHED if title == BASELINE else _STYLES[n // len(_COLOURS) % len(_STYLES)]
+        _line(panel, title, seeds, scale, GREY if title == BASELINE else next(colours), width, style)
     panel.tick_params(labelsize=SMALL)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_xlabel("layer", fontsize=SMALL)
@@ -95,7 +98,9 @@ def _figure(rows: Mapping[str, list[Layers]], heading: str, metric: str) -> Figu
     return figure
 
 
-def _line(panel: Axes, title: str, seeds: Iterable[Layers], scale: float, colour: str, width: float) -> None:
+def _line(
+    panel: Axes, title: str, seeds: Iterable[Layers], scale: float, colour: str, width: float, style: Any
+) -> None:
     """The mean over seeds at every layer that all of them have, and its band."""
     seeds = list(seeds)
     shared = sorted(set.intersection(*(set(layers) for layers in seeds))) if seeds else []
@@ -109,7 +114,6 @@ def _line(panel: Axes, title: str, seeds: Iterable[Layers], scale: float, colour
         for values, value in zip((means, low, high), (mean, *ends), strict=True):
             values.append(value)
     label = words(title if finite else f"{title}: X no finished run")
-    style = DASHED if title == BASELINE else "solid"
     panel.plot(finite, means, color=colour, linewidth=width, linestyle=style, marker="o", markersize=2.2, label=label)
     if len(seeds) > 1:
         panel.fill_between(finite, low, high, color=colour, alpha=0.12, linewidth=0)
