@@ -68,7 +68,8 @@ def _hydra_main(composed: DictConfig) -> float | None:
     check_scope(composed)
     if composed.experiment.seeds.until:
         fail("seed=auto stands for several runs: add -m to run them", 2)
-    return selection_score(composed.results_dir, run_alone(composed))
+    result = run_alone(composed)  # first: it reports a results_dir that cannot be resolved
+    return selection_score(composed.results_dir, result)
 
 
 def selection_score(results_dir: str, result: JobResult) -> float | None:
