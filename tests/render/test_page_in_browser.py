@@ -45,7 +45,7 @@ def page(browser: Browser, index: Path) -> Iterator[Page]:
     """The report, opened from disk. No error in the console, and no request but for files beside it."""
     wrong: list[str] = []
     page = browser.new_page()
-    page.set_default_timeout(5000)
+    page.set_default_timeout(30_000)
     page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on(
