@@ -29,8 +29,8 @@ def table_of(output: str) -> str:
     return output[output.index("\n\n") : re.search(r"^\d+ runs?:", output, re.MULTILINE).start()].strip()
 
 
-def test_the_users_own_command(command: Any, tmp_path: Path) -> None:
-    """``method=hype_n task=... -m seed=1,2,3``: as written in the issue, in a fresh process; then status and table."""
+def test_the_users_own_command(command: Any, warm: Any, tmp_path: Path) -> None:
+    """``method=hype_n task=... -m seed=1,2,3``, in a fresh process; then status and table."""
     ended = command(*SHORT, "method=hype_n", "task=demo_rte", "-m", "seed=1,2,3")
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""  # no bar, no warning: this is no terminal
@@ -50,7 +50,7 @@ def test_the_users_own_command(command: Any, tmp_path: Path) -> None:
         assert record["tokens_per_second"] > 0
         assert record["peak_memory_bytes"] > 0
         assert record["machine"]["threads"] == 1
-    verbs = command("status", program="hype_bench.cli"), command("table", program="hype_bench.cli")
+    verbs = [warm(verb, program="hype_bench.cli") for verb in ("status", "table")]
     assert verbs[0].stdout.startswith("results: 3 runs, 3 done")
     assert verbs[1].stdout.strip() == table_of(ended.stdout)
 

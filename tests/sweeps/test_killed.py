@@ -55,7 +55,7 @@ def test_killed_at_any_moment(warm: Any, tmp_path: Path, undisturbed: tuple[str,
     results, moments = tmp_path / "results", random.Random(0)
     before: dict[str, int] = {}
     kills = 0
-    while kills < 5:
+    while kills < 4:
         sweep = warm.start(*SWEEP)
         time.sleep(moments.uniform(0.1, seconds / 2))
         sweep.kill()
