@@ -164,8 +164,8 @@ def sentences(answers: Iterable[Answer]) -> list[str]:
 def made_of(vanilla: Answer, other: Answer) -> str:
     """``+9.61 over vanilla (helps); equal to no_dropout within 0.10: the gain is the missing dropout``."""
     gain, test = vanilla.overall, other.overall.difference
-    mean, beside = f"{100 * test.mean:+.2f}", other.control.title
-    first = f"{100 * gain.difference.mean:+.2f} over vanilla ({gain.word})"
+    mean, beside = f"{100 * test.mean:+z.2f}", other.control.title
+    first = f"{100 * gain.difference.mean:+z.2f} over vanilla ({gain.word})"
     if other.overall.word == NO_DIFFERENCE:
         within = 100 * max(map(abs, test.interval(0.9)))
         what = {HELPS: f": the gain is {other.shares}", HURTS: f": the loss is {other.shares}"}.get(gain.word, "")

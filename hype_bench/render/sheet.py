@@ -67,7 +67,7 @@ def signed_interval(low: float, high: float, is_fraction: bool = True) -> str:
 
 
 def signed(value: float, is_fraction: bool = True) -> str:
-    return f"{100 * value:+.2f}" if is_fraction else f"{value:+.4g}"
+    return f"{100 * value:+z.2f}" if is_fraction else f"{value:+z.4g}"
 
 
 def p_value(p: float) -> str:

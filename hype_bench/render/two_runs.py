@@ -30,7 +30,7 @@ def two_runs_text(a: tuple[RunStatus, Record], b: tuple[RunStatus, Record]) -> s
     """
     settings = [(name, [_word(first), _word(second)]) for name, first, second in differing_settings(a[1], b[1])]
     scores = [
-        (name, [_word(f"{100 * first:.2f}"), _word(f"{100 * second:.2f}"), _word(f"{100 * (first - second):+.2f}")])
+        (name, [_word(f"{100 * first:.2f}"), _word(f"{100 * second:.2f}"), _word(f"{100 * (first - second):+z.2f}")])
         for name, first, second in both_scores(a[1], b[1])
     ]
     titles = [(each[0].identity, each[1].label.title) for each in (a, b)]
@@ -79,13 +79,13 @@ def _seeds_sheet(title: str, titles: list[tuple[str, str]], on: OnTask) -> Sheet
         columns += [("changed", "examples"), *((f"{name} alone", "right") for name, _ in titles), ("p", "McNemar")]
     rows = []
     for seed, (first, second) in on.scores.items():
-        cells = [f"{100 * first:.2f}", f"{100 * second:.2f}", f"{100 * (first - second):+.2f}"]
+        cells = [f"{100 * first:.2f}", f"{100 * second:.2f}", f"{100 * (first - second):+z.2f}"]
         if change := on.changes.get(seed):
             counts = f"{len(change.changed)} of {change.examples}", str(change.only_a), str(change.only_b)
             cells += [*counts, p_value(change.p)]
         rows.append((f"seed {seed}", list(map(_word, [*cells, *[""] * (len(columns) - len(cells))]))))
     means = [100 * sum(scores) / len(rows) for scores in zip(*on.scores.values(), strict=True)]
-    cells = [*(f"{mean:.2f}" for mean in means), f"{means[0] - means[1]:+.2f}"]
+    cells = [*(f"{mean:.2f}" for mean in means), f"{means[0] - means[1]:+z.2f}"]
     rows.append(("mean", list(map(_word, [*cells, *[""] * (len(columns) - 3)]))))
     return Sheet(title, columns, rows, [*on.notes, *[_BY_SEED] * bool(on.changes)], "", on.metric)
 

@@ -53,7 +53,7 @@ def _sentences(answers: Sequence[Answer]) -> Iterator[Sentence]:
         members = list(of_row)
         against = next((answer for answer in members if answer.control == VANILLA), members[0])
         verdict, mean = against.overall, 100 * against.overall.difference.mean
-        effect = _without_pairs(against) if math.isnan(mean) else f"{mean:+.2f} over {against.control.title}"
+        effect = _without_pairs(against) if math.isnan(mean) else f"{mean:+z.2f} over {against.control.title}"
         for text in sentences(members) or [f"{row.title}: {effect}"]:
             yield Sentence(verdict.word, f"{block}: " * several + text + _open(verdict))
 
