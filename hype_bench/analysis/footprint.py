@@ -29,7 +29,7 @@ from hype_bench.training.batches import training_order
 from hype_bench.training.loop import Outcome, fine_tune
 from hype_bench.training.seeds import derive
 from hype_bench.training.tokens import tokenise
-from hype_bench.training.turns import WARM_UP, Turn, rounds
+from hype_bench.training.turns import WARM_UP, Turn, rounds, spawning
 
 Methods = Mapping[str, Mapping[str, Any]]  # names of techniques, with their options
 
@@ -101,9 +101,8 @@ def _take_turns(setting: Setting, methods: Methods, updates: int, turn: Turn) ->
 
 def _alone(setting: Setting, methods: Methods) -> tuple[int, Mapping[str, Any]]:
     """Peak memory, and facts, of a process that makes a few updates."""
-    context = multiprocessing.get_context("spawn")
-    reader, writer = context.Pipe()
-    with _environment(_GIVE_BACK):
+    reader, writer = multiprocessing.Pipe()
+    with _environment(_GIVE_BACK), spawning() as context:
         process = context.Process(target=_report_memory, args=(setting, methods, writer), daemon=True)
         process.start()
     writer.close()

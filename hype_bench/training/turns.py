@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
 from typing import Any
 
 import torch
@@ -51,11 +52,11 @@ def rounds(programs: Mapping[str, Callable[[Turn], None]], count: int) -> list[d
         programs: each runs in a process of its own, with all that it needs to start inside, and calls ``end`` of the
             turn at least ``count + WARM_UP + 1`` times. It ends with an EOFError when nobody waits for it any more.
     """
-    context = multiprocessing.get_context("spawn")
     lines: dict[str, Connection] = {}
     for name, program in programs.items():
-        lines[name], theirs = context.Pipe()
-        context.Process(target=_take_turns, args=(program, theirs), name=name, daemon=True).start()
+        lines[name], theirs = multiprocessing.Pipe()
+        with spawning() as context:
+            context.Process(target=_take_turns, args=(program, theirs), name=name, daemon=True).start()
         theirs.close()
     try:
         for line in lines.values():
@@ -66,6 +67,17 @@ def rounds(programs: Mapping[str, Callable[[Turn], None]], count: int) -> list[d
             line.close()
         for process in multiprocessing.active_children():
             process.join()
+
+
+@contextlib.contextmanager
+def spawning() -> Iterator[SpawnContext]:
+    """Starts processes anew, also from a worker of joblib, whose own way to start them its children do not know."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        yield multiprocessing.get_context("spawn")
+    finally:
+        multiprocessing.set_start_method(before, force=True)
 
 
 def _give_turn(line: Connection) -> float:

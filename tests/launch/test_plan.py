@@ -20,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from hype_bench.config import CONF, resolve
+from hype_bench.contract.registry import discover
 from hype_bench.launch.plan import _Composer, make_plan, plan_of
 from hype_bench.options import UserError
 from hype_bench.paper.published import table as published
@@ -93,6 +94,10 @@ def test_composing_once_per_choice_of_groups_is_what_hydra_composes() -> None:
             for point in draw.sample(points, 6):
                 fast = resolve(composer(point))
                 assert fast == resolve(compose("config", [arguments[0], *point.overrides])), point
+
+
+def test_the_footprint_is_that_of_every_technique() -> None:
+    assert {run.method for run in plan_for("experiment=footprint").runs} == set(discover())
 
 
 def test_the_same_run_in_two_rows_is_run_once() -> None:
