@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hype_bench.config import TIED
+from hype_bench.options import UserError
+from hype_bench.runs.predictions import read_columns
 from hype_bench.runs.status import DONE
 from hype_bench.stats.means import Floats
 from hype_bench.stats.resampled import weighted_scores
@@ -54,7 +56,7 @@ def _gives_one_class(run: str, split: str) -> bool:
     none that can be read."""
     try:
         return len(np.unique(_column("prediction", Path(run), split))) == 1
-    except (OSError, ValueError, LookupError):
+    except (OSError, UserError, ValueError, LookupError):
         return True
 
 
@@ -63,7 +65,7 @@ def _constant_scores(runs: list[str], split: str, metric: str) -> Floats:
     for run in runs:
         try:
             labels = _column("label", Path(run), split)
-        except (OSError, ValueError, LookupError):
+        except (OSError, UserError, ValueError, LookupError):
             continue
         constants = np.repeat(np.unique(labels)[:, None], len(labels), axis=1)
         scores: Floats = weighted_scores(metric, labels, constants, np.ones((1, len(labels))))[0]
@@ -73,8 +75,6 @@ def _constant_scores(runs: list[str], split: str, metric: str) -> Floats:
 
 def _column(name: str, run: Path, split: str) -> Floats:
     """Of the predictions of a split."""
-    import pandas as pd
-
-    table = pd.read_csv(run / "predictions.csv", usecols=["split", name])
-    values: Floats = table[name][table.split == (split or table.split.iloc[0])].to_numpy(np.float64)
+    splits, numbers = read_columns(run / "predictions.csv", [name])
+    values: Floats = numbers[splits == (split or splits[0]), 0]
     return values

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hype_bench.options import UserError
 from hype_bench.output import counted
+from hype_bench.runs.predictions import read_columns
 from hype_bench.stats.means import Floats
 from hype_bench.tables.cells import AVERAGE, Cell, Row
 from hype_bench.tables.notes import Note
@@ -61,12 +64,8 @@ def _equal_scores(rows: Mapping[Row, Mapping[str, Cell]]) -> dict[str, list[list
 
 def _predictions(paths: Mapping[Any, str]) -> tuple[bytes, ...]:
     """Of every run, in order of the seeds; nothing if one cannot be read."""
-    import pandas as pd
-
     try:
-        return tuple(
-            pd.read_csv(f"{paths[seed]}/predictions.csv", usecols=["prediction"]).prediction.to_numpy().tobytes()
-            for seed in sorted(paths)
-        )
-    except (OSError, ValueError):
+        files = [Path(paths[seed], "predictions.csv") for seed in sorted(paths)]
+        return tuple(read_columns(file, ["prediction"])[1].tobytes() for file in files)
+    except (OSError, UserError, ValueError):
         return ()
