@@ -10,6 +10,7 @@ from jaxtyping import Float64
 from hype_bench.stats.means import Floats
 
 Matrix = Float64[Floats, "rows columns"]
+Leading = Float64[Floats, "rows k"]
 OfDirections = Float64[Floats, "k"]
 
 
@@ -27,9 +28,8 @@ def leading_directions(start: Matrix, end: Matrix, k: int) -> Directions:
     One whose cosine is small is an intruder: Shuttleworth, Andreas, Torralba and Sharma 2024, "LoRA vs Full
     Fine-tuning: An Illusion of Equivalence", https://arxiv.org/abs/2410.21228
     """
-    before = np.linalg.svd(start, full_matrices=False).U
-    after = np.linalg.svd(end, full_matrices=False)
-    return Directions(after.S[:k], np.abs(after.U[:, :k].T @ before).max(axis=1))
+    u, values, _ = np.linalg.svd(end, full_matrices=False)
+    return Directions(values[:k], _cosines(start, u[:, :k]))
 
 
 def intruders(start: Matrix, end: Matrix, k: int, threshold: float) -> tuple[Matrix, int]:
@@ -39,10 +39,16 @@ def intruders(start: Matrix, end: Matrix, k: int, threshold: float) -> tuple[Mat
     ``end + (factor - 1) * part`` has them scaled by the factor, as ``reduce_intruder_dimension`` of peft does before it
     cuts the change to LoRA's rank.
     """
-    cosines = leading_directions(start, end, k).cosines
     u, values, v = np.linalg.svd(end, full_matrices=False)
-    chosen = np.flatnonzero(cosines < threshold)
+    chosen = np.flatnonzero(_cosines(start, u[:, :k]) < threshold)
     return (u[:, chosen] * values[chosen]) @ v[chosen], len(chosen)
+
+
+def _cosines(start: Matrix, directions: Leading) -> OfDirections:
+    """The largest absolute cosine of each column with a left singular vector of ``start``."""
+    before = np.linalg.svd(start, full_matrices=False).U
+    cosines: OfDirections = np.abs(directions.T @ before).max(axis=1)
+    return cosines
 
 
 def stable_rank(matrix: Matrix) -> float:
