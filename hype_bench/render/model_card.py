@@ -17,7 +17,7 @@ from hype_bench.runs.secrets import scrub
 from hype_bench.runs.writing import write_atomically
 from hype_bench.sweeps.planned import ALL
 from hype_bench.tables.cells import compact
-from hype_bench.tables.compare import Compared, against_method
+from hype_bench.tables.compare import VERDICTS_ONLY, Compared, against_method
 from hype_bench.tables.experiment import Place
 from hype_bench.tables.rows import flat_settings
 
@@ -104,7 +104,7 @@ def _beside(run: Path) -> Iterator[Sheet]:
 def _compared(read: Experiment, places: list[Place]) -> dict[Place, Compared]:
     if _BASELINE not in [row.title for _, row, _ in places]:
         return {}
-    return against_method(read.plan, {place: read.results[place] for place in places}, _BASELINE)
+    return against_method(read.plan, {place: read.results[place] for place in places}, _BASELINE, VERDICTS_ONLY)
 
 
 def _verdict(cell: Compared | None) -> str:

@@ -60,6 +60,7 @@ class Criteria:
 
 
 DEFAULT = Criteria()
+VERDICTS_ONLY = Criteria(resampled=False)  # for what shows no test by random draws
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,8 @@ from hype_bench.render.report import Experiment
 from hype_bench.runs.status import DONE
 from hype_bench.stats.verdict import UNDECIDED, Verdict
 from hype_bench.tables.answer import Answer
-from hype_bench.tables.compare import Criteria
+from hype_bench.tables.compare import VERDICTS_ONLY
 from hype_bench.tables.table import is_further
-
-_CRITERIA = Criteria(resampled=False)  # the page does not show it
 
 
 @dataclass(frozen=True)
@@ -33,15 +31,15 @@ class Sentence:
 def answer_context(experiment: Experiment) -> dict[str, Any]:
     """What the template shows of an answer; its ``complaints`` are about damaged files."""
     is_done = any(status.state == DONE for status in experiment.statuses.values())
-    answers, missing = answers_of(experiment, _CRITERIA) if is_done else ([], [])
+    answers, missing = answers_of(experiment, VERDICTS_ONLY) if is_done else ([], [])
     name = experiment.plan.key
     cells = [cell for answer in answers for cell in answer.tasks.values()]
-    pictures = figures(name, answers, _CRITERIA, MOST)
+    pictures = figures(name, answers, VERDICTS_ONLY, MOST)
     return {
         "sentences": list(_sentences(answers)),
-        "sheets": answer_sheets(experiment.plan, answers, missing, _CRITERIA),
+        "sheets": answer_sheets(experiment.plan, answers, missing, VERDICTS_ONLY),
         "missing": "" if answers or not is_done else nothing_to_answer(experiment, missing),
-        "note": answer_note(_CRITERIA),
+        "note": answer_note(VERDICTS_ONLY),
         "pictures": [inline(drawn, f"{name} answer {which}") for which, drawn in pictures.items()],
         "complaints": list(dict.fromkeys(text for cell in cells for text in cell.measured.complaints)),
     }

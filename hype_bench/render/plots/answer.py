@@ -20,14 +20,13 @@ from hype_bench.render.report import Experiment
 from hype_bench.runs.status import DONE
 from hype_bench.stats.verdict import Verdict
 from hype_bench.tables.answer import Answer
-from hype_bench.tables.compare import Criteria
+from hype_bench.tables.compare import VERDICTS_ONLY, Criteria
 
-_CRITERIA = Criteria(resampled=False)
 _OVERALL = "over all tasks"
 _NOTE = "blue: against vanilla; vermilion: against the control that isolates the technique; shaded: ± {margin:g} points"
 
 
-def draw(experiment: Experiment, criteria: Criteria = _CRITERIA) -> dict[str, Figure]:
+def draw(experiment: Experiment, criteria: Criteria = VERDICTS_ONLY) -> dict[str, Figure]:
     """Nothing while no run is done. Raises UserError where nothing can be compared."""
     answers, missing = answers_of(experiment, criteria)
     if not answers:
