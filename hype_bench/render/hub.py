@@ -34,9 +34,9 @@ def push(results_dir: Path, name: str, repository: str, public: bool) -> str:
     write_card(status.path, record, compared=True)
     api = HfApi()
     try:
-        made = api.create_repo(repository, private=not public, exist_ok=True)
+        address = api.create_repo(repository, private=not public, exist_ok=True)
         title = f"{status.title} ({status.identity})"
-        api.upload_folder(repo_id=made.repo_id, folder_path=status.path / "model", commit_message=title)
+        api.upload_folder(repo_id=address.repo_id, folder_path=status.path / "model", commit_message=title)
     except HFValidationError as error:
         raise UserError(f"{repository} is no name of a repository, such as user/name: {_line(error)}") from error
     except (OfflineModeIsEnabled, TransportError) as error:
@@ -45,7 +45,7 @@ def push(results_dir: Path, name: str, repository: str, public: bool) -> str:
         ) from error
     except HfHubHTTPError as error:
         raise UserError(f"the Hugging Face hub refuses {repository}: {_line(error)}") from error
-    return str(made)
+    return str(address)
 
 
 def _line(error: Exception) -> str:

@@ -54,10 +54,10 @@ def rounds(programs: Mapping[str, Callable[[Turn], None]], count: int) -> list[d
     """
     lines: dict[str, Connection] = {}
     for name, program in programs.items():
-        lines[name], theirs = multiprocessing.Pipe()
+        lines[name], end_of_program = multiprocessing.Pipe()
         with spawning() as context:
-            context.Process(target=_take_turns, args=(program, theirs), name=name, daemon=True).start()
-        theirs.close()
+            context.Process(target=_take_turns, args=(program, end_of_program), name=name, daemon=True).start()
+        end_of_program.close()
     try:
         for line in lines.values():
             line.recv()
