@@ -27,6 +27,7 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.method import Method
 from hype_bench.contract.objective import Batch, Forward
 from hype_bench.contract.parts import Part
+from hype_bench.contract.plain import check_plain
 from hype_bench.contract.rows import Rows, as_input, check_labels, for_techniques, forward_in_rows
 from hype_bench.options import UserError
 from hype_bench.training.device import use_tf32
@@ -44,7 +45,7 @@ class WithMethods(_AnyTrainer):
     named outermost: ``class MySFTTrainer(WithMethods, SFTTrainer)``.
 
     The objective stays the Trainer's own: label smoothing, ``compute_loss_func``, several labels an example, tokens,
-    question answering, multiple choice and language models. When ``train`` ends, the model is a plain one again.
+    question answering, multiple choice and language models. After ``train`` the model is plain, but see ``unmerged``.
 
     Args:
         methods: techniques, each of another class. Without any, it is the Trainer bit for bit.
@@ -213,6 +214,8 @@ class WithMethods(_AnyTrainer):
         return loss, Rows(output, batch, self.model)
 
     def _prepare_methods(self) -> None:
+        if self.args.save_strategy != SaveStrategy.NO:
+            check_plain(self.methods, "set save_strategy='no'")
         tensors = self.model.state_dict().keys()
         steps = self.state.max_steps
         self.context = Context(
@@ -245,10 +248,8 @@ class WithMethods(_AnyTrainer):
         if self.hooks.criterion and (self.label_smoother or self.compute_loss_func):
             return "{} replaces the loss: leave out label_smoothing_factor and compute_loss_func"
         if self.args.save_strategy != SaveStrategy.NO and changed:
-            return (
-                "with {} a checkpoint on the way would not load as a plain model: set save_strategy='no' and save the "
-                "model after train()"
-            )
+            sentence = "with {} a checkpoint on the way would not load as a plain model: "
+            return sentence + "set save_strategy='no' and save the model after train()"
         return None
 
     def _one_pass(self, size: int | None) -> Iterator[Batch]:

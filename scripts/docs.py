@@ -20,6 +20,7 @@ from hype_bench.contract.card import Card
 from hype_bench.contract.method import Method
 from hype_bench.contract.registry import discover
 from hype_bench.options import in_words
+from hype_bench.saving import no_plain_model
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -97,7 +98,8 @@ def page(names: list[str]) -> str:
     card = cards()[names[0]]
     cls = discover()[names[0]][0] if names[0] in discover() else None
     cost = " ".join([card.cost, *measured(names)])
-    parts = [f"# {card.title}", f"{sentence(card.summary)}.", card.text, f"$$\n{card.equation}\n$$"]
+    left = left_behind(names, cls) if cls else ""
+    parts = [f"# {card.title}", f"{sentence(card.summary)}.", card.text, left, f"$$\n{card.equation}\n$$"]
     if cls is not None:
         parts += [
             "    " + "\n    ".join(f"python run.py method={name}" for name in names),
@@ -108,6 +110,11 @@ def page(names: list[str]) -> str:
     parts += ["## Cost", cost, *([] if names == ["vanilla"] else ["## Control", controls(card)])]
     parts += ["## When it helps", card.helps, *(together(cls) if cls else [])]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def left_behind(names: list[str], cls: type[Method]) -> str:
+    """What a user should know of a technique that leaves no plain model."""
+    return f"`{names[0]}` {no_plain_model(cls.unmerged)}: `training.save=last` is refused." if cls.unmerged else ""
 
 
 def controls(card: Card) -> str:

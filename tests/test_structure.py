@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "hype_bench"
 # What may be imported by what: a line by itself and by the lines below it (docs/architecture.md says why).
 ORDER = (
-    ("options", "output", "arguments", "combinations", "plugins", "schema", "config", "choices", "controls"),
+    ("options", "output", "arguments", "combinations", "plugins", "schema", "config", "choices", "controls", "saving"),
     ("stats",),
     ("tasks",),
     ("paper",),

@@ -17,6 +17,7 @@ from hype_bench.contract.context import Context
 from hype_bench.contract.method import Backward, Groups, Hooks, Method, Weights
 from hype_bench.contract.objective import Batch, Forward, Loss, objective, with_criterion
 from hype_bench.contract.parts import Part
+from hype_bench.contract.plain import refuse_saving
 from hype_bench.contract.state import restore, state_of
 from hype_bench.models.packing import check_every_token, compute_every_token
 from hype_bench.options import UserError
@@ -130,7 +131,7 @@ class Composed:
         restore(self._hooks, model, state)
 
     def finish(self) -> None:
-        """The last named first, and then everything in ``context.cleanup``: a plain model is left."""
+        """The last named first, and then everything in ``context.cleanup``: a plain model is left, or one unmerged."""
         for act in self._finishing():
             act()
         self._cleanup.close()
@@ -158,6 +159,7 @@ def compose(methods: Mapping[str, Method], model: PreTrainedModel, context: Cont
         if any(method.needs_every_token for method in methods.values()):
             context.cleanup.callback(compute_every_token(model))
         prepared = [method.prepare(model, context) for method in methods.values()]
+        refuse_saving(methods, model)
     except BaseException:
         context.cleanup.close()  # what the first ones put on the model
         raise

@@ -82,6 +82,8 @@ class Method:
             empty if it does nothing with any.
         moves_weights: whether ``prepare`` changes weights, so that what is named after it meets the changed ones.
         takes_regression: whether it is defined where labels are numbers; if not, it is refused there.
+        unmerged: what stays in the model after the run and cannot be merged, in words such as ``adapters beside the
+            feed-forward blocks``: that model is scored, but not saved. Empty if a plain model is left.
         wraps_weights: whether it puts other modules in their place, so that nothing may move weights after it.
         per_example: whether it reads one label an example; tasks of tokens, answers or several labels have none.
         resumable: whether a checkpoint can hold all that it keeps, see :mod:`hype_bench.contract.state`.
@@ -92,6 +94,7 @@ class Method:
     neutral: ClassVar[Mapping[str, Any] | None] = None
     moves_weights: ClassVar[bool] = False
     takes_regression: ClassVar[bool] = True
+    unmerged: ClassVar[str] = ""
     wraps_weights: ClassVar[bool] = False
     per_example: ClassVar[bool] = False
     resumable: ClassVar[bool] = True
@@ -145,7 +148,8 @@ class Method:
 
     @contextlib.contextmanager
     def attached(self, model: Any, **context: Any) -> Iterator[Attached]:
-        """For a training loop of one's own: the technique acts on the model within, and leaves it plain.
+        """For a training loop of one's own: the technique acts on the model within, and leaves it plain unless
+        something of it is :attr:`unmerged`.
 
         Args:
             model: a ``transformers`` model, or what others put around it, see :func:`~hype_bench.contract.attach`.

@@ -92,6 +92,7 @@ def resolve_run(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
     Raises:
         UserError: a value, or a combination of them, that cannot be.
     """
+    from hype_bench.contract.plain import check_plain
     from hype_bench.contract.registry import build
     from hype_bench.models.family import family_of
 
@@ -100,7 +101,11 @@ def resolve_run(composed: DictConfig) -> tuple[RunConfig, dict[str, Method]]:
         composed.model.family = family_of(OmegaConf.to_object(composed.model))  # type: ignore[arg-type]
         run = resolve(composed)
     methods = build(run.methods)
+    if run.training.save == "last":
+        check_plain(methods, "leave out training.save=last")
     if (analysis := build_analysis(run.analysis)) is not None:
+        if analysis.needs_weights:
+            check_plain(methods, "an analysis needs weights that were saved")
         analysis.check(run)
     return replace(run, methods={name: run.methods[name] for name in methods}), methods
 

@@ -72,7 +72,8 @@ def test_every_ordered_pair_runs_or_is_refused(first: str, pairs: set[tuple[str,
         losses = list(train(model, hooks, batch, 2))  # without and with a state
         hooks.finish()
         assert all(map(math.isfinite, losses)), (second, losses)
-        assert anatomy(model.train()) == before, f"{first} and {second} leave something behind"
+        is_plain = not any(discover()[name][0].unmerged for name in (first, second))
+        assert not is_plain or anatomy(model.train()) == before, f"{first} and {second} leave something behind"
         assert all(bool(p.isfinite().all()) for p in model.parameters()), second
 
 
