@@ -58,6 +58,7 @@ REFUSED = {
     "distilbert": {"mixout"},  # as to its default: where=every works
     "eurobert": {  # no dropout, no bias, a head on all tokens
         "bitfit",
+        "dr_tune",
         "match_tuning",
         "mixout",
         "no_dropout",

@@ -54,6 +54,20 @@ def recorded_outputs(modules: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]
         yield outputs
 
 
+@contextlib.contextmanager
+def recorded_inputs(modules: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]:
+    """Their first arguments, likewise."""
+    inputs: dict[int, Tensor] = {}
+
+    def record(index: int, module: nn.Module, args: Any) -> None:
+        inputs.setdefault(index, args[0])
+
+    with contextlib.ExitStack() as handles:
+        for index, module in enumerate(modules):
+            handles.callback(module.register_forward_pre_hook(partial(record, index)).remove)
+        yield inputs
+
+
 def first_of(output: Any) -> Tensor:
     """The hidden states that a layer returns, alone or first in a tuple."""
     hidden: Tensor = output[0] if isinstance(output, tuple) else output

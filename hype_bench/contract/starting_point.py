@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -23,15 +26,21 @@ class StartingPoint:
 
     def logits(self, batch: Batch, forward: Forward) -> Tensor:
         """What the model put out at the start, in evaluation mode and without gradients."""
+        with self.restored():
+            logits: Tensor = forward(batch).logits
+        return logits
+
+    @contextlib.contextmanager
+    def restored(self) -> Iterator[None]:
+        """Within, the model is as it was at the start, in evaluation mode and without gradients."""
         present = [weight.data for weight, _ in self.weights]
         for weight, start in self.weights:
             weight.data = start
         self.model.eval()
         try:
             with torch.no_grad(), self.context.rng_preserved(self.model):
-                logits: Tensor = forward(batch).logits
+                yield
         finally:
             self.model.train()
             for (weight, _), data in zip(self.weights, present, strict=True):
                 weight.data = data
-        return logits

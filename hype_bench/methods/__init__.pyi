@@ -40,6 +40,7 @@ from hype_bench.methods.child_tuning_d import ChildTuningD as ChildTuningD
 from hype_bench.methods.child_tuning_f import ChildTuningF as ChildTuningF
 from hype_bench.methods.cutoff import Cutoff as Cutoff
 from hype_bench.methods.dps import DPS as DPS
+from hype_bench.methods.dr_tune import DRTune as DRTune
 from hype_bench.methods.drop_head import DropHead as DropHead
 from hype_bench.methods.elr import ELR as ELR
 from hype_bench.methods.fgm import FGM as FGM

@@ -49,10 +49,15 @@ def attention_block(layer: nn.Module) -> nn.Module:
 
 def output_projection(model: PreTrainedModel) -> nn.Linear:
     """The head's last linear map, whose output are the logits."""
+    return head_maps(model)[-1]
+
+
+def head_maps(model: PreTrainedModel) -> list[nn.Linear]:
+    """The linear maps above the pre-trained encoder, lowest first; the last one is the output projection."""
     outside = [m for name, m in _outside_base(model) if isinstance(m, nn.Linear)]
     if not outside or outside[-1].out_features != model.config.num_labels:
         raise UserError(f"the output projection of a {type(model).__name__} was not found")
-    return outside[-1]
+    return outside
 
 
 def _outside_base(model: PreTrainedModel) -> list[tuple[str, nn.Module]]:
