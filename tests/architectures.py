@@ -44,8 +44,8 @@ DECODERS: dict[str, dict[str, Any]] = {
 FOR_DECODERS = ("hype_n", "hype_u", "neftune", "noisefit", "r_drop")  # their papers, or their users, have decoders
 
 _NO_STACK = {
-    "child_tuning_d", "cutoff", "drop_head", "hft", "hype_n", "hype_u", "layer_drop", "llrd", "lnsr", "lora", "mixup",
-    "noisefit", "reinit", "rose", "sage", "sara", "smart", "ssf", "svfit", "top_k",
+    "child_tuning_d", "cutoff", "drop_head", "greentrainer", "hft", "hype_n", "hype_u", "layer_drop", "llrd", "lnsr",
+    "lora", "mixup", "noisefit", "reinit", "rose", "sage", "sara", "smart", "ssf", "svfit", "top_k",
 }  # fmt: skip
 _NO_WORDS = {
     "awp", "child_tuning_f", "cutoff", "fgm", "free_at", "freelb", "neftune", "pgd", "r3f", "r4f", "vat",

@@ -186,7 +186,13 @@ def test_the_same_losses_in_a_loop_of_ones_own(name: str, tmp_path: Path) -> Non
         return (dict(collate(every[at : at + step])) for at in range(0, len(every), step))
 
     with attach(
-        methods_of(name), model.train(), seed=run.seed, updates=UPDATES, warmup=2, batches=one_pass
+        methods_of(name),
+        model.train(),
+        seed=run.seed,
+        updates=UPDATES,
+        warmup=2,
+        batches=one_pass,
+        examples=len(tokens),
     ) as attached:
         groups = attached.parameter_groups(parameter_groups(model, settings.learning_rate, settings.weight_decay))
         optimizer = make_optimizer(groups, settings)

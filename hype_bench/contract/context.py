@@ -37,7 +37,7 @@ class Context(ForwardPass, LossScale, Findings):
     objective: Loss = objective
     progress: Callable[[str, int, int | None], None] = lambda what, done, total: None
 
-    def needs(self, technique: str, what: Literal["updates", "batches"]) -> Any:
+    def needs(self, technique: str, what: Literal["updates", "batches", "examples"]) -> Any:
         """What a technique cannot do without.
 
         Raises:

@@ -47,6 +47,7 @@ from hype_bench.methods.fgm import FGM as FGM
 from hype_bench.methods.free_at import FreeAT as FreeAT
 from hype_bench.methods.freelb import FreeLB as FreeLB
 from hype_bench.methods.gradient_noise import GradientNoise as GradientNoise
+from hype_bench.methods.greentrainer import GreenTrainer as GreenTrainer
 from hype_bench.methods.hft import HFT as HFT
 from hype_bench.methods.hype import HyPe as HyPe
 from hype_bench.methods.label_smoothing import LabelSmoothing as LabelSmoothing

@@ -29,7 +29,7 @@ REFUSED = {  # what two techniques cannot both decide on
     "which entries of the layers are trained": {"child_tuning_d", "lora", "ssf", "svfit", "sara", "lt_sft"},
     "the optimizer's step": {"recadam", "sage", "rose"},
     "the weight decay": {"recadam", "sage", "rose", "prior_weight_decay"},
-    "which weights are trained": {"top_k", "bitfit", "lora", "hft", "ssf", "svfit", "sara"},
+    "which weights are trained": {"top_k", "bitfit", "lora", "hft", "ssf", "svfit", "sara", "greentrainer"},
     "the weights that are scored": {"ema", "swa", "lookahead"},
     "R3F's noised pass": {"r3f", "r4f"},
 }

@@ -26,6 +26,7 @@ CLOSE = {"fp32": 5e-6, "bf16": 0.1}  # logits after three updates, relative to t
 WAITS = {
     "aten._local_scalar_dense.default @ training/loop.py _step": "fp16: whether gradients overflowed",
     "copy from pageable memory of the host @ methods/mixup.py _drawn": "which examples are mixed is drawn on the host",
+    "copy to the host @ methods/greentrainer.py _choose": "which tensors train is chosen there, once in some epochs",
     "aten.index.Tensor with a mask @ methods/noisefit.py _at": "padded: real tokens alone",
     "aten.index_put.default with a mask @ elsewhere": "the same in the backward pass",
     "aten._local_scalar_dense.default @ contract/objective.py <lambda>": "padded: transformers looks for padding",
