@@ -1,4 +1,4 @@
-"""Seconds per update of this loop beside ``transformers.Trainer``: same model, same batches, in turns.
+"""Seconds per update, of the clock and of CPU, beside ``transformers.Trainer``: same model, same batches, in turns.
 
     make bench                                   all four tasks, three repeats, table to results/bench/
     python scripts/bench.py --tasks rte cola     some of them
@@ -171,22 +171,23 @@ def worked_parameters(case: Case) -> int:
     return sum(p.numel() for name, p in model.named_parameters() if "embeddings" not in name)
 
 
+Clock = Callable[["Repeat"], dict[str, float]]  # by which of a repeat's two
+
+
 @dataclass(frozen=True)
 class Repeat:
     """One repeat of a task, in means over its updates.
 
-    seconds: per update, of every arm.
-    share: of the matmul peak that vanilla reaches. The peak is what the best size of square matrices keeps up in its
-        turns. The arithmetic is that of the model as it stands: that not all of the top layer's is needed, and done,
-        counts as speed.
+    wall, cpu: seconds per update, of every arm and of the square products, by the clock and of all threads together.
+    work: the operations of matrix products that an update is counted with.
     """
 
-    seconds: dict[str, float]
-    share: float
+    wall: dict[str, float]
+    cpu: dict[str, float]
+    work: float
 
     @classmethod
     def of(cls, task: str, updates: int, work: float) -> Repeat:
-        """``work``: the operations of matrix products that an update is counted with."""
         n = updates + WARM_UP + 1
         arms: dict[str, Callable[[Turn], None]] = {
             "vanilla": partial(ours, "vanilla", task, n),
@@ -197,36 +198,64 @@ class Repeat:
         }
         products = {size: partial(square_products, size) for size in SIZES}
         timed = rounds(arms | {str(size): program for size, program in products.items()}, updates)
-        seconds = {name: statistics.fmean(turns[name] for turns in timed) for name in timed[0]}
+        wall = {name: statistics.fmean(turns[name].wall for turns in timed) for name in timed[0]}
+        cpu = {name: statistics.fmean(turns[name].cpu for turns in timed) for name in timed[0]}
+        return cls(wall, cpu, work)
+
+    def share(self, of: Clock) -> float:
+        """Of the matmul peak, which vanilla reaches. The peak is what the best size of square matrices keeps up in its
+        turns. The arithmetic is that of the model as it stands: that not all of the top layer's is needed, and done,
+        counts as speed."""
+        seconds = of(self)
         peak = max(products_of_turn(size) * 2 * size**3 / seconds[str(size)] for size in SIZES)
-        return cls({arm: seconds[arm] for arm in arms}, work / seconds["vanilla"] / peak)
+        return self.work / seconds["vanilla"] / peak
 
 
-def report(tasks: list[str], updates: int, repeats: int) -> str:
-    lines = [
-        "| task | tokens/update | " + " | ".join(f"{arm} (s)" for arm in ARMS)
-        + f" | {' | '.join(RATIOS)} | of matmul peak |",
-        "|---" * (len(ARMS) + len(RATIOS) + 3) + "|",
-    ]  # fmt: skip
-    ratios: dict[str, list[float]] = {name: [] for name in RATIOS}
-    for task in tasks:
+@dataclass(frozen=True)
+class Measured:
+    """One task in all its repeats."""
+
+    task: str
+    tokens: float  # of an update
+    repeats: list[Repeat]
+
+    @classmethod
+    def of(cls, task: str, updates: int, repeats: int) -> Measured:
         case = Case.of(task, updates + WARM_UP + 1)
         tokens = statistics.fmean(case.tokens_of_updates[-updates:])
         work = 6 * worked_parameters(case) * tokens
-        measured = [Repeat.of(task, updates, work) for _ in range(repeats)]
-        for name, (slow, fast) in RATIOS.items():
-            ratios[name].append(statistics.median(repeat.seconds[slow] / repeat.seconds[fast] for repeat in measured))
-        numbers = [statistics.median(repeat.seconds[arm] for repeat in measured) for arm in ARMS]
-        lines.append(
-            f"| {case.run.task.name} | {tokens:.0f} | "
-            + " | ".join(f"{number:.3f}" for number in numbers)
-            + "".join(f" | {of_tasks[-1]:.2f}" for of_tasks in ratios.values())
-            + f" | {statistics.median(repeat.share for repeat in measured):.2f} |"
-        )
-        print(lines[-1], flush=True)
-    means = [math.exp(statistics.fmean(map(math.log, of_tasks))) for of_tasks in ratios.values()]
+        return cls(case.run.task.name, tokens, [Repeat.of(task, updates, work) for _ in range(repeats)])
+
+    def seconds(self, arm: str, of: Clock) -> float:
+        return statistics.median(of(repeat)[arm] for repeat in self.repeats)
+
+    def ratio(self, slow: str, fast: str, of: Clock) -> float:
+        return statistics.median(of(repeat)[slow] / of(repeat)[fast] for repeat in self.repeats)
+
+    def share(self, of: Clock) -> float:
+        return statistics.median(repeat.share(of) for repeat in self.repeats)
+
+
+def table(measured: list[Measured], of: Clock) -> str:
+    """A row for each task."""
+    columns = ["task", "tokens/update", *(f"{arm} (s)" for arm in ARMS), *RATIOS, "of matmul peak"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for one in measured:
+        numbers = [f"{one.seconds(arm, of):.3f}" for arm in ARMS]
+        numbers += [f"{one.ratio(*arms, of):.2f}" for arms in RATIOS.values()]
+        lines.append(f"| {one.task} | {one.tokens:.0f} | {' | '.join(numbers)} | {one.share(of):.2f} |")
+    means = [math.exp(statistics.fmean(math.log(one.ratio(*arms, of)) for one in measured)) for arms in RATIOS.values()]
     lines.append(f"| geometric mean | | {'| ' * len(ARMS)}{' | '.join(f'{mean:.2f}' for mean in means)} | |")
     return "\n".join(lines)
+
+
+def report(tasks: list[str], updates: int, repeats: int) -> str:
+    measured = []
+    for task in tasks:
+        measured.append(Measured.of(task, updates, repeats))
+        print(table(measured, lambda repeat: repeat.wall), flush=True)
+    wall, cpu = (table(measured, of) for of in (lambda repeat: repeat.wall, lambda repeat: repeat.cpu))
+    return f"{wall}\n\n## Seconds of CPU, all threads together\n\n{cpu}"
 
 
 def start_of_second_run() -> float:
@@ -254,20 +283,21 @@ def main() -> None:
     options = parser.parse_args()
     if options.updates < 1:
         parser.error("--updates must be at least 1")
-    table = report(options.tasks, options.updates, options.repeats)
+    tables = report(options.tasks, options.updates, options.repeats)
     threads = f"{torch.get_num_threads()} threads of a {platform.machine()} CPU, torch {torch.__version__}"
     head = (
         "# Seconds per update, MiniLM-L6, batch 16, float32 unless it says bf16\n\n"
         f"`make bench`: medians of {options.repeats} repeats of {options.updates} updates; all arms and the matrix "
         f"products of the peak take turns, an update each; {threads}. "
-        "Absolute seconds are this machine's; the ratios are what is to be read. "
+        "Absolute seconds are this machine's; the ratios are what is to be read, those in seconds of CPU where other "
+        "programs ran beside. "
         '"Of matmul peak" counts the arithmetic of the whole model; '
         "a sixth of it, in the top layer, is not needed and not done.\n\n"
     )
     tail = f"\n\nThe second run of a sweep spends {start_of_second_run():.1f} s before its first update (bound: 4 s).\n"
     OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "update_time.md").write_text(head + table + tail, encoding="utf-8")
-    print("\n" + table + tail)
+    (OUT / "update_time.md").write_text(head + tables + tail, encoding="utf-8")
+    print("\n" + tables + tail)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def costs(setting: Setting, programs: Mapping[str, Methods], updates: int) -> di
     in_turns = {name: partial(_take_turns, setting, methods, count) for name, methods in programs.items()}
     timed = rounds(in_turns, updates)
     alone = {name: _alone(setting, methods) for name, methods in programs.items()}
-    return {name: Cost([seconds[name] for seconds in timed], *alone[name]) for name in programs}
+    return {name: Cost([seconds[name].wall for seconds in timed], *alone[name]) for name in programs}
 
 
 def relative(technique: Cost, vanilla: Cost) -> dict[str, float]:

@@ -24,6 +24,14 @@ WARM_UP = 2  # rounds that are not counted
 PAUSE = 0.02  # seconds, after which the threads of the program before no longer wait busily for more
 
 
+@dataclass(frozen=True)
+class Seconds:
+    """Of one turn: by the clock, and of all threads of its process on a CPU."""
+
+    wall: float
+    cpu: float
+
+
 @dataclass
 class Turn(Method):
     """A program's own side; as a technique without an effect it ends the turn after every update of our loop."""
@@ -31,22 +39,22 @@ class Turn(Method):
     acts_on = frozenset()
     capturable = True
     line: Connection
-    started: float = field(default=0.0, init=False)
+    started: Seconds = field(default=Seconds(0.0, 0.0), init=False)
 
     def end(self) -> None:
         """Says how long the turn took and waits for the next. The first one, which nobody gave, says: ready."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self.line.send(time.perf_counter() - self.started)
+        self.line.send(Seconds(time.perf_counter() - self.started.wall, time.process_time() - self.started.cpu))
         self.line.recv()
-        self.started = time.perf_counter()
+        self.started = Seconds(time.perf_counter(), time.process_time())
 
     def prepare(self, model: Any, context: Context) -> Hooks:
         return Hooks(after_step=lambda optimizer: self.end())
 
 
-def rounds(programs: Mapping[str, Callable[[Turn], None]], count: int) -> list[dict[str, float]]:
-    """Seconds of every program's turn, for each of ``count`` rounds.
+def rounds(programs: Mapping[str, Callable[[Turn], None]], count: int) -> list[dict[str, Seconds]]:
+    """What every program's turn took, for each of ``count`` rounds.
 
     Args:
         programs: each runs in a process of its own, with all that it needs to start inside, and calls ``end`` of the
@@ -80,10 +88,11 @@ def spawning() -> Iterator[SpawnContext]:
         multiprocessing.set_start_method(before, force=True)
 
 
-def _give_turn(line: Connection) -> float:
+def _give_turn(line: Connection) -> Seconds:
     time.sleep(PAUSE)
     line.send(None)
-    return float(line.recv())
+    seconds: Seconds = line.recv()
+    return seconds
 
 
 def _take_turns(program: Callable[[Turn], None], line: Connection) -> None:
