@@ -74,7 +74,7 @@ def serve(folder: Path) -> None:
             if os.fork() == 0:
                 door.close()
                 attend(connection)
-                return
+                os._exit(0)  # as at the end of `become`
             connection.close()
 
 
@@ -116,7 +116,7 @@ def become(
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else bool(code))  # taking torch down would cost another second
+    os._exit(code if isinstance(code, int) else bool(code))  # taking torch down takes longer than most commands
 
 
 if __name__ == "__main__":
