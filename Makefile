@@ -13,6 +13,8 @@
 # make test-gpu       on a machine with a GPU: the CUDA side held to float64 and to the CPU
 # make bench          the time of an update beside transformers.Trainer
 # make bench-methods  the time and memory of every technique
+# make bench-sweep    24 runs from start to table beside the usual GLUE script
+# make bench-growth   how time grows with examples, tokens and records
 # make bench-gpu      the speed on a GPU
 # make docs           rewrite the pages that follow from the code
 # make site           the documentation as HTML, in site/
@@ -26,7 +28,7 @@ TABLES := table1 table2 table3 table4 table5 table6 table7 table8 table9 table12
 scope := paper
 PLAN = $@$(if $(filter-out paper,$(scope)),@$(scope))
 
-.PHONY: help demo report test test-slow test-engines mutation bench bench-methods test-gpu bench-gpu docs site tables figure2 figure3 figure4 noise footprint $(TABLES)
+.PHONY: help demo report test test-slow test-engines mutation bench bench-methods bench-sweep bench-growth test-gpu bench-gpu docs site tables figure2 figure3 figure4 noise footprint $(TABLES)
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -80,6 +82,12 @@ bench: $(INSTALLED)
 
 bench-methods: $(INSTALLED)
 	$(BIN)/python scripts/bench_methods.py
+
+bench-sweep: $(INSTALLED)
+	$(BIN)/python scripts/bench_sweep.py
+
+bench-growth: $(INSTALLED)
+	$(BIN)/python scripts/bench_growth.py
 
 test-gpu: $(INSTALLED)
 	$(BIN)/pytest tests/gpu
