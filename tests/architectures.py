@@ -46,6 +46,7 @@ FOR_DECODERS = ("hype_n", "hype_u", "neftune", "noisefit", "r_drop")  # their pa
 _NO_STACK = {
     "child_tuning_d", "cutoff", "drop_head", "greentrainer", "hft", "hype_n", "hype_u", "layer_drop", "llrd", "lnsr",
     "lora", "mixup", "noisefit", "reinit", "rose", "sage", "sara", "smart", "ssf", "svfit", "top_k",
+    "dora", "ia3", "lora_plus", "vera",
 }  # fmt: skip
 _NO_WORDS = {
     "awp", "child_tuning_f", "cutoff", "fgm", "free_at", "freelb", "neftune", "pgd", "r3f", "r4f", "vat",
@@ -66,7 +67,7 @@ REFUSED = {
         "supervised_contrastive",
     },
     "longformer": {"cutoff"},  # it pads to its window
-    "xlnet": {"drop_head", "ssf"},  # its attention has no linear modules
+    "xlnet": {"drop_head", "ia3", "ssf"},  # its attention has no linear modules
     "funnel": _NO_STACK | {"mixout"},  # its layers stand in blocks of their own length
     "modernbert": {"bitfit", "mixout"},  # no bias
 }

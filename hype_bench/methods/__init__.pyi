@@ -39,6 +39,7 @@ from hype_bench.methods.bitfit import BitFit as BitFit
 from hype_bench.methods.child_tuning_d import ChildTuningD as ChildTuningD
 from hype_bench.methods.child_tuning_f import ChildTuningF as ChildTuningF
 from hype_bench.methods.cutoff import Cutoff as Cutoff
+from hype_bench.methods.dora import DoRA as DoRA
 from hype_bench.methods.dps import DPS as DPS
 from hype_bench.methods.dr_tune import DRTune as DRTune
 from hype_bench.methods.drop_head import DropHead as DropHead
@@ -50,12 +51,14 @@ from hype_bench.methods.gradient_noise import GradientNoise as GradientNoise
 from hype_bench.methods.greentrainer import GreenTrainer as GreenTrainer
 from hype_bench.methods.hft import HFT as HFT
 from hype_bench.methods.hype import HyPe as HyPe
+from hype_bench.methods.ia3 import IA3 as IA3
 from hype_bench.methods.label_smoothing import LabelSmoothing as LabelSmoothing
 from hype_bench.methods.layer_drop import LayerDrop as LayerDrop
 from hype_bench.methods.llrd import LLRD as LLRD
 from hype_bench.methods.lnsr import LNSR as LNSR
 from hype_bench.methods.lookahead import Lookahead as Lookahead
 from hype_bench.methods.lora import LoRA as LoRA
+from hype_bench.methods.lora_plus import LoRAPlus as LoRAPlus
 from hype_bench.methods.lt_sft import LTSFT as LTSFT
 from hype_bench.methods.match_tuning import MatchTuning as MatchTuning
 from hype_bench.methods.mixout import Mixout as Mixout
@@ -84,6 +87,7 @@ from hype_bench.methods.top_k import TopK as TopK
 from hype_bench.methods.vanilla import NoDropout as NoDropout
 from hype_bench.methods.vanilla import Vanilla as Vanilla
 from hype_bench.methods.vat import VAT as VAT
+from hype_bench.methods.vera import VeRA as VeRA
 from hype_bench.methods.weight_noise import WeightNoise as WeightNoise
 from hype_bench.methods.word_dropout import WordDropout as WordDropout
 from hype_bench.methods.z_loss import ZLoss as ZLoss

@@ -47,6 +47,16 @@ def attention_block(layer: nn.Module) -> nn.Module:
     raise UserError(f"a {type(layer).__name__} has no attention block that is known here")
 
 
+def feed_forward_maps(layer: nn.Module) -> tuple[nn.Linear, nn.Linear]:
+    """Of a layer's feed-forward part the linear map that reads its input and the one that gives its output, before
+    dropout, residual connection and LayerNorm."""
+    attention = set(attention_block(layer).modules())
+    maps = [m for m in layer.modules() if isinstance(m, nn.Linear) and m not in attention]
+    if not maps:
+        raise UserError(f"a {type(layer).__name__} has no feed-forward part of linear maps")
+    return maps[0], maps[-1]
+
+
 def output_projection(model: PreTrainedModel) -> nn.Linear:
     """The head's last linear map, whose output are the logits."""
     return head_maps(model)[-1]

@@ -14,6 +14,7 @@ FORMAT = 6  # raised when a change of the code changes the numbers of the same s
 
 _TRAINING = affecting(TrainingConfig, Affects.IDENTITY)
 _LATER = {"cuda_graphs": "auto"}  # settings that were added, with the value that leaves the identity as it was
+_LATER_OPTIONS = {"lora": {"init": "default", "samples": 256}}  # of techniques, likewise
 
 
 def identity(
@@ -35,7 +36,7 @@ def identity(
         plugins: name -> the package that brings the technique and the version of its numbers; ours have ``FORMAT``.
     """
     settings = asdict(run.training)
-    training = {key: settings[key] for key in _TRAINING if key not in _LATER or settings[key] != _LATER[key]}
+    training = _counted({key: settings[key] for key in _TRAINING}, _LATER)
     return {
         "format": FORMAT,
         "model": checkpoint,
@@ -44,11 +45,16 @@ def identity(
         "task_version": run.task.version,
         "max_length": run.data.max_length,
         "metric": run.task.metric,
-        "methods": [[name, values] for name, values in methods.items()],
+        "methods": [[name, _counted(values, _LATER_OPTIONS.get(name, {}))] for name, values in methods.items()],
         "training": training,
         "seed": run.seed,
         **({"plugins": plugins} if plugins else {}),
     }
+
+
+def _counted(values: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Without what came later and leaves the numbers as they were."""
+    return {key: value for key, value in values.items() if key not in later or value != later[key]}
 
 
 def of_analysis(

@@ -20,16 +20,17 @@ from hype_bench.testing.tiny import anatomy, batch_of, context_of, options, stil
 
 NAMES = [name for name in discover() if name != "vanilla"]
 
+PEFT = {"lora", "dora", "lora_plus", "vera", "ia3"}
 REFUSED = {  # what two techniques cannot both decide on
     "the objective": {"label_smoothing", "stablemax", "dft", "asft"},
     "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps", "sara", "lt_sft"},
     "the hidden dropout": {"hype_n", "hype_u", "no_dropout", "mixout", "dps"},
-    "how linear maps are used": {"mixout", "lora", "ssf", "svfit"},
+    "how linear maps are used": {"mixout", "ssf", "svfit", *PEFT},
     "the output projection": {"mixout", "r4f"},
-    "which entries of the layers are trained": {"child_tuning_d", "lora", "ssf", "svfit", "sara", "lt_sft"},
+    "which entries of the layers are trained": {"child_tuning_d", "ssf", "svfit", "sara", "lt_sft", *PEFT},
     "the optimizer's step": {"recadam", "sage", "rose"},
     "the weight decay": {"recadam", "sage", "rose", "prior_weight_decay"},
-    "which weights are trained": {"top_k", "bitfit", "lora", "hft", "ssf", "svfit", "sara", "greentrainer"},
+    "which weights are trained": {"top_k", "bitfit", "hft", "ssf", "svfit", "sara", "greentrainer", *PEFT},
     "the weights that are scored": {"ema", "swa", "lookahead"},
     "R3F's noised pass": {"r3f", "r4f"},
 }
@@ -39,7 +40,7 @@ def refused(first: str, second: str) -> bool:
     return any({first, second} <= names for names in REFUSED.values()) or (first in WRAPPERS and second in MOVERS)
 
 
-WRAPPERS = {"lora", "ssf", "svfit"}
+WRAPPERS = {"ssf", "svfit", *PEFT}
 MOVERS = {"noisytune", "reinit", "asft"}  # of weights, which lora wraps
 NOTHING_LEFT = {*permutations(("rose", "bitfit")), *permutations(("rose", "ssf")), *permutations(("rose", "svfit"))}
 

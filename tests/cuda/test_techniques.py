@@ -47,7 +47,7 @@ SETTINGS = (
     ("deberta", "seed=2"),
     ("deberta_v2", "seed=2"),
 )  # other ways through the loop, and families that do not pack
-REFUSED = {("drop_head", "xlnet"), ("ssf", "xlnet")}  # attention without linear modules
+REFUSED = {("drop_head", "xlnet"), ("ia3", "xlnet"), ("ssf", "xlnet")}  # attention without linear modules
 
 
 def case(technique: str, family: str, precision: str, settings: tuple[str, ...] = (), dropout: bool = False) -> Run:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
@@ -17,31 +15,7 @@ from hype_bench.methods.ssf import SSF, merge, scaled_and_shifted
 from hype_bench.methods.svfit import SVFit, change, leading
 from hype_bench.options import UserError
 from hype_bench.testing.tiny import batch_of, fine_tuned, logits_of, tiny
-from tests.methods.toys import close, given_noise, hooked, linear, tensor
-
-
-class Maps(nn.Module):
-    """An encoder of one layer with one map (or LayerNorm), and a head of its own."""
-
-    base_model_prefix = "encoder"
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.encoder = nn.Module()
-        layer = nn.Module()
-        layer.query = module
-        self.encoder.layer = nn.ModuleList([layer])
-        self.classifier = nn.Linear(2, 2, dtype=torch.float64)
-        self.module = [module]
-        self.config = SimpleNamespace(model_type="toy", num_hidden_layers=1, num_labels=2)
-
-    @property
-    def base_model(self) -> nn.Module:
-        return self.encoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.module[0](x)
-        return out
+from tests.methods.toys import Maps, close, given_noise, hooked, linear, tensor
 
 
 def test_ssf_by_the_function_and_merged(parity: Callable[[str], Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import PretrainedConfig
 
 from hype_bench.contract.compose import Composed, compose
 from hype_bench.contract.context import Context
@@ -74,6 +75,31 @@ class Network(nn.Module):
 
     def forward(self, inputs: Tensor) -> Any:
         return SimpleNamespace(logits=self.fc2(torch.tanh(self.fc1(inputs))))
+
+
+class Maps(nn.Module):
+    """An encoder of one layer with one map (or LayerNorm), and a head of its own."""
+
+    base_model_prefix = "encoder"
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.encoder = nn.Module()
+        layer = nn.Module()
+        layer.query = module
+        self.encoder.layer = nn.ModuleList([layer])
+        self.classifier = nn.Linear(2, 2, dtype=torch.float64)
+        self.module = [module]
+        self.config: Any = PretrainedConfig()
+        self.config.num_hidden_layers = 1
+
+    @property
+    def base_model(self) -> nn.Module:
+        return self.encoder
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.encoder.layer[0].query(x)
+        return out
 
 
 def linear(weight: Any, bias: Any) -> nn.Linear:
