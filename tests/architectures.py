@@ -46,13 +46,13 @@ FOR_DECODERS = ("hype_n", "hype_u", "neftune", "noisefit", "r_drop")  # their pa
 _NO_STACK = {
     "child_tuning_d", "cutoff", "drop_head", "greentrainer", "hft", "hype_n", "hype_u", "layer_drop", "llrd", "lnsr",
     "lora", "mixup", "noisefit", "reinit", "rose", "sage", "sara", "smart", "ssf", "svfit", "top_k",
-    "dora", "ia3", "lora_plus", "vera",
+    "dora", "ia3", "lora_plus", "vera", "wta_crs",
 }  # fmt: skip
 _NO_WORDS = {
     "awp", "child_tuning_f", "cutoff", "fgm", "free_at", "freelb", "neftune", "pgd", "r3f", "r4f", "vat",
     "word_dropout",
 }  # fmt: skip
-_POOLED = {"drop_head", "layer_drop", "lnsr", "mixup", "noisefit"}
+_POOLED = {"drop_head", "layer_drop", "lnsr", "mixup", "noisefit", "wta_crs"}
 REFUSED = {
     "albert": _NO_STACK | {"mixout"},  # its layers share their weights
     "canine": _NO_WORDS | _POOLED,  # it hashes characters and pools them

@@ -20,7 +20,7 @@ from hype_bench.testing.tiny import anatomy, technique
 from hype_bench.trainer import MethodTrainer
 
 EXAMPLES, UPDATES = 40, 6
-REFUSED = {"lt_sft", "elr"}  # which need a second phase, and the numbers of the examples
+REFUSED = {"lt_sft", "elr", "wta_crs"}  # which need a second phase, and the numbers of the examples
 REFUSED |= {name for name, (cls, _) in discover().items() if not cls.resumable}
 # Each keeps something else: nothing, counts, weights from before, means, masks, gradients, parameters in the model.
 STATES = (

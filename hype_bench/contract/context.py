@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from torch import Tensor
+
 from hype_bench.contract.findings import Findings
 from hype_bench.contract.forward_pass import ForwardPass
 from hype_bench.contract.loss_scale import LossScale
@@ -47,3 +49,17 @@ class Context(ForwardPass, LossScale, Findings):
         if value is None:
             raise UserError(f"{technique} needs to know the run's {what}: give {what}=... where it is attached")
         return value
+
+    def example_ids(self, technique: str, batch: Batch) -> Tensor:
+        """The numbers of a batch's examples in the training data, for a technique that follows each of them.
+
+        Raises:
+            UserError: the batch does not have them, or nobody said how many examples there are.
+        """
+        if "example_ids" not in batch or self.examples is None:
+            raise UserError(
+                f"{technique} follows each example: give examples=, and in every batch example_ids, their numbers in "
+                "the training data"
+            )
+        ids: Tensor = batch["example_ids"]
+        return ids

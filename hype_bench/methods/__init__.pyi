@@ -90,4 +90,5 @@ from hype_bench.methods.vat import VAT as VAT
 from hype_bench.methods.vera import VeRA as VeRA
 from hype_bench.methods.weight_noise import WeightNoise as WeightNoise
 from hype_bench.methods.word_dropout import WordDropout as WordDropout
+from hype_bench.methods.wta_crs import WTACRS as WTACRS
 from hype_bench.methods.z_loss import ZLoss as ZLoss

@@ -13,9 +13,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract import Context, Hooks, Method, Part, UserError, number, register
 from hype_bench.contract.activations import change_input, current_segments
-from hype_bench.models.layers import attention_block, encoder_layers
-
-_OUTPUT_MAPS = ("output.dense", "out_lin", "Wo", "o", "o_proj")  # of an attention block, in any family
+from hype_bench.models.layers import attention_output, encoder_layers
 
 
 def drop_heads(
@@ -96,9 +94,6 @@ class DropHead(Method):
 
 
 def _output_map(layer: nn.Module, model: PreTrainedModel) -> nn.Module:
-    """The linear map that joins the heads of a layer's attention."""
-    block = attention_block(layer)
-    for name, module in block.named_modules():
-        if isinstance(module, nn.Linear) and name.endswith(_OUTPUT_MAPS):
-            return module
-    raise UserError(f"drop_head is not available for {model.config.model_type}: no linear map joins its heads")
+    if (joining := attention_output(layer)) is None:
+        raise UserError(f"drop_head is not available for {model.config.model_type}: no linear map joins its heads")
+    return joining

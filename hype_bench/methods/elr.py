@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, Part, UserError, full, number, register
+from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, Part, full, number, register
 
 _LEAST, _MOST = 1e-4, 1 - 1e-4
 
@@ -87,8 +87,7 @@ class _Targets:
     """The running mean of the predictions for each training example."""
 
     def __init__(self, method: ELR, model: PreTrainedModel, context: Context) -> None:
-        self.method, self.model = method, model
-        self.examples = context.examples
+        self.method, self.model, self.context = method, model, context
         self.targets = torch.zeros(0)
         self.visited = torch.zeros(0, dtype=torch.bool)  # in this update
 
@@ -96,9 +95,9 @@ class _Targets:
         task, output = inner(batch, forward)
         if not self.model.training:
             return task, output
-        ids, p = self._ids(batch), clamped(output.logits)
+        ids, p = self.context.example_ids("elr", batch), clamped(output.logits)
         if not len(self.targets):
-            self.targets = p.new_zeros(self.examples or 0, p.shape[-1])
+            self.targets = p.new_zeros(self.context.examples or 0, p.shape[-1])
             self.visited = torch.zeros(len(self.targets), dtype=torch.bool, device=p.device)
         present = moved_targets(self.targets[ids], p, self.method.beta)
         present = torch.where(self.visited[ids, None], self.targets[ids], present)
@@ -107,12 +106,3 @@ class _Targets:
 
     def after_step(self, optimizer: Optimizer) -> None:
         self.visited.zero_()
-
-    def _ids(self, batch: Batch) -> Tensor:
-        if "example_ids" not in batch or self.examples is None:
-            raise UserError(
-                "elr follows each example: give examples=, and in every batch example_ids, their numbers in the "
-                "training data"
-            )
-        ids: Tensor = batch["example_ids"]
-        return ids

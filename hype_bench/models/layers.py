@@ -7,6 +7,8 @@ from transformers import PreTrainedModel
 
 from hype_bench.options import UserError
 
+_ATTENTION_OUTPUTS = ("output.dense", "out_lin", "Wo", "o", "o_proj")  # of an attention block, in any family
+
 
 def encoder_layers(model: PreTrainedModel) -> list[nn.Module]:
     """The transformer layers, lowest first; each takes the hidden states as its first positional argument.
@@ -55,6 +57,14 @@ def feed_forward_maps(layer: nn.Module) -> tuple[nn.Linear, nn.Linear]:
     if not maps:
         raise UserError(f"a {type(layer).__name__} has no feed-forward part of linear maps")
     return maps[0], maps[-1]
+
+
+def attention_output(layer: nn.Module) -> nn.Linear | None:
+    """The linear map that joins the heads of a layer's attention; None if there is none, as in XLNet."""
+    for name, module in attention_block(layer).named_modules():
+        if isinstance(module, nn.Linear) and name.endswith(_ATTENTION_OUTPUTS):
+            return module
+    return None
 
 
 def output_projection(model: PreTrainedModel) -> nn.Linear:

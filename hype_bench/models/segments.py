@@ -75,6 +75,18 @@ class Segments:
         return self._sum(self.mask.long())
 
     @property
+    def ranks(self) -> Int[Tensor, "*positions"]:
+        """The number of each token within its example, from 0; at padding that of the token before."""
+        ids, lengths = self.ids.flatten(), self.lengths
+        order = ids.argsort(stable=True)  # an example's tokens in time, in every layout
+        counts = self.mask.flatten()[order].cumsum(0) - 1
+        return (
+            torch.empty_like(ids)
+            .scatter(0, order, counts - (lengths.cumsum(0) - lengths)[ids[order]])
+            .view_as(self.ids)
+        )
+
+    @property
     def first(self) -> Bool[Tensor, "*positions"]:
         """True at the first token of every example."""
         return self._extreme("amin", len(self.ids.flatten()))

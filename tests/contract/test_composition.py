@@ -25,7 +25,7 @@ REFUSED = {  # what two techniques cannot both decide on
     "the objective": {"label_smoothing", "stablemax", "dft", "asft"},
     "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps", "sara", "lt_sft"},
     "the hidden dropout": {"hype_n", "hype_u", "no_dropout", "mixout", "dps"},
-    "how linear maps are used": {"mixout", "ssf", "svfit", *PEFT},
+    "how linear maps are used": {"mixout", "ssf", "svfit", "wta_crs", *PEFT},
     "the output projection": {"mixout", "r4f"},
     "which entries of the layers are trained": {"child_tuning_d", "ssf", "svfit", "sara", "lt_sft", *PEFT},
     "the optimizer's step": {"recadam", "sage", "rose"},

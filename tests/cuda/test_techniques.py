@@ -29,6 +29,7 @@ WAITS = {
     "copy to the host @ methods/greentrainer.py _choose": "which tensors train is chosen there, once in some epochs",
     "aten.index.Tensor with a mask @ methods/noisefit.py _at": "padded: real tokens alone",
     "aten.index_put.default with a mask @ elsewhere": "the same in the backward pass",
+    "aten._local_scalar_dense.default @ methods/wta_crs.py _rows": "padded: how many tokens are real",
     "aten._local_scalar_dense.default @ contract/objective.py <lambda>": "padded: transformers looks for padding",
 }
 # Launches of one update of vanilla on two layers; lower them where fewer are enough.
@@ -60,7 +61,7 @@ def fast() -> list[Run]:
     pairs = zip(FAMILIES, PRECISIONS, strict=True)
     cases = [case(name, family, precision) for family, precision in pairs for name in discover()]
     cases += [case("hype_n", family, "fp32", (setting,)) for family, setting in SETTINGS]
-    cases += [case("noisefit", "bert", "fp32", ("training.packing=off",))]
+    cases += [case(name, "bert", "fp32", ("training.packing=off",)) for name in ("noisefit", "wta_crs")]
     return cases + [case("vanilla", "bert", precision, dropout=True) for precision in PRECISIONS]
 
 
