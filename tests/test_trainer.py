@@ -29,7 +29,7 @@ from hype_bench.options import UserError
 from hype_bench.testing.composed import configured, loaded
 from hype_bench.testing.tiny import OPTIONS, anatomy, batch_of, load_once, tiny, without_dropout
 from hype_bench.trainer import MethodTrainer
-from hype_bench.training import loop
+from hype_bench.training import loop, losses
 from hype_bench.training.batches import training_order
 from hype_bench.training.device import set_up
 from hype_bench.training.optimizer import clip_gradients, make_optimizer, make_schedule, parameter_groups
@@ -55,7 +55,7 @@ def config(task: str = "demo_rte") -> RunConfig:
 def nothing_random_but_the_techniques(monkeypatch: pytest.MonkeyPatch) -> None:
     """The two loops draw masks of dropout in different ways, so there is none; ours logs every update."""
     monkeypatch.setattr(loop, "load_classifier", lambda *args: without_dropout(load_once(*args)))
-    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    monkeypatch.setattr(losses, "LOG_EVERY", 1)
     warnings.filterwarnings("ignore", message="(r_drop|rose).* does nothing here")  # without dropout
     warnings.filterwarnings("ignore", message=".*pin_memory.*")  # torch's, of a Trainer without a GPU
 

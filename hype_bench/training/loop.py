@@ -38,6 +38,7 @@ from hype_bench.training.device import autocast_for, choose_device, describe, pe
 from hype_bench.training.evaluation import Evaluation, evaluate, predict
 from hype_bench.training.fit import check_speed
 from hype_bench.training.graphs import Buckets, Graphs, may_capture
+from hype_bench.training.losses import DivergedError, Losses, Row
 from hype_bench.training.optimizer import (
     clip_gradients,
     make_optimizer,
@@ -48,13 +49,6 @@ from hype_bench.training.optimizer import (
 )
 from hype_bench.training.seeds import derive
 from hype_bench.training.tokens import Tokens, tokenise
-
-LOG_EVERY = 10  # updates between two points of the loss curve
-Row = dict[str, float]  # one point: update, loss, learning_rate, or update and scores
-
-
-class DivergedError(RuntimeError):
-    """The training loss, or what the last weights make of the dev set, is not finite."""
 
 
 @dataclass
@@ -144,7 +138,7 @@ def fine_tune(
 
     torch.manual_seed(derive(run.seed, "dropout"))
     model.train()
-    losses = _Losses(device)
+    losses = Losses(device, total)
     for indices in batches():
         parts = split_evenly(indices, settings.gradient_accumulation_steps)
         micro_batches = [of_training(train, part) for part in parts]
@@ -159,11 +153,11 @@ def fine_tune(
         outcome.updates += 1
         _end_phase(hooks, optimizer, outcome.updates, of_phase, total)
         outcome.tokens += int(train.lengths[indices].sum())
-        if losses.count and (outcome.updates % LOG_EVERY == 0 or outcome.updates == total):
-            row = {"update": outcome.updates, "loss": losses.mean(outcome.updates), "learning_rate": rate}
-            outcome.curve.append(row)
-            on_log({**row, "gradient_norm": float(norm)}, total)  # waits no longer than the loss did
-        if settings.evaluate_every and outcome.updates % settings.evaluate_every == 0:
+        is_scored = bool(settings.evaluate_every) and outcome.updates % settings.evaluate_every == 0
+        for point in losses.points(outcome.updates, rate, norm, wait=is_scored):
+            outcome.curve.append(point.row)
+            on_log({**point.row, "gradient_norm": point.norm}, total)
+        if is_scored:
             first = next(iter(evaluation.values()))
             scores = evaluate(model, first, collate, run.task.metric, autocast).scores
             outcome.curve.append({"update": outcome.updates, **scores})
@@ -261,28 +255,6 @@ def _skipped(skipped: int, total: int) -> list[str]:
     """A warning of more skipped updates than it takes to find the loss scale."""
     sentence = f"fp16 skipped {skipped} of {total} updates, whose gradients overflowed"
     return [sentence] if skipped > total / 10 else []
-
-
-class _Losses:
-    """Of the updates since the last point of the curve."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.sum, self.count = torch.zeros((), device=device), 0
-
-    def add(self, loss: Tensor) -> None:
-        self.sum += loss
-        self.count += 1
-
-    def mean(self, updates: int) -> float:
-        """Their mean, and a new start; this is where a run that diverged is noticed."""
-        mean = float(self.sum) / self.count
-        if not math.isfinite(mean):
-            raise DivergedError(
-                f"the training loss was no longer finite within the {LOG_EVERY} updates up to {updates}"
-            )
-        self.sum.zero_()
-        self.count = 0
-        return mean
 
 
 class _Clock:

@@ -53,6 +53,7 @@ class Counts:
     """Counts while ``on``; a place in the code is ``folder/file.py function:line``.
 
     Attributes:
+        launched: operators so far, counted or not.
         operations: launches by the operator's name.
         bytes: read and written by all launches.
         copies: from and to the host, by direction and place.
@@ -61,6 +62,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.on = False
+        self.launched = 0
         self.reset()
 
     def reset(self) -> None:
@@ -75,7 +77,10 @@ class Counts:
 
     def launch(self, operator: Any, arguments: Sequence[Any], tensors: Sequence[Tensor]) -> None:
         """``tensors``: all operands and results."""
-        if not self.on or operator in _WITHOUT_KERNEL or operator.is_view:
+        if operator in _WITHOUT_KERNEL or operator.is_view:
+            return
+        self.launched += 1
+        if not self.on:
             return
         self.operations[str(operator)] += _launches(operator, arguments)
         self.bytes += sum(t.numel() * t.element_size() for t in tensors)

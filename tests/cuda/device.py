@@ -26,6 +26,7 @@ from tests.cuda.kernels import KERNELS
 
 DEVICE = torch.device("cuda:0")
 COUNTS = Counts()
+LONG_TIME = 20  # launches, fewer than any update has
 aten = torch.ops.aten
 _TAKE_INDICES_OF_THE_HOST = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
 _DATA: Any = Tensor.data
@@ -122,10 +123,22 @@ def _sdpa(
         return attend(query, key, value, bias, query.requires_grad, dropout_p, is_causal, scale=scale)[0]
 
 
+class Event:
+    """The host waits for one that was recorded a moment ago; a long time later it has happened."""
+
+    def record(self) -> None:
+        self.at = COUNTS.launched
+
+    def synchronize(self) -> None:
+        if COUNTS.launched - self.at < LONG_TIME:
+            COUNTS.wait("torch.cuda.Event.synchronize")
+
+
 @contextlib.contextmanager
 def _one_gpu() -> Iterator[None]:
     """What ``torch.cuda`` says of the machine; the generator of the GPU is that of the CPU."""
     answers: dict[str, Any] = {
+        "Event": Event,
         "_lazy_init": lambda: None,
         "_initialized": True,
         "current_device": lambda: 0,

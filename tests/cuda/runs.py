@@ -41,14 +41,14 @@ from hype_bench.models.loading import load_classifier  # noqa: E402
 from hype_bench.testing.composed import configured, loaded  # noqa: E402
 from hype_bench.testing.copies import copies_of  # noqa: E402
 from hype_bench.testing.tiny import STILL_OPTIONS, load_tokenizer_once, options, without_dropout  # noqa: E402
-from hype_bench.training import loop  # noqa: E402
+from hype_bench.training import loop, losses  # noqa: E402
 from tests.cuda.counts import PACKAGE  # noqa: E402
 from tests.cuda.device import COUNTS, Cuda  # noqa: E402
 
 SHORT: tuple[str, ...] = ("task=demo_rte", "training.max_steps=3", "training.learning_rate=1e-4")
 SHORT = (*SHORT, "training.batch_size=8", "data.max_train_examples=16", "data.max_eval_examples=8")
 LAYERS = 2
-COUNTED = 2  # the first update of all allocates, the last one is logged
+COUNTED = 2  # the first update of all allocates, the last one waits for what is logged
 
 
 class WithoutDropout(Method):
@@ -153,6 +153,7 @@ def result(case: dict[str, Any]) -> dict[str, Any]:
         "synchronisations": COUNTS.synchronisations,
         "copies": COUNTS.copies,
         "operations": COUNTS.operations,
+        "points": [row["update"] for row in on_cuda.curve],
     }
     if case["dropout"] or case["precision"] == "fp16":  # the CPU has no fp16
         return counted
@@ -167,6 +168,7 @@ def main() -> None:
     torch.set_num_threads(1)
     gc.freeze()  # what is imported stays
     gc.enable()
+    losses.LOG_EVERY = 1  # an update that logs waits no more than any other
     with mock.patch.multiple(loop, load_classifier=load_once, load_tokenizer=load_tokenizer_once):
         for case in json.load(sys.stdin):
             print(json.dumps(case | result(case)), flush=True)

@@ -120,6 +120,14 @@ def test_no_update_waits_for_the_device(runs: list[Run]) -> None:
     assert not gone, "delete from WAITS:\n" + "\n".join(gone)
 
 
+def test_points_of_the_curve_that_are_read_late_are_all_there(runs: list[Run]) -> None:
+    for run in runs:
+        if "points" in run and run["precision"] != "fp16":  # which skips updates
+            phases = len(run["points"]) // 3
+            assert phases
+            assert run["points"] == list(range(1, 1 + 3 * phases)), name_of(run)
+
+
 def test_launches_of_vanilla_stay_within_their_bound(runs: list[Run]) -> None:
     for run in runs:
         if run["dropout"]:

@@ -143,7 +143,7 @@ def test_an_update_that_fp16_skips_takes_nothing_from_the_schedule(
 ) -> None:
     """Nor from the curve, where a technique's later pass has no finite loss after an overflow in the first."""
     monkeypatch.setattr(loop, "choose_device", lambda name, precision: torch.device("cpu"))
-    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    monkeypatch.setattr("hype_bench.training.losses.LOG_EVERY", 1)
     monkeypatch.setattr(torch.amp, "GradScaler", Overflowing)
     settings = ("training.max_steps=20", "training.warmup_steps=0", "training.precision=fp16")
     outcome = run("model=tiny_bert", f"method={method}", *settings)
