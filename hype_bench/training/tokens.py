@@ -27,6 +27,7 @@ from hype_bench.tasks.data import Split, fingerprint
 _FORMAT = 2
 _SEAL = 16  # bytes at the end of a stored file
 _MOST_BYTES = 1 << 29
+_AT_ONCE = 10_000  # examples
 _MEMORY: OrderedDict[str, Tokens] = OrderedDict()  # the splits of this process, the latest last
 
 
@@ -92,25 +93,32 @@ def _saved(tokenizer: Any) -> list[tuple[str, bytes]]:
 
 
 def _make(key: str, split: Split, tokenizer: Any, max_length: int) -> Tokens:
+    lengths, ids, types = [], [], []
     with _as_loaded(tokenizer):
-        encoded = tokenizer(
-            *split.texts,
+        for encoded in _encoded(split, tokenizer, max_length):
+            rows = encoded["input_ids"]
+            lengths += [len(row) for row in rows]
+            ids.append(np.fromiter(chain.from_iterable(rows), dtype=np.int32))
+            if "token_type_ids" in encoded:
+                types.append(np.fromiter(chain.from_iterable(encoded["token_type_ids"]), dtype=np.int8))
+    bounds = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=bounds[1:])
+    tokens = Tokens(np.concatenate(ids), np.concatenate(types) if types else None, bounds, split.labels)
+    with contextlib.suppress(OSError):  # disk full or read-only: the next process tokenises again
+        _store(key, tokens)
+    return tokens
+
+
+def _encoded(split: Split, tokenizer: Any, max_length: int) -> Iterator[Any]:
+    """What the tokenizer makes of some texts at a time: kilobytes an example, gigabytes for all of MNLI."""
+    for start in range(0, max(len(split), 1), _AT_ONCE):
+        yield tokenizer(
+            *(column[start : start + _AT_ONCE] for column in split.texts),
             truncation=True,
             max_length=max_length,
             return_attention_mask=False,
             return_token_type_ids="token_type_ids" in tokenizer.model_input_names,
         )
-    rows = encoded["input_ids"]
-    bounds = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(row) for row in rows], out=bounds[1:])
-    ids = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=bounds[-1])
-    types = None
-    if "token_type_ids" in encoded:
-        types = np.fromiter(chain.from_iterable(encoded["token_type_ids"]), dtype=np.int8, count=bounds[-1])
-    tokens = Tokens(ids, types, bounds, split.labels)
-    with contextlib.suppress(OSError):  # disk full or read-only: the next process tokenises again
-        _store(key, tokens)
-    return tokens
 
 
 @contextlib.contextmanager

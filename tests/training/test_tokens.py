@@ -56,6 +56,21 @@ def test_one_file_a_split_whatever_was_encoded_before(stored: Callable[[], list[
     assert saved == {(tmp_path / "unused" / "tokenizer.json").read_bytes()}
 
 
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_few_texts_at_a_time_give_the_same_tokens(
+    columns: int, stored: Callable[[], list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [" ".join(["cat"] * (1 + number % 5)) for number in range(7)]
+    pairs = Split("train", (texts, texts[::-1])[:columns], np.arange(7), np.arange(7))
+    whole = tokenise(pairs, tokenizer(), 8)
+    for path in stored():
+        path.unlink()
+    module._MEMORY.clear()
+    monkeypatch.setattr(module, "_AT_ONCE", 3)
+    assert same(tokenise(pairs, tokenizer(), 8), whole)
+    assert len(whole) == 7
+
+
 def test_truncation_and_padding_of_the_checkpoint_are_put_back(stored: Callable[[], list[Path]]) -> None:
     used = tokenizer()
     used.backend_tokenizer.enable_truncation(7, strategy="only_first", direction="left")
