@@ -23,6 +23,7 @@ import socket
 import sys
 import threading
 import traceback
+import weakref
 from pathlib import Path
 from typing import IO
 
@@ -124,4 +125,6 @@ if __name__ == "__main__":
     import_everything()
     gc.enable()
     gc.freeze()  # or each command copies all pages when its garbage is collected, which takes seconds
+    for finalizer in weakref.finalize._registry:  # type: ignore[attr-defined]
+        finalizer.atexit = False  # nor does a command take down torch's operators
     serve(Path(sys.argv[1]))
