@@ -25,6 +25,7 @@ from filelock import FileLock
 from jaxtyping import install_import_hook
 
 gc.disable()  # until all is imported and collected: most of it stays
+gc.set_threshold(50_000, 20, 50)  # garbage is rare here, and looking for it took a twelfth of the time
 # Arrays and tensors are held to the shapes of their annotations; an int is a float, as mypy has it.
 # Not contract.noise and models.dropout: they are called so often that checking them slows every test that trains.
 SHAPED = ["methods", "models.attention", "models.padded_attention", "models.segments"]
