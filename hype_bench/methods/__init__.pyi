@@ -30,6 +30,7 @@ from hype_bench.contract import number as number
 from hype_bench.contract import objective as objective
 from hype_bench.contract import register as register
 from hype_bench.contract import task_loss as task_loss
+from hype_bench.methods.adalora import AdaLoRA as AdaLoRA
 from hype_bench.methods.asft import ASFT as ASFT
 from hype_bench.methods.asft import DFT as DFT
 from hype_bench.methods.averaging import EMA as EMA
@@ -66,6 +67,7 @@ from hype_bench.methods.mixup import Mixup as Mixup
 from hype_bench.methods.neftune import NEFTune as NEFTune
 from hype_bench.methods.noisefit import NoiseFiT as NoiseFiT
 from hype_bench.methods.noisytune import NoisyTune as NoisyTune
+from hype_bench.methods.parallel_adapter import ParallelAdapter as ParallelAdapter
 from hype_bench.methods.perp_grad import PerpGrad as PerpGrad
 from hype_bench.methods.pgd import PGD as PGD
 from hype_bench.methods.prior_weight_decay import PriorWeightDecay as PriorWeightDecay

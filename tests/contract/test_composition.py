@@ -20,17 +20,18 @@ from hype_bench.testing.tiny import anatomy, batch_of, context_of, options, stil
 
 NAMES = [name for name in discover() if name != "vanilla"]
 
-PEFT = {"lora", "dora", "lora_plus", "vera", "ia3"}
+PEFT = {"lora", "dora", "lora_plus", "adalora", "vera", "ia3"}
+BESIDE = {"parallel_adapter"}  # of the layers, which are frozen
 REFUSED = {  # what two techniques cannot both decide on
     "the objective": {"label_smoothing", "stablemax", "dft", "asft"},
     "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps", "sara", "lt_sft"},
     "the hidden dropout": {"hype_n", "hype_u", "no_dropout", "mixout", "dps"},
     "how linear maps are used": {"mixout", "ssf", "svfit", "wta_crs", *PEFT},
     "the output projection": {"mixout", "r4f"},
-    "which entries of the layers are trained": {"child_tuning_d", "ssf", "svfit", "sara", "lt_sft", *PEFT},
+    "which entries of the layers are trained": {"child_tuning_d", "ssf", "svfit", "sara", "lt_sft", *PEFT, *BESIDE},
     "the optimizer's step": {"recadam", "sage", "rose"},
     "the weight decay": {"recadam", "sage", "rose", "prior_weight_decay"},
-    "which weights are trained": {"top_k", "bitfit", "hft", "ssf", "svfit", "sara", "greentrainer", *PEFT},
+    "which weights are trained": {"top_k", "bitfit", "hft", "ssf", "svfit", "sara", "greentrainer", *PEFT, *BESIDE},
     "the weights that are scored": {"ema", "swa", "lookahead"},
     "R3F's noised pass": {"r3f", "r4f"},
 }
