@@ -56,8 +56,9 @@ _NO_WORDS = {
 _POOLED = {"drop_head", "layer_drop", "lnsr", "mixup", "noisefit", "wta_crs"}
 REFUSED = {
     "albert": _NO_STACK | {"mixout"},  # its layers share their weights
-    "canine": _NO_WORDS | _POOLED,  # it hashes characters and pools them
+    "canine": _NO_WORDS | _POOLED | {"self_distillation"},  # it hashes characters and pools them
     "distilbert": {"mixout"},  # as to its default: where=every works
+    "electra": {"self_distillation"},  # not pre-trained to fill in words
     "eurobert": {  # no dropout, no bias, a head on all tokens
         "bitfit",
         "dr_tune",
@@ -68,8 +69,8 @@ REFUSED = {
         "supervised_contrastive",
     },
     "longformer": {"cutoff"},  # it pads to its window
-    "xlnet": {"drop_head", "ia3", "ssf"},  # its attention has no linear modules
-    "funnel": _NO_STACK | {"mixout"},  # its layers stand in blocks of their own length
+    "xlnet": {"drop_head", "ia3", "ssf", "self_distillation"},  # its attention has no linear modules
+    "funnel": _NO_STACK | {"mixout", "self_distillation"},  # its layers stand in blocks of their own length
     "modernbert": {"bitfit", "mixout"},  # no bias
 }
 

@@ -39,8 +39,9 @@ from hype_bench.training.tokens import Tokens, tokenise
 UPDATES = 6
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 # Our loop gives asft's probe and dr_tune's bank the data in another order, weight_noise the used rows of the embeddings
-# only, elr and wta_crs the numbers of the examples, and lt_sft a second phase.
-NAMES = sorted(discover().keys() - {"asft", "dr_tune", "weight_noise", "elr", "wta_crs", "lt_sft"})
+# only, elr and wta_crs the numbers of the examples, lt_sft and self_distillation several phases.
+PHASES = {"lt_sft", "self_distillation"}
+NAMES = sorted(discover().keys() - {"asft", "dr_tune", "weight_noise", "elr", "wta_crs", *PHASES})
 
 
 def config(task: str = "demo_rte") -> RunConfig:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
+from transformers.utils.generic import ModelOutput
 
 from hype_bench.contract.lifetime import Lifetime
 from hype_bench.models.segments import CurrentSegments
@@ -69,8 +70,8 @@ def recorded_inputs(modules: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]
 
 
 def first_of(output: Any) -> Tensor:
-    """The hidden states that a layer returns, alone or first in a tuple."""
-    hidden: Tensor = output[0] if isinstance(output, tuple) else output
+    """The hidden states that a layer or an encoder returns, alone or first of several."""
+    hidden: Tensor = output[0] if isinstance(output, tuple | ModelOutput) else output
     return hidden
 
 

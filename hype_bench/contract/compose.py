@@ -33,6 +33,7 @@ class Composed:
         has_backward: whether a technique makes several backward passes an update, and needs the update as a whole.
         criterion: what a technique puts in place of cross-entropy, if one does.
         capturable: whether all of them can be captured in a CUDA graph.
+        phases: how often a run goes through its schedule.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class Composed:
         cleanup: contextlib.ExitStack | None = None,
         unscaled: Callable[[Backward], contextlib.AbstractContextManager[Backward]] = contextlib.nullcontext,
         capturable: bool = False,
+        phases: int = 1,
     ) -> None:
         self._hooks, self._cleanup, self._unscaled = hooks, cleanup or contextlib.ExitStack(), unscaled
-        self.capturable = capturable
+        self.capturable, self.phases = capturable, phases
         self.criterion = next(iter(_present(technique.criterion for technique in hooks)), None)
         self.has_loss = any(self.acts_at("loss"))
         self.has_backward = any(technique.backward for technique in hooks)
@@ -164,7 +166,8 @@ def compose(methods: Mapping[str, Method], model: PreTrainedModel, context: Cont
         context.cleanup.close()  # what the first ones put on the model
         raise
     unscaled = functools.partial(context.unscaled_passes, model)
-    return Composed(prepared, context.cleanup, unscaled, all(method.capturable for method in methods.values()))
+    capturable = all(method.capturable for method in methods.values())
+    return Composed(prepared, context.cleanup, unscaled, capturable, phases_of(methods))
 
 
 def check_together(methods: Mapping[str, Method]) -> None:

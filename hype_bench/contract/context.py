@@ -28,6 +28,8 @@ class Context(ForwardPass, LossScale, Findings):
         examples: of the training data.
         batches: one shuffled pass over the training data, in batches of the given size, or of the run's own.
         objective: the host's loss, without any technique: for passes before training.
+        tokenizer: of the training data.
+        whole_vocabulary: set by a technique that looks up, or predicts, words that the data may not have.
         progress: shows how far a long preparation is: what, how much is done, how much there is.
     """
 
@@ -37,9 +39,11 @@ class Context(ForwardPass, LossScale, Findings):
     examples: int | None = None
     batches: Callable[[int | None], Iterable[Batch]] | None = None
     objective: Loss = objective
+    tokenizer: Any = None
+    whole_vocabulary: bool = False
     progress: Callable[[str, int, int | None], None] = lambda what, done, total: None
 
-    def needs(self, technique: str, what: Literal["updates", "batches", "examples"]) -> Any:
+    def needs(self, technique: str, what: Literal["updates", "batches", "examples", "tokenizer"]) -> Any:
         """What a technique cannot do without.
 
         Raises:

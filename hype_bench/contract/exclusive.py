@@ -10,6 +10,7 @@ class Exclusive(Enum):
     of its own beside this one."""
 
     OBJECTIVE = "the objective"
+    PHASES = "the phases of the run"
     GRADIENT_MASK = "the gradient mask"
     HIDDEN_DROPOUT = "the hidden dropout"
     HIDDEN_NOISE = "the noise between the layers"

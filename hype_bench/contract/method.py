@@ -153,8 +153,8 @@ class Method:
 
         Args:
             model: a ``transformers`` model, or what others put around it, see :func:`~hype_bench.contract.attach`.
-            context: what a :class:`Context` holds, above all ``seed``; some techniques need ``updates`` or ``batches``.
-                ``objective`` is a loss of one's own.
+            context: what a :class:`Context` holds, above all ``seed``; some techniques need ``updates``, ``batches`` or
+                ``tokenizer``. ``objective`` is a loss of one's own.
         """
         from hype_bench.contract.attach import attach  # stands above this module
 

@@ -80,6 +80,7 @@ from hype_bench.methods.rose import ROSE as ROSE
 from hype_bench.methods.sage import SAGE as SAGE
 from hype_bench.methods.sam import SAM as SAM
 from hype_bench.methods.sara import SaRA as SaRA
+from hype_bench.methods.self_distillation import SelfDistillation as SelfDistillation
 from hype_bench.methods.smart import SMART as SMART
 from hype_bench.methods.ssf import SSF as SSF
 from hype_bench.methods.stablemax import StableMax as StableMax

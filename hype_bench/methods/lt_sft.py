@@ -79,7 +79,7 @@ class LTSFT(Method):
     freeze_layer_norm: bool = False
     decays_masked: bool = False
 
-    exclusive = frozenset({Exclusive.TRAINED_ENTRIES, Exclusive.GRADIENT_MASK})
+    exclusive = frozenset({Exclusive.TRAINED_ENTRIES, Exclusive.GRADIENT_MASK, Exclusive.PHASES})
     acts_on = frozenset({Part.TRAINED_WEIGHTS, Part.GRADIENTS, Part.WEIGHTS_BEFORE_STEP, Part.WEIGHTS_AFTER_STEP})
 
     @property

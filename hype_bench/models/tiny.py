@@ -12,7 +12,7 @@ from hype_bench.models.cache import cache_folder
 from hype_bench.options import UserError
 from hype_bench.tasks import demo
 
-_VERSION = 1
+_VERSION = 2
 _SPECIAL = {
     "bert": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     "roberta": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
@@ -96,7 +96,7 @@ def _tokenizer(family: str) -> Any:
 
     style = family if family in _SPECIAL else "bert"
     special = _SPECIAL[style]
-    unknown, pad = next(t for t in special if "unk" in t.lower()), next(t for t in special if "pad" in t.lower())
+    unknown, pad, mask = (next(t for t in special if part in t.lower()) for part in ("unk", "pad", "mask"))
     vocabulary = {token: number for number, token in enumerate((*special, *_pieces()))}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
     tokenizer.normalizer = normalizers.BertNormalizer()
@@ -109,6 +109,7 @@ def _tokenizer(family: str) -> Any:
         tokenizer_object=tokenizer,
         unk_token=unknown,
         pad_token=pad,
+        mask_token=mask,
         padding_side="left" if style == "xlnet" else "right",
         model_input_names=["input_ids", "attention_mask"] + ([] if style == "roberta" else ["token_type_ids"]),
         model_max_length=256,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import permutations
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from hype_bench.testing.copies import copies_of
 
 FAMILIES = ("bert", "roberta", "electra", "xlnet", "deberta", "deberta_v2")
 UPDATES = 5
+TOKENIZER = SimpleNamespace(mask_token_id=4, all_special_ids=[0, 1, 2, 3, 4], encode=list)
 
 # What the published defaults, made for 24 layers and hundreds of updates, would not show in a test.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -96,9 +98,16 @@ def cut(batch: Batch, size: int | None) -> list[Batch]:
 
 
 def context_of(batch: Batch, seed: int = 3, updates: int = UPDATES) -> Context:
-    """What the loop tells a technique: two updates of warm-up, and a batch that is all the training data."""
+    """What the loop tells a technique: two updates of warm-up, a batch that is all the training data, a tokenizer."""
     examples = len(batch["labels"])
-    return Context(seed=seed, updates=updates, warmup=2, examples=examples, batches=lambda size: cut(batch, size))
+    return Context(
+        seed=seed,
+        updates=updates,
+        warmup=2,
+        examples=examples,
+        batches=lambda size: cut(batch, size),
+        tokenizer=TOKENIZER,
+    )
 
 
 def logits_of(model: Any, batch: Batch) -> Tensor:
@@ -118,8 +127,9 @@ def train(model: Any, hooks: Composed, batch: Batch, count: int, lr: float = 3e-
         loss.backward()
         return loss.detach()
 
+    ends = {UPDATES * phase // hooks.phases for phase in range(1, hooks.phases)}
     for update in range(count):
-        if update == UPDATES // 2:
+        if update in ends:
             hooks.next_phase(optimizer)
         yield float(hooks.backward([batch], backward))
         hooks.before_step(optimizer)

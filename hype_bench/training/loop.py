@@ -31,7 +31,7 @@ from hype_bench.models.dropout import install_bulk_dropout
 from hype_bench.models.hidden_dropout import dropout_probabilities
 from hype_bench.models.loading import load_classifier, load_tokenizer
 from hype_bench.models.packing import attach_packing, can_pack
-from hype_bench.models.vocabulary import keep_used_rows
+from hype_bench.models.vocabulary import Vocabulary, keep_used_rows
 from hype_bench.tasks.data import TaskData
 from hype_bench.training.batches import Collator, collator_for, split_evenly, training_order
 from hype_bench.training.device import autocast_for, choose_device, describe, peak_memory, set_up
@@ -112,6 +112,7 @@ def fine_tune(
         updates=total,
         warmup=warmup,
         examples=len(train),
+        tokenizer=tokenizer,
         progress=on_progress,
         facts=outcome.facts,
         warnings=outcome.warnings,
@@ -121,7 +122,8 @@ def fine_tune(
     context.batches = partial(_one_pass, collate, train, settings.batch_size, derive(run.seed, "pass"))
     hooks = compose(methods, model, context)
     outcome.facts["dropout"] = dropout_probabilities(model)
-    vocabulary = keep_used_rows(model, np.concatenate([tokens.ids for tokens in (train, *evaluation.values())]))
+    used = np.concatenate([tokens.ids for tokens in (train, *evaluation.values())])
+    vocabulary = Vocabulary() if context.whole_vocabulary else keep_used_rows(model, used)
     collate = replace(collate, rows=vocabulary.rows)
     groups = hooks.parameter_groups(parameter_groups(model, settings.learning_rate, settings.weight_decay))
     optimizer = make_optimizer(groups, settings)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from hype_bench.contract.registry import discover
+from tests.architectures import REFUSED
 from tests.cuda.guard import obstacle
 
 Run = dict[str, Any]
@@ -48,12 +49,15 @@ SETTINGS = (
     ("deberta", "seed=2"),
     ("deberta_v2", "seed=2"),
 )  # other ways through the loop, and families that do not pack
-REFUSED = {("drop_head", "xlnet"), ("ia3", "xlnet"), ("ssf", "xlnet")}  # attention without linear modules
 
 
 def case(technique: str, family: str, precision: str, settings: tuple[str, ...] = (), dropout: bool = False) -> Run:
     values = {"technique": technique, "family": family, "precision": precision}
     return values | {"dropout": dropout, "settings": settings}
+
+
+def is_refused(run: Run) -> bool:
+    return run["technique"] in REFUSED.get(run["family"], ())
 
 
 def fast() -> list[Run]:
@@ -62,14 +66,14 @@ def fast() -> list[Run]:
     cases = [case(name, family, precision) for family, precision in pairs for name in discover()]
     cases += [case("hype_n", family, "fp32", (setting,)) for family, setting in SETTINGS]
     cases += [case(name, "bert", "fp32", ("training.packing=off",)) for name in ("noisefit", "wta_crs")]
-    return cases + [case("vanilla", "bert", precision, dropout=True) for precision in PRECISIONS]
+    cases += [case("vanilla", "bert", precision, dropout=True) for precision in PRECISIONS]
+    return [one for one in cases if not is_refused(one)]
 
 
 def all_others() -> list[Run]:
     every = [case(name, family, precision) for family in FAMILIES for precision in PRECISIONS for name in discover()]
-    settings = [(family, setting, name) for family, setting in SETTINGS for name in discover()]
-    every += [case(n, family, "fp32", (setting,)) for family, setting, n in settings if (n, family) not in REFUSED]
-    return [one for one in every if one not in fast()]
+    every += [case(name, family, "fp32", (setting,)) for family, setting in SETTINGS for name in discover()]
+    return [one for one in every if one not in fast() and not is_refused(one)]
 
 
 @pytest.fixture(scope="module", params=[fast, pytest.param(all_others, marks=pytest.mark.slow)])
