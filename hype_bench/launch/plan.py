@@ -63,8 +63,10 @@ def make_plan(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]
             with its ``problem``.
     """
     arguments = list(arguments)
-    fixed, given = _split(OverridesParser.create(config_loader=loader).parse_overrides(arguments))
+    parser = OverridesParser.create(config_loader=loader)
+    fixed, given = _split(parser.parse_overrides(arguments))
     experiment: dict[str, Any] = OmegaConf.to_container(master.experiment, resolve=True)  # type: ignore[assignment]
+    experiment["grids"] = [_with_choices(grid, parser) for grid in experiment["grids"]]
     scope: dict[str, Any] = OmegaConf.to_container(master.scope, resolve=True)  # type: ignore[assignment]
     least = _until_decided(experiment, given)
     points = expand(experiment, scope, given)
@@ -83,6 +85,12 @@ def make_plan(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]
         runs=[_planned(point, resolved, fixed, rows, experiment["search"]) for point in points],
         least=least,
     )
+
+
+def _with_choices(grid: dict[str, Any], parser: OverridesParser) -> dict[str, Any]:
+    """The grid with all choices of a group in the place of ``glob(*)``, which is Hydra's on the command line."""
+    globs = [f"{axis}={values}" for axis, values in grid.items() if str(values).startswith("glob(")]
+    return grid | {glob.get_key_element(): swept_values(glob) for glob in parser.parse_overrides(globs)}
 
 
 def _until_decided(experiment: dict[str, Any], given: Axes) -> int:
