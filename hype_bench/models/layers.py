@@ -62,7 +62,7 @@ def feed_forward_maps(layer: nn.Module) -> tuple[nn.Linear, nn.Linear]:
 def attention_output(layer: nn.Module) -> nn.Linear | None:
     """The linear map that joins the heads of a layer's attention; None if there is none, as in XLNet."""
     for name, module in attention_block(layer).named_modules():
-        if isinstance(module, nn.Linear) and name.endswith(_ATTENTION_OUTPUTS):
+        if hasattr(module, "in_features") and name.endswith(_ATTENTION_OUTPUTS):  # linear, or an adapter around it
             return module
     return None
 

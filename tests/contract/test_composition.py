@@ -43,7 +43,8 @@ def refused(first: str, second: str) -> bool:
 
 WRAPPERS = {"ssf", "svfit", *PEFT}
 MOVERS = {"noisytune", "reinit", "asft"}  # of weights, which lora wraps
-NOTHING_LEFT = {*permutations(("rose", "bitfit")), *permutations(("rose", "ssf")), *permutations(("rose", "svfit"))}
+OF_THEIR_OWN = {"bitfit", "ssf", "svfit", "adalora", "vera", "ia3", *BESIDE}  # no weight tensor of the layers trains
+NOTHING_LEFT = {pair for name in OF_THEIR_OWN for pair in permutations(("rose", name))}
 
 
 SAMPLE = {  # each technique before six others
