@@ -47,7 +47,7 @@ _NO_STACK = {
     "child_tuning_d", "cutoff", "drop_head", "greentrainer", "hft", "hype_n", "hype_u", "layer_drop", "llrd", "lnsr",
     "lora", "mixup", "noisefit", "reinit", "rose", "sage", "sara", "smart", "ssf", "svfit", "top_k",
     "dora", "ia3", "lora_plus", "vera", "wta_crs",
-    "adalora", "parallel_adapter",
+    "adalora", "dsee", "parallel_adapter",
 }  # fmt: skip
 _NO_WORDS = {
     "awp", "child_tuning_f", "cutoff", "fgm", "free_at", "freelb", "neftune", "pgd", "r3f", "r4f", "vat",

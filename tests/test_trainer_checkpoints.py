@@ -124,7 +124,7 @@ def test_what_is_scored_on_the_way_is_what_is_saved_and_kept(tmp_path: Path) -> 
 
 
 # Those that put parameters of their own in the model.
-@pytest.mark.parametrize("name", ["lora", "r4f", "ssf", "svfit"])
+@pytest.mark.parametrize("name", ["lora", "r4f", "ssf", "svfit", "dsee"])
 def test_a_checkpoint_on_the_way_is_the_plain_model(name: str, tmp_path: Path) -> None:
     peer = peer_of(
         tmp_path, list(technique(name).values()), eval_strategy="steps", eval_steps=3, load_best_model_at_end=True,

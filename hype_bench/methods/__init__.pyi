@@ -44,6 +44,7 @@ from hype_bench.methods.dora import DoRA as DoRA
 from hype_bench.methods.dps import DPS as DPS
 from hype_bench.methods.dr_tune import DRTune as DRTune
 from hype_bench.methods.drop_head import DropHead as DropHead
+from hype_bench.methods.dsee import DSEE as DSEE
 from hype_bench.methods.elr import ELR as ELR
 from hype_bench.methods.fgm import FGM as FGM
 from hype_bench.methods.free_at import FreeAT as FreeAT
