@@ -58,6 +58,7 @@ class DataConfig:
     max_eval_examples: int | None = number(least=1, affects=_ROWS | Affects.PACE)
     selection_examples: int | None = number(least=1, affects=_ROWS | Affects.LENGTH)
     label_noise: float | None = number(above=0, most=1)
+    label_noise_kind: str = choice("symmetric", "symmetric", "asymmetric")
     predict_test: bool = flag(affects=Affects.PACE)
     subset_seed: int | str = number(0, least=0, or_word=TIED)
 

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Hooks, Method, Part, UserError, number, register
+from hype_bench.contract import Context, Hooks, Method, Part, UserError, choice, number, register
 from hype_bench.contract.activations import change_input, current_segments
 from hype_bench.models.layers import attention_output, encoder_layers
 
@@ -37,6 +38,11 @@ def drop_heads(
     return dropped.flatten(-2)
 
 
+def rate(p: float, done: int, updates: int, warmup: int) -> float:
+    """In the form of a V: from ``p`` to 0 during warm-up, and back to ``p`` at the end of the run."""
+    return p * (1 - done / warmup if done < warmup else (done - warmup) / max(1, updates - warmup))
+
+
 @register("drop_head")
 @dataclass(frozen=True)
 class DropHead(Method):
@@ -44,6 +50,7 @@ class DropHead(Method):
 
     Args:
         p: the probability that a head is dropped; 0.1 in the code followed, 0.2 in the paper.
+        schedule: `constant`; `v`, from p to 0 during warm-up, and back to p at the end.
 
     Equation:
         o_h \leftarrow \frac{H}{\sum_{h'} m_{h'}} \, m_h \, o_h, \quad m_h \sim \mathrm{Bernoulli}(1 - p)
@@ -54,9 +61,10 @@ class DropHead(Method):
         drophead-pytorch, commit 70dcd74, by a third party
 
     Differences:
-        The paper changes p in the form of a V over the run; its constants were not found and p is constant here. Where
-        all heads of an example would be dropped, the code followed divides by 0; here all of them stay. XLNet has no
-        linear map behind its heads and is refused.
+        The paper changes p in the form of a V over the run, which the code followed does not; its constants were not
+        found, so that `schedule=v` begins and ends with the same p, and a constant p is the default. Where all heads of
+        an example would be dropped, the code followed divides by 0; here all of them stay. XLNet has no linear map
+        behind its heads and is refused.
 
     Cost:
         One pass per update.
@@ -67,6 +75,7 @@ class DropHead(Method):
 
     neutral: ClassVar[Mapping[str, Any]] = {"p": 0.0}
     p: float = number(0.1, least=0, below=1)
+    schedule: str = choice("constant", "constant", "v")
 
     needs_every_token = True
     acts_on = frozenset({Part.LAYER_OUTPUTS, Part.LINEAR_MAPS})
@@ -79,18 +88,30 @@ class DropHead(Method):
         if self.p == 0:
             return Hooks()
         source, segments = context.noise("drop_head", model), current_segments(model, context)
-        heads = int(model.config.num_attention_heads)
+        heads, present = int(model.config.num_attention_heads), _Rate(self, context)
 
         def dropped(attended: Tensor, site: str) -> Tensor:
             current = segments(attended)
             draw = source.uniform(attended.new_empty(current.examples, heads), site)
-            keep = draw >= self.p
+            keep = draw >= present.p
             return drop_heads(attended, keep | ~keep.any(1, keepdim=True), current.ids)
 
         for index, layer in enumerate(encoder_layers(model)):
             site = f"layer {index}"
             context.until_finish(change_input(_output_map(layer, model), partial(dropped, site=site)))
-        return Hooks()
+        return Hooks() if self.schedule == "constant" else Hooks.of(present)
+
+
+class _Rate:
+    """The probability at this update."""
+
+    def __init__(self, method: DropHead, context: Context) -> None:
+        self.method, self.warmup, self.done, self.p = method, context.warmup, 0, method.p
+        self.updates = context.needs("drop_head", "updates") if method.schedule == "v" else 0
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        self.done += 1
+        self.p = rate(self.method.p, self.done, self.updates, self.warmup)
 
 
 def _output_map(layer: nn.Module, model: PreTrainedModel) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,10 +12,25 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, number, register
+from hype_bench.contract import (
+    Batch,
+    Context,
+    Exclusive,
+    Forward,
+    Hooks,
+    Loss,
+    Method,
+    Part,
+    UserError,
+    full,
+    number,
+    register,
+)
 from hype_bench.contract.freeze import train_only
 from hype_bench.models.layers import depths, encoder_layers, head_parameters, is_layer_norm
 from hype_bench.options import Affects
+
+_LEAST_SIDE = 64  # of a matrix whose rank is penalised
 
 
 def small_entries(weight: Float[Tensor, "*shape"], share: float, threshold: float | None) -> Bool[Tensor, "*shape"]:
@@ -31,6 +46,12 @@ def small_entries(weight: Float[Tensor, "*shape"], share: float, threshold: floa
     return size <= size.flatten().kthvalue(count).values
 
 
+def nuclear_norm(weight: Float[Tensor, "rows columns"], mask: Bool[Tensor, "rows columns"]) -> Float[Tensor, ""]:
+    """The sum of the singular values of a weight's trained entries: the smaller, the lower is their rank."""
+    norm: Tensor = torch.linalg.matrix_norm(full(weight) * mask, "nuc")
+    return norm
+
+
 @register("sara")
 @dataclass(frozen=True)
 class SaRA(Method):
@@ -41,6 +62,8 @@ class SaRA(Method):
     Args:
         share: of each weight tensor's entries that are trained.
         threshold: trains the entries below it instead of a share; 2e-3 in the released command, null for `share`.
+        rank_penalty: weight of the nuclear norm of the trained entries of one weight matrix, each update another one;
+            5e-4 in the released command, where it has no effect.
         again_after: updates after which those that are still small are chosen once more, with fresh moments; 2500 in
             the released command, null for never. Needs a threshold.
 
@@ -54,9 +77,10 @@ class SaRA(Method):
     Differences:
         The paper's form, not the code's: the released optimizer starts from the absolute values of the trained entries,
         so that the small weights lose their signs, its penalty on the rank changes nothing, and its default crashes at
-        the first step. The penalty, a nuclear norm that needs a singular value decomposition per update, is left out
-        here. Made for diffusion models; a threshold of 2e-3 would be 4 % of BERT's entries, and the default of a tenth
-        of each tensor is a choice of this project. Embeddings and LayerNorms are frozen.
+        the first step. Here the penalty acts, on matrices with more than 64 rows and columns as released, and is off by
+        default, as it needs a singular value decomposition per update. Made for diffusion models; a threshold of 2e-3
+        would be 4 % of BERT's entries, and the default of a tenth of each tensor is a choice of this project.
+        Embeddings and LayerNorms are frozen.
 
     Cost:
         One pass per update, a copy of the layers' weights and a mask.
@@ -68,10 +92,15 @@ class SaRA(Method):
     tiny_options: ClassVar[Mapping[str, Any]] = {"share": 0.3}
     share: float = number(0.1, above=0, most=1)
     threshold: float | None = number(None, above=0)
+    rank_penalty: float = number(0.0, least=0, affects=Affects.NUMBERS | Affects.PACE)
     again_after: int | None = number(None, least=1, affects=Affects.NUMBERS | Affects.PACE)
 
     exclusive = frozenset({Exclusive.TRAINED_WEIGHTS, Exclusive.GRADIENT_MASK, Exclusive.TRAINED_ENTRIES})
-    acts_on = frozenset({Part.INITIAL_WEIGHTS, Part.TRAINED_WEIGHTS, Part.GRADIENTS, Part.WEIGHTS_AFTER_STEP})
+
+    @property
+    def acts_on(self) -> frozenset[Part]:
+        parts = {Part.INITIAL_WEIGHTS, Part.TRAINED_WEIGHTS, Part.GRADIENTS, Part.WEIGHTS_AFTER_STEP}
+        return frozenset(parts | ({Part.LOSS} if self.rank_penalty else set()))
 
     def check(self, model: PreTrainedModel) -> None:
         encoder_layers(model)
@@ -84,7 +113,21 @@ class SaRA(Method):
         chosen = {p: mask for p, mask in chosen.items() if mask.any()}
         train_only(model, context, lambda name, p: p in head or p in chosen)
         context.facts["trained_entries"] = sum(int(mask.sum()) for mask in chosen.values())
-        return Hooks.of(_Mask(self, chosen))
+        state = _Mask(self, chosen)
+        hooks = Hooks.of(state)
+        if not self.rank_penalty:
+            return hooks
+        penalised = [p for p in chosen if p.dim() == 2 and min(p.shape) > _LEAST_SIDE]
+        if not penalised:
+            raise UserError(f"sara.rank_penalty needs a matrix with more than {_LEAST_SIDE} rows and columns")
+        source = context.noise("sara", model)
+
+        def loss(batch: Batch, forward: Forward, inner: Loss) -> tuple[Tensor, Any]:
+            task, output = inner(batch, forward)
+            weight = penalised[source.seed("matrix") % len(penalised)]
+            return task + self.rank_penalty * nuclear_norm(weight, state.chosen[weight]), output
+
+        return replace(hooks, loss=loss)
 
 
 class _Mask:

@@ -14,7 +14,12 @@ FORMAT = 6  # raised when a change of the code changes the numbers of the same s
 
 _TRAINING = affecting(TrainingConfig, Affects.IDENTITY)
 _LATER = {"cuda_graphs": "auto"}  # settings that were added, with the value that leaves the identity as it was
-_LATER_OPTIONS = {"lora": {"init": "default", "samples": 256}}  # of techniques, likewise
+_LATER_OPTIONS: dict[str, dict[str, Any]] = {  # of techniques, likewise
+    "lora": {"init": "default", "samples": 256},
+    "drop_head": {"schedule": "constant"},
+    "layer_drop": {"unit": "layer"},
+    "sara": {"rank_penalty": 0.0},
+}
 
 
 def identity(

@@ -88,8 +88,12 @@ def load(task: TaskConfig, data: DataConfig) -> TaskData:
 
 
 def _wrong_on_purpose(train: Split, data: DataConfig, classes: int, warnings: list[str]) -> Split:
-    rate = data.label_noise or 0.0
-    noisy = with_noise(train, rate, classes, int(data.subset_seed))
+    rate, kind = data.label_noise or 0.0, data.label_noise_kind
+    if kind == "asymmetric" and not classes:
+        raise UserError(
+            "data.label_noise_kind=asymmetric needs classes, which a regression does not have: use symmetric"
+        )
+    noisy = with_noise(train, rate, classes, int(data.subset_seed), kind)
     wrong = int((noisy.labels != train.labels).sum())
     warnings.append(f"{wrong} of the {len(train)} training labels are wrong on purpose (data.label_noise={rate:g})")
     return noisy

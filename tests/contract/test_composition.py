@@ -20,18 +20,19 @@ from hype_bench.testing.tiny import anatomy, batch_of, context_of, options, stil
 
 NAMES = [name for name in discover() if name != "vanilla"]
 
+MERGED = {"ssf", "svfit", "dsee"}  # what they train is written into the weights at the end
 PEFT = {"lora", "dora", "lora_plus", "adalora", "vera", "ia3"}
 BESIDE = {"parallel_adapter"}  # of the layers, which are frozen
 REFUSED = {  # what two techniques cannot both decide on
     "the objective": {"label_smoothing", "stablemax", "dft", "asft"},
     "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps", "sara", "lt_sft"},
     "the hidden dropout": {"hype_n", "hype_u", "no_dropout", "mixout", "dps"},
-    "how linear maps are used": {"mixout", "ssf", "svfit", "dsee", "wta_crs", *PEFT},
+    "how linear maps are used": {"mixout", *MERGED, "wta_crs", *PEFT},
     "the output projection": {"mixout", "r4f"},
-    "which entries of the layers are trained": {"child_tuning_d", "ssf", "svfit", "dsee", "sara", "lt_sft", *PEFT, *BESIDE},
+    "which entries of the layers are trained": {"child_tuning_d", *MERGED, "sara", "lt_sft", *PEFT, *BESIDE},
     "the optimizer's step": {"recadam", "sage", "rose"},
     "the weight decay": {"recadam", "sage", "rose", "prior_weight_decay"},
-    "which weights are trained": {"top_k", "bitfit", "hft", "ssf", "svfit", "dsee", "sara", "greentrainer", *PEFT, *BESIDE},
+    "which weights are trained": {"top_k", "bitfit", "hft", *MERGED, "sara", "greentrainer", *PEFT, *BESIDE},
     "the weights that are scored": {"ema", "swa", "lookahead"},
     "R3F's noised pass": {"r3f", "r4f"},
 }
@@ -41,9 +42,9 @@ def refused(first: str, second: str) -> bool:
     return any({first, second} <= names for names in REFUSED.values()) or (first in WRAPPERS and second in MOVERS)
 
 
-WRAPPERS = {"ssf", "svfit", "dsee", *PEFT}
+WRAPPERS = {*MERGED, *PEFT}
 MOVERS = {"noisytune", "reinit", "asft"}  # of weights, which lora wraps
-OF_THEIR_OWN = {"bitfit", "ssf", "svfit", "dsee", "adalora", "vera", "ia3", *BESIDE}  # no weight tensor of the layers trains
+OF_THEIR_OWN = {"bitfit", *MERGED, "adalora", "vera", "ia3", *BESIDE}  # no weight tensor of the layers trains
 NOTHING_LEFT = {pair for name in OF_THEIR_OWN for pair in permutations(("rose", name))}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hype_bench.methods.drop_head import DropHead, drop_heads
-from hype_bench.methods.layer_drop import LayerDrop
+from hype_bench.methods.drop_head import DropHead, drop_heads, rate
+from hype_bench.methods.layer_drop import LayerDrop, kept_branch
 from hype_bench.methods.word_dropout import WordDropout
+from hype_bench.options import UserError
 from hype_bench.testing.tiny import tiny
 from tests.methods.toys import TanhLayer, ToyEncoder, close, embedded_ids, given_noise, hooked, tensor
 
@@ -64,6 +66,51 @@ def test_drop_head(parity: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
     model(input_ids=torch.ones(attended.shape[:2], dtype=torch.long), hidden=attended)
     close(seen[0], case["output"])
     hooks.finish()
+
+
+def test_drop_head_in_the_form_of_a_v(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head with a draw of 0.15 is dropped at the updates whose probability is larger."""
+    assert [rate(0.4, done, 6, 2) for done in range(7)] == pytest.approx([0.4, 0.2, 0.0, 0.1, 0.2, 0.3, 0.4])
+    given_noise(monkeypatch, lambda like, site: tensor([[0.15, 0.9, 0.9, 0.9]]))
+    model: Any = Attention(4)
+    hooks = hooked(DropHead(p=0.4, schedule="v"), model, updates=6, warmup=2)
+    seen: list[Tensor] = []
+    model.attention.output.dense.register_forward_hook(lambda module, args, output: seen.append(args[0]))
+    for _ in range(6):
+        model(input_ids=torch.ones(1, 1, dtype=torch.long), hidden=torch.ones(1, 1, 8, dtype=torch.float64))
+        hooks.after_step(None)  # type: ignore[arg-type]
+    assert [int((attended > 0).sum()) // 2 for attended in seen] == [3, 3, 4, 4, 3, 3]
+    hooks.finish()
+
+
+def test_stochastic_depth(parity: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the formula; and in an encoder, whose lowest layer is whole and whose top layer has the rate p."""
+    case = parity("layer_drop")
+    depth = case["stochastic_depth"]
+    branch, keep = tensor(depth["branch"]), torch.tensor(depth["keep_per_example"]).bool()
+    owners = torch.tensor([[0, 0], [1, 1]])
+    close(tensor(case["x"]) + kept_branch(branch, keep, owners, depth["p"]), depth["output"])
+    close(kept_branch(branch, ~keep, owners, 0.5), (2 * branch).tolist())
+    given_noise(monkeypatch, lambda like, site: torch.tensor([0.3, 0.6]))
+    model = tiny("bert").train()
+    layers, ratios = model.bert.encoder.layer, dict[tuple[int, str], list[float]]()
+    hooks = hooked(LayerDrop(p=0.5, unit="branch"), model)
+
+    def compare(place: tuple[int, str], module: Any, args: Any, output: Tensor) -> None:
+        plain = F.linear(args[0], module.weight, module.bias)
+        ratios[place] = (output / plain).detach().mean((1, 2)).tolist()
+
+    for index, layer in enumerate(layers):
+        for part in ("attention.output.dense", "output.dense"):
+            layer.get_submodule(part).register_forward_hook(partial(compare, (index, part)))
+    model(input_ids=torch.arange(5, 13).view(2, 4))
+    for (index, _), kept in ratios.items():
+        expected = {0: [1.0, 1.0], 1: [4 / 3, 4 / 3], 2: [0.0, 2.0]}[index]  # rates 0, 0.25 and 0.5
+        assert kept == pytest.approx(expected, abs=1e-5)
+    assert len(ratios) == 6
+    hooks.finish()
+    with pytest.raises(UserError, match="unit=branch is not available for xlnet"):
+        hooked(LayerDrop(unit="branch"), tiny("xlnet"))
 
 
 class Attention(nn.Module):

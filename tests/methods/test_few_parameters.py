@@ -10,7 +10,7 @@ import torch
 
 from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
-from hype_bench.methods.sara import SaRA, small_entries
+from hype_bench.methods.sara import SaRA, nuclear_norm, small_entries
 from hype_bench.methods.ssf import SSF, merge, scaled_and_shifted
 from hype_bench.methods.svfit import SVFit, change, leading
 from hype_bench.options import UserError
@@ -117,6 +117,27 @@ def test_sara_chooses_again_among_those_that_are_still_small() -> None:
         optimizer.step()
         hooks.after_step(optimizer)
         close(weight.detach(), expected)
+
+
+def test_saras_penalty_on_the_rank(parity: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all entries train its gradient is U V; where some do, it is that of the masked matrix, at these alone."""
+    case = parity("sara")
+    weight, mask = tensor(case["weight"]).requires_grad_(), torch.tensor(case["mask"])
+    u, values, v = torch.linalg.svd(weight.detach(), full_matrices=False)
+    every = torch.ones_like(mask)
+    close(nuclear_norm(weight, every).detach(), float(values.sum()))
+    close(torch.autograd.grad(nuclear_norm(weight, every), weight)[0], (u @ v).tolist())
+    monkeypatch.setattr("hype_bench.methods.sara._LEAST_SIDE", 2)
+    model = Maps(linear(case["weight"], [1.0] * 3))
+    hooks = hooked(SaRA(threshold=case["threshold"], rank_penalty=0.5), model)
+    loss, _ = hooks.loss({"labels": mask}, lambda batch: None, lambda batch, forward: (tensor(0.0), None))
+    close(loss.detach(), 0.5 * float(torch.linalg.svdvals(weight.detach() * mask).sum()))
+    trained: Any = model.module[0].weight
+    (gradient,) = torch.autograd.grad(loss, trained)
+    assert (gradient[~mask] == 0).all()
+    assert (gradient[mask] != 0).all()
+    with pytest.raises(UserError, match="more than 2 rows and columns"):
+        hooked(SaRA(threshold=0.5, rank_penalty=0.5), Maps(linear([[0.1, 0.2], [0.1, 0.2]], [1.0, 1.0])))
 
 
 def test_a_share_is_of_each_tensor_nearest_to_zero() -> None:

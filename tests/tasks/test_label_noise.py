@@ -27,6 +27,17 @@ def test_the_share_of_labels_becomes_other_classes(classes: int) -> None:
     np.testing.assert_allclose(steps[1:] / 1_200, 1 / (classes - 1), atol=0.05)
 
 
+def test_asymmetric_noise_makes_a_class_the_next_one() -> None:
+    split = split_of([i % 3 for i in range(300)])
+    noisy = with_noise(split, 0.4, 3, seed=1, kind="asymmetric").labels
+    moved = noisy != split.labels
+    assert moved.sum() == 120
+    assert (noisy[moved] == (split.labels[moved] + 1) % 3).all()
+    assert (moved == (with_noise(split, 0.4, 3, seed=1).labels != split.labels)).all()
+    with pytest.raises(UserError, match="asymmetric needs classes"):
+        loaded(configured("task=demo_stsb", "data.label_noise=0.25", "data.label_noise_kind=asymmetric"))
+
+
 def test_a_higher_rate_replaces_more_and_another_seed_others() -> None:
     split = split_of([i % 2 for i in range(200)])
     low, high, other = (with_noise(split, *given) for given in ((0.1, 2, 1), (0.3, 2, 1), (0.1, 2, 2)))
