@@ -193,9 +193,10 @@ def head(sizes: Sizes) -> str:
 {sizes.seeds} seeds each; {machine}. `one process` makes the runs one after another with all threads,
 `joblib` in a process with one thread a core. `script` is one start of the usual GLUE script for each run
 (`scripts/usual_glue.py`: `transformers.Trainer`, padding to 128 or to the longest of a batch): a plain run, also where
-the sweep has r_drop, which costs twice as much. Of its {sizes.runs} starts with either padding {sizes.starts} were
-made, before, between and behind the sweeps; seconds are those of all. Every arm scores the development set once, and
-has the same `GOMP_SPINCOUNT`. Seconds of CPU say more than those of the clock where other programs ran beside.
+the sweep has r_drop, whose two passes make the sweep as much arithmetic as {5 * sizes.runs // 4} plain runs. Of the
+{sizes.runs} starts with either padding {sizes.starts} were made, in turns with the sweeps; seconds are those of all.
+Every arm scores the development set once, and has the same `GOMP_SPINCOUNT`. Seconds of CPU say more than those of the
+clock where other programs ran beside.
 
 """
 
