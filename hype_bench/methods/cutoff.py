@@ -28,6 +28,7 @@ from hype_bench.contract import (
     register,
 )
 from hype_bench.contract.activations import change_input, change_output
+from hype_bench.contract.special_tokens import is_one_of, mask_token, special_tokens
 from hype_bench.models.layers import encoder_layers, word_embeddings
 from hype_bench.models.unpacking import as_padded
 from hype_bench.options import UserError
@@ -84,6 +85,9 @@ class Cutoff(Method):
 
     Args:
         form: `span`, `token` or `feature`.
+        replace: what is in the place of tokens that are cut: `zero`; `mask`, the tokenizer's mask token, which is
+            attended to.
+        spare_special: whether [CLS], [SEP] and the like are never cut; they do not count then.
         ratio: of the tokens, or of the entries, that are cut.
         weight: a, of the task's loss of the second pass.
         consistency: b, of the divergence of the two outputs.
@@ -98,10 +102,11 @@ class Cutoff(Method):
 
     Differences:
         The divergence of the released code has the arguments of its KL terms exchanged. Its token form cannot run as
-        released; here its loss is that of the other two. [CLS] and [SEP] may be cut, as released: with 20 tokens and
-        ratio 0.3 the token form hits [CLS] in 26 % of the examples. Where an input is so short that nothing is cut, the
-        second pass differs by dropout alone. Packed rows are padded for the second pass. For a regression the mean
-        squared difference of the outputs. The released command has a learning rate of 5e-6 and 10 epochs.
+        released; here its loss is that of the other two. [CLS] and [SEP] may be cut, as released, unless
+        `spare_special`: with 20 tokens and ratio 0.3 the token form hits [CLS] in 26 % of the examples. Where an input
+        is so short that nothing is cut, the second pass differs by dropout alone. Packed rows are padded for the second
+        pass. For a regression the mean squared difference of the outputs. The released command has a learning rate of
+        5e-6 and 10 epochs.
 
     Cost:
         Two passes per update.
@@ -116,10 +121,17 @@ class Cutoff(Method):
     neutral: ClassVar[Mapping[str, Any]] = {"weight": 0.0, "consistency": 0.0}
     tiny_options: ClassVar[Mapping[str, Any]] = {"ratio": 0.3}
     form: str = choice("span", "span", "token", "feature")
+    replace: str = choice("zero", "zero", "mask")
+    spare_special: bool = False
     ratio: float = number(0.1, least=0, most=1)
     weight: float = number(1.0, least=0)
     consistency: float = number(1.0, least=0)
     divergence: str = choice("jensen_shannon", "jensen_shannon", "official")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form == "feature" and (self.replace == "mask" or self.spare_special):
+            raise ValueError("form=feature cuts entries of all tokens: replace=mask and spare_special are of tokens")
 
     acts_on = frozenset({Part.EMBEDDINGS, Part.LAYER_INPUTS, Part.LOSS})
 
@@ -140,6 +152,8 @@ class _TwoPasses:
         self.method, self.model, self.context = method, model, context
         self.source = context.noise("cutoff", model)
         self._table: Any = word_embeddings(model)
+        self.hidden = mask_token("cutoff", context) if method.replace == "mask" else None
+        self.special = special_tokens("cutoff", context) if method.spare_special else []
         self.cut = context.flag(torch.zeros(0))  # (batch, length or 1, width or 1), True where the second pass has 0
         embeddings = getattr(model.base_model, "embeddings", None)
         if isinstance(embeddings, nn.Module) and not isinstance(embeddings, nn.Embedding):
@@ -164,9 +178,12 @@ class _TwoPasses:
             cut = cut_features(draw, width)[:, None]
         else:
             draw = self.source.uniform(torch.empty(ids.shape, device=ids.device), "positions")
-            positions = cut_positions(draw, mask, method.ratio, method.form)
-            padded["attention_mask"] = (mask & ~positions).long()
-            cut = positions[..., None]
+            positions = cut_positions(draw, mask & ~is_one_of(ids, self.special), method.ratio, method.form)
+            if self.hidden is None:
+                padded["attention_mask"] = (mask & ~positions).long()
+                cut = positions[..., None]
+            else:
+                padded["input_ids"], cut = torch.where(positions, self.hidden, ids), torch.zeros(0)
         with self.cut.set(cut):
             second, output = inner(padded, forward)
         added = consistency(clean.logits, output.logits, method.divergence, is_regression(batch["labels"]))

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hype_bench.contract import Context, Hooks, Method, Part, number, register
+from hype_bench.contract import Context, Hooks, Method, Part, choice, number, register
 from hype_bench.contract.activations import change_output, current_segments
+from hype_bench.contract.special_tokens import mask_token
 from hype_bench.models.layers import word_embeddings
 from hype_bench.models.segments import Segments
 
@@ -40,6 +42,7 @@ class WordDropout(Method):
 
     Args:
         p: the probability that a token is dropped; 0.3 in the paper, whose model averages words.
+        replace: by what, `zero` or `mask`, the embedding of the tokenizer's mask token.
         spare_ends: whether the first and the last token of an example, [CLS] and [SEP], always stay.
 
     Equation:
@@ -52,7 +55,8 @@ class WordDropout(Method):
     Differences:
         The paper leaves dropped words out of an average. Here their place is kept, as attention needs it, and nothing
         is scaled up. Its 0.3 takes much from a sentence whose words an encoder relates to each other; the default of
-        0.1 is a choice of this project. A separator between two sentences is a token like others.
+        0.1 is a choice of this project. A separator between two sentences is a token like others. A masked word is one
+        that pre-training has met, where the encoder was pre-trained to fill in words.
 
     Cost:
         One pass per update.
@@ -63,6 +67,7 @@ class WordDropout(Method):
 
     neutral: ClassVar[Mapping[str, Any]] = {"p": 0.0}
     p: float = number(0.1, least=0, below=1)
+    replace: str = choice("zero", "zero", "mask")
     spare_ends: bool = True
 
     acts_on = frozenset({Part.EMBEDDINGS})
@@ -74,11 +79,14 @@ class WordDropout(Method):
         if self.p == 0:
             return Hooks()
         source, segments = context.noise("word_dropout", model), current_segments(model, context)
+        table: Any = word_embeddings(model)
+        hidden = mask_token("word_dropout", context) if self.replace == "mask" else None
 
         def drop(embedded: Tensor) -> Tensor:
             current = segments(embedded)
             draw = source.uniform(embedded[..., :1].detach(), "words").squeeze(-1)
-            return embedded * kept_words(draw, current, self.p, self.spare_ends).unsqueeze(-1)
+            kept = kept_words(draw, current, self.p, self.spare_ends).unsqueeze(-1)
+            return embedded * kept if hidden is None else torch.where(kept, embedded, table.weight[hidden])
 
-        context.until_finish(change_output(word_embeddings(model), drop))
+        context.until_finish(change_output(table, drop))
         return Hooks()

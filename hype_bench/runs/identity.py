@@ -19,6 +19,8 @@ _LATER_OPTIONS: dict[str, dict[str, Any]] = {  # of techniques, likewise
     "drop_head": {"schedule": "constant"},
     "layer_drop": {"unit": "layer"},
     "sara": {"rank_penalty": 0.0},
+    "word_dropout": {"replace": "zero"},
+    "cutoff": {"replace": "zero", "spare_special": False},
 }
 
 

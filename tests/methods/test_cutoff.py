@@ -85,3 +85,25 @@ def test_the_second_pass_meets_what_is_cut(
     close(entering[0], case["embeddings"])
     close(entering[1], case[form]["embeddings"])
     assert masks == [case["attention_mask"], case[form]["mask"]]
+
+
+def test_masked_tokens_are_attended_to_and_special_ones_spared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four tokens that are not special, half are masked: the second and the last of them."""
+    draws = torch.zeros(1, 6, dtype=torch.float64)
+    draws[0, :2] = tensor([0.3, 0.8])
+    given_noise(monkeypatch, lambda like, site: draws)
+    layer = TanhLayer([[1.0]], [0.0])
+    model = ToyEncoder([[0.0]] * 9, [layer], [[1.0]] * 3, [0.0] * 3)
+    tokenizer = SimpleNamespace(mask_token_id=4, all_special_ids=[0, 1, 4])
+    hooks = hooked(Cutoff(form="token", ratio=0.5, replace="mask", spare_special=True), model, tokenizer=tokenizer)
+    passes: list[Any] = []
+
+    def forward(batch: Any) -> Any:
+        passes.append(batch["input_ids"].tolist())
+        assert batch.get("attention_mask", torch.ones(1, 6)).all()
+        return model(batch["input_ids"])
+
+    hooks.loss({"input_ids": torch.tensor([[0, 5, 6, 7, 8, 1]]), "labels": torch.tensor([1])}, forward)
+    assert passes == [[[0, 5, 6, 7, 8, 1]], [[0, 5, 4, 7, 4, 1]]]
+    with pytest.raises(ValueError, match="form=feature cuts entries of all tokens"):
+        Cutoff(form="feature", replace="mask")

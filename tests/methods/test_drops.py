@@ -160,3 +160,15 @@ def test_word_dropout(spare_ends: bool, monkeypatch: pytest.MonkeyPatch) -> None
     sums = [sum(w * k for w, k in zip(*row, strict=True)) for row in zip(words, kept, strict=True)]
     close(logits, [[sums[0] / 4, sum(kept[0]) / 4], [sums[1] / 3, sum(kept[1]) / 3]])
     hooks.finish()
+
+
+def test_words_may_become_the_mask_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_noise(monkeypatch, lambda like, site: tensor([[0.1, 0.9, 0.1]])[..., None])
+    model = ToyEncoder([[float(i), 1.0] for i in range(8)], [], [[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0])
+    method = WordDropout(p=0.3, replace="mask", spare_ends=False)
+    hooks = hooked(method, model, tokenizer=SimpleNamespace(mask_token_id=6))
+    logits = model(input_ids=torch.tensor([[0, 1, 2]])).logits
+    close(logits, [[13 / 3, 1.0]])
+    hooks.finish()
+    with pytest.raises(UserError, match="needs a tokenizer with a mask token"):
+        hooked(method, model, tokenizer=SimpleNamespace(mask_token_id=None))
