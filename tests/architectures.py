@@ -64,6 +64,7 @@ REFUSED = {
         "dr_tune",
         "match_tuning",
         "mixout",
+        "nmtune",
         "no_dropout",
         "rose",
         "supervised_contrastive",

@@ -39,9 +39,10 @@ from hype_bench.training.tokens import Tokens, tokenise
 UPDATES = 6
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 # Our loop gives asft's probe and dr_tune's bank the data in another order, weight_noise the used rows of the embeddings
-# only, elr and wta_crs the numbers of the examples, lt_sft and self_distillation several phases.
-PHASES = {"lt_sft", "self_distillation"}
-NAMES = sorted(discover().keys() - {"asft", "dr_tune", "weight_noise", "elr", "wta_crs", *PHASES})
+# only, elr and wta_crs the numbers of the examples, lt_sft and self_distillation several phases. Others leave no plain
+# model.
+OTHERS = {"asft", "dr_tune", "weight_noise", "elr", "wta_crs", "lt_sft", "self_distillation"}
+NAMES = sorted(name for name, (cls, _) in discover().items() if name not in OTHERS and not cls.unmerged)
 
 
 def config(task: str = "demo_rte") -> RunConfig:

@@ -21,7 +21,7 @@ from hype_bench.trainer import MethodTrainer
 
 EXAMPLES, UPDATES = 40, 6
 REFUSED = {"lt_sft", "elr", "wta_crs"}  # which need a second phase, and the numbers of the examples
-REFUSED |= {name for name, (cls, _) in discover().items() if not cls.resumable}
+REFUSED |= {name for name, (cls, _) in discover().items() if not cls.resumable or cls.unmerged}
 # Each keeps something else: nothing, counts, weights from before, means, masks, gradients, parameters in the model.
 STATES = (
     *("vanilla", "hype_n", "noisytune", "recadam", "mixout", "ema", "child_tuning_f", "dps", "sage", "rose"),

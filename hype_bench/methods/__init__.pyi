@@ -66,6 +66,7 @@ from hype_bench.methods.match_tuning import MatchTuning as MatchTuning
 from hype_bench.methods.mixout import Mixout as Mixout
 from hype_bench.methods.mixup import Mixup as Mixup
 from hype_bench.methods.neftune import NEFTune as NEFTune
+from hype_bench.methods.nmtune import NMTune as NMTune
 from hype_bench.methods.noisefit import NoiseFiT as NoiseFiT
 from hype_bench.methods.noisytune import NoisyTune as NoisyTune
 from hype_bench.methods.parallel_adapter import ParallelAdapter as ParallelAdapter

@@ -46,7 +46,7 @@ class _Beside(nn.Module):
         self.up_bias = nn.Parameter(like.new_zeros(width))
 
 
-@register(_NAME)
+@register("parallel_adapter")
 @dataclass(frozen=True)
 class ParallelAdapter(Method):
     r"""Parallel adapter: trains a small network with a ReLU beside each feed-forward part, and nothing else.

@@ -22,15 +22,16 @@ NAMES = [name for name in discover() if name != "vanilla"]
 
 MERGED = {"ssf", "svfit", "dsee"}  # what they train is written into the weights at the end
 PEFT = {"lora", "dora", "lora_plus", "adalora", "vera", "ia3"}
-BESIDE = {"parallel_adapter"}  # of the layers, which are frozen
+BESIDE = {"nmtune", "parallel_adapter"}  # of the layers, which are frozen
 REFUSED = {  # what two techniques cannot both decide on
     "the objective": {"label_smoothing", "stablemax", "dft", "asft"},
     "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps", "sara", "lt_sft"},
-    "the hidden dropout": {"hype_n", "hype_u", "no_dropout", "mixout", "dps"},
+    "the hidden dropout": {"hype_n", "hype_u", "no_dropout", "mixout", "dps", "nmtune"},
     "how linear maps are used": {"mixout", *MERGED, "wta_crs", *PEFT},
     "the output projection": {"mixout", "r4f"},
     "which entries of the layers are trained": {"child_tuning_d", *MERGED, "sara", "lt_sft", *PEFT, *BESIDE},
     "the optimizer's step": {"recadam", "sage", "rose"},
+    "the phases of the run": {"lt_sft", "self_distillation"},
     "the weight decay": {"recadam", "sage", "rose", "prior_weight_decay"},
     "which weights are trained": {"top_k", "bitfit", "hft", *MERGED, "sara", "greentrainer", *PEFT, *BESIDE},
     "the weights that are scored": {"ema", "swa", "lookahead"},
@@ -42,7 +43,7 @@ def refused(first: str, second: str) -> bool:
     return any({first, second} <= names for names in REFUSED.values()) or (first in WRAPPERS and second in MOVERS)
 
 
-WRAPPERS = {*MERGED, *PEFT}
+WRAPPERS = {"nmtune", *MERGED, *PEFT}
 MOVERS = {"noisytune", "reinit", "asft"}  # of weights, which lora wraps
 OF_THEIR_OWN = {"bitfit", *MERGED, "adalora", "vera", "ia3", *BESIDE}  # no weight tensor of the layers trains
 NOTHING_LEFT = {pair for name in OF_THEIR_OWN for pair in permutations(("rose", name))}
