@@ -44,13 +44,23 @@ def composition_errors() -> Iterator[None]:
     """Turns the errors of Hydra and OmegaConf about a composition into a UserError."""
     try:
         yield
-    except _COMPOSITION_ERRORS as error:
-        raise UserError(one_line(error)) from error
-    except AttributeError as error:  # OmegaConf's, if it names a key: a mapping where null stands
+    except (*_COMPOSITION_ERRORS, AttributeError) as error:
+        if _is_interrupt(error):
+            raise KeyboardInterrupt from error
+        if not isinstance(error, AttributeError):
+            raise UserError(one_line(error)) from error
+        # OmegaConf's, if it names a key: a mapping where null stands
         if not (key := re.search(r"full_key: (\S+)", str(error))):
             raise
         sentence = f"{key[1]} is null and takes no mapping here: write it in a YAML file of your own (--conf DIR)"
         raise UserError(sentence) from error
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """OmegaConf puts flags back while an interrupt passes, and one in fifty becomes an error of its own there."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 @contextlib.contextmanager
