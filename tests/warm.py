@@ -13,6 +13,7 @@ the environment when they are imported (``HF_HUB_OFFLINE``, ``OMP_NUM_THREADS``)
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import json
 import os
@@ -25,7 +26,6 @@ import threading
 import traceback
 import weakref
 from pathlib import Path
-from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,31 +65,37 @@ def compose_and_load() -> None:
 
 
 def serve(folder: Path) -> None:
+    running: dict[int, tuple[int, socket.socket]] = {}  # by what becomes readable when the process ends
     with socket.socket(socket.AF_UNIX) as door, (folder / "held").open() as held:
         door.bind(str(folder / "door"))
         door.listen()
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who attend
-        watched: list[IO[str] | socket.socket] = [door, held]
-        while held not in select.select(watched, [], [])[0]:
-            connection, _ = door.accept()
-            if os.fork() == 0:
-                door.close()
-                attend(connection)
-                os._exit(0)  # as at the end of `become`
-            connection.close()
+        while held.fileno() not in (ready := select.select([door.fileno(), held.fileno(), *running], [], [])[0]):
+            for ended in running.keys() & set(ready):
+                process, connection = running.pop(ended)
+                answer(connection, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+                connection.close()
+                os.close(ended)
+            if door.fileno() in ready:
+                connection, _ = door.accept()
+                process = start(connection)
+                running[os.pidfd_open(process)] = process, connection
 
 
-def attend(connection: socket.socket) -> None:
-    """Starts one command and tells how it ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    with connection, connection.makefile("rw") as stream:
+def start(connection: socket.socket) -> int:
+    """Starts one command and returns the number of its process."""
+    with connection.makefile() as stream:
         request = json.loads(stream.readline())
-        command = os.fork()
-        if command == 0:
-            become(**request)  # does not return
-        print(command, file=stream, flush=True)
-        _, status = os.waitpid(command, 0)
-        print(os.waitstatus_to_exitcode(status), file=stream, flush=True)
+    process = os.fork()
+    if process == 0:
+        become(**request)  # does not return
+    answer(connection, process)
+    return process
+
+
+def answer(connection: socket.socket, number: int) -> None:
+    """A number on a line of its own, to whoever still listens."""
+    with contextlib.suppress(OSError):
+        connection.sendall(f"{number}\n".encode())
 
 
 def become(
