@@ -152,8 +152,8 @@ def write_records(results: Path, record: dict[str, Any], size: int) -> None:
 
 
 def cpu_seconds(*arguments: str, cache: Path | None = None) -> float:
-    """Of a Python program, in user and system mode."""
-    environment = os.environ | ({} if cache is None else {"HYPE_BENCH_CACHE": str(cache)})
+    """Of a Python program with one thread, which waits for no other, in user and system mode."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | ({} if cache is None else {"HYPE_BENCH_CACHE": str(cache)})
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -189,10 +189,15 @@ def picture(measured: dict[str, list[Curve]]) -> Figure:
             axes.loglog(*zip(*curve.seconds.items(), strict=True), marker="o", markersize=4, label=curve.name)
         low, high = axes.get_ylim()
         smallest, largest = SIZES[of][0], SIZES[of][-1]
-        for anchor in (value for curve in curves for value in [curve.seconds[largest]]):
-            line = [anchor * size / largest for size in (smallest, largest)]
+        for curve in curves:
+            line = [curve.seconds[largest] * size / largest for size in (smallest, largest)]
             axes.loglog((smallest, largest), line, color=GREY, linestyle=DASHED, linewidth=0.7, zorder=0)
         axes.set_ylim(low, high)
+        axes.xaxis.minorticks_off()
+        axes.set_xticks(SIZES[of], [f"{size:,}" for size in SIZES[of]])
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.tick_params(labelsize=7, which="both")
         axes.set_xlabel(of)
         axes.set_ylabel("seconds of CPU")
         axes.legend(fontsize=7)
@@ -201,11 +206,14 @@ def picture(measured: dict[str, list[Curve]]) -> Figure:
 
 HEAD = """# How time grows
 
-`make bench-growth`: seconds of CPU, user and system, all threads. Training examples are read and tokenised in a run of
-four updates, twice: the second run finds their tokens in the cache. Those of the dev set are scored by an encoder of
-almost no arithmetic, so that what is counted is ours. Tokens: an update of MiniLM-L6 on 16 examples of that length.
-Records: `status` and `table` of a whole folder. Every number but those of updates has the start of its process in it;
-the slope is that in logarithms (1: in proportion) between the two sizes where it is steepest.
+`make bench-growth`: seconds of CPU, user and system; the slope is that in logarithms (1: in proportion) between the two
+sizes where it is steepest. Training examples are read and tokenised in a run of four updates with one thread, twice:
+the second run finds their tokens in the cache. Those of the dev set are scored by an encoder of almost no arithmetic,
+so that what is counted is ours. Records: `status` and `table` of a whole folder. All these include the start of a
+process.
+
+Tokens: an update of MiniLM-L6 on 16 examples of that length, all threads. What is steeper than 1 there is attention,
+which grows with the square of the length: 10 % of the products at 256 tokens, 18 % at 512.
 
 """
 
@@ -220,7 +228,7 @@ def main() -> None:
             measured[of] = CURVES[of](Path(folder))
         print(table(of, measured[of]), flush=True)
     if chosen is None:
-        text = HEAD + "\n\n".join(table(of, curves) for of, curves in measured.items()) + "\n\n![](growth.png)\n"
+        text = HEAD + "\n\n".join(table(of, curves) for of, curves in measured.items()) + "\n\nDashed: in proportion.\n\n![](growth.png)\n"
         (OUT / "growth.md").write_text(text, encoding="utf-8")
         picture(measured).savefig(OUT / "growth.png", metadata={"Software": None})
 
