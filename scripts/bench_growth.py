@@ -228,7 +228,8 @@ def main() -> None:
             measured[of] = CURVES[of](Path(folder))
         print(table(of, measured[of]), flush=True)
     if chosen is None:
-        text = HEAD + "\n\n".join(table(of, curves) for of, curves in measured.items()) + "\n\nDashed: in proportion.\n\n![](growth.png)\n"
+        tables = "\n\n".join(table(of, curves) for of, curves in measured.items())
+        text = f"{HEAD}{tables}\n\nDashed: in proportion.\n\n![](growth.png)\n"
         (OUT / "growth.md").write_text(text, encoding="utf-8")
         picture(measured).savefig(OUT / "growth.png", metadata={"Software": None})
 
