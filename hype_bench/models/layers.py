@@ -63,7 +63,8 @@ def attention_output(layer: nn.Module) -> nn.Linear | None:
     """The linear map that joins the heads of a layer's attention; None if there is none, as in XLNet."""
     for name, module in attention_block(layer).named_modules():
         if hasattr(module, "in_features") and name.endswith(_ATTENTION_OUTPUTS):  # linear, or an adapter around it
-            return module
+            output: nn.Linear = module
+            return output
     return None
 
 
