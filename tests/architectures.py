@@ -47,7 +47,7 @@ _NO_STACK = {
     "child_tuning_d", "cutoff", "drop_head", "greentrainer", "hft", "hype_n", "hype_u", "layer_drop", "llrd", "lnsr",
     "lora", "mixup", "noisefit", "reinit", "rose", "sage", "sara", "smart", "ssf", "svfit", "top_k",
     "dora", "ia3", "lora_plus", "vera", "wta_crs",
-    "adalora", "dsee", "parallel_adapter",
+    "adalora", "dsee", "parallel_adapter", "prefix_tuning",
 }  # fmt: skip
 _NO_WORDS = {
     "awp", "child_tuning_f", "cutoff", "fgm", "free_at", "freelb", "neftune", "pgd", "r3f", "r4f", "vat",
@@ -56,7 +56,7 @@ _NO_WORDS = {
 _POOLED = {"drop_head", "layer_drop", "lnsr", "mixup", "noisefit", "wta_crs"}
 REFUSED = {
     "albert": _NO_STACK | {"mixout"},  # its layers share their weights
-    "canine": _NO_WORDS | _POOLED | {"self_distillation"},  # it hashes characters and pools them
+    "canine": _NO_WORDS | _POOLED | {"prefix_tuning", "self_distillation"},  # it hashes characters and pools them
     "distilbert": {"mixout"},  # as to its default: where=every works
     "electra": {"self_distillation"},  # not pre-trained to fill in words
     "eurobert": {  # no dropout, no bias, a head on all tokens
@@ -69,8 +69,9 @@ REFUSED = {
         "rose",
         "supervised_contrastive",
     },
-    "longformer": {"cutoff"},  # it pads to its window
-    "xlnet": {"drop_head", "ia3", "ssf", "self_distillation"},  # its attention has no linear modules
+    "longformer": {"cutoff", "prefix_tuning"},  # it pads to its window
+    **{kind: {"prefix_tuning"} for kind in ("deberta", "deberta_v2", "mpnet")},  # attention with positions of its own
+    "xlnet": {"drop_head", "ia3", "prefix_tuning", "ssf", "self_distillation"},  # its attention has no linear modules
     "funnel": _NO_STACK | {"mixout", "self_distillation"},  # its layers stand in blocks of their own length
     "modernbert": {"bitfit", "mixout"},  # no bias
 }

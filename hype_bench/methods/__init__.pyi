@@ -72,6 +72,7 @@ from hype_bench.methods.noisytune import NoisyTune as NoisyTune
 from hype_bench.methods.parallel_adapter import ParallelAdapter as ParallelAdapter
 from hype_bench.methods.perp_grad import PerpGrad as PerpGrad
 from hype_bench.methods.pgd import PGD as PGD
+from hype_bench.methods.prefix_tuning import PrefixTuning as PrefixTuning
 from hype_bench.methods.prior_weight_decay import PriorWeightDecay as PriorWeightDecay
 from hype_bench.methods.r3f import R3F as R3F
 from hype_bench.methods.r3f import R4F as R4F

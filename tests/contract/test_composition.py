@@ -22,7 +22,7 @@ NAMES = [name for name in discover() if name != "vanilla"]
 
 MERGED = {"ssf", "svfit", "dsee"}  # what they train is written into the weights at the end
 PEFT = {"lora", "dora", "lora_plus", "adalora", "vera", "ia3"}
-BESIDE = {"nmtune", "parallel_adapter"}  # of the layers, which are frozen
+BESIDE = {"nmtune", "parallel_adapter", "prefix_tuning"}  # of the layers, which are frozen
 REFUSED = {  # what two techniques cannot both decide on
     "the objective": {"label_smoothing", "stablemax", "dft", "asft"},
     "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps", "sara", "lt_sft"},
