@@ -69,6 +69,11 @@ def recorded_inputs(modules: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]
         yield inputs
 
 
+def listeners(model: nn.Module) -> int:
+    """How many hooks read or change what goes into the model's modules and comes out of them."""
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
 def first_of(output: Any) -> Tensor:
     """The hidden states that a layer or an encoder returns, alone or first of several."""
     hidden: Tensor = output[0] if isinstance(output, tuple | ModelOutput) else output

@@ -34,8 +34,9 @@ def distance_from_orthogonality(a: list[Tensor], b: list[Tensor]) -> Float[Tenso
 def smooth_(
     sensitivity: list[Tensor], uncertainty: list[Tensor], weights: Sequence[nn.Parameter], beta1: float, beta2: float
 ) -> None:
-    """Moves the averages, in place, towards ``|weight * gradient|`` and towards how far that is from its average."""
-    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    """Moves the averages, in place, towards ``|weight * gradient|`` and towards how far that is from its average; a
+    weight of a layer that was left out has a gradient of 0."""
+    gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
     now = list(torch._foreach_mul(list(weights), gradients))
     torch._foreach_abs_(now)
     torch._foreach_lerp_(sensitivity, now, 1 - beta1)

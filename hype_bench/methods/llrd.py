@@ -74,7 +74,7 @@ class LLRD(Method):
         members: dict[tuple[int, int], list[Any]] = defaultdict(list)
         for index, group in enumerate(groups):
             for parameter in group["params"]:
-                depth = height[parameter]
+                depth = height.get(parameter, layers + 1)  # a head of another technique's own
                 rate = layer_learning_rate(group["lr"], self.decay, depth, layers)
                 decay = 0.0 if depth == layers + 1 else group["weight_decay"]
                 split[depth, index] = {**group, "lr": rate, "weight_decay": decay}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hype_bench.contract import Batch, Context, Forward, Hooks, Loss, Method, Part, UserError, choice, number, register
-from hype_bench.contract.activations import change_input, change_output
+from hype_bench.contract.activations import change_input, change_output, listeners
 from hype_bench.models.layers import encoder_layers, output_projection
 from hype_bench.models.unpacking import as_padded
 
@@ -115,7 +115,7 @@ class _Mixing:
         if draw is None:
             return inner(batch, forward)
         share, place, partners = draw
-        passes = _Passes(forward)
+        passes = _Passes(forward, self.model)
         given = batch if self.method.place == "features" else self._attending_to_both(batch, partners)
         partner = {**given, "labels": given["labels"][partners]}
         with self.place.set(place):
@@ -123,7 +123,7 @@ class _Mixing:
             own, output = inner(given, passes.record)
             if passes.can_replay:
                 other, _ = inner(partner, passes.replay)
-            else:  # other techniques have made passes of their own
+            else:  # other techniques have made passes of their own, or read what goes on inside of this one
                 with replayed():
                     other, _ = inner(partner, forward)
         return share * own + (1 - share) * other, output
@@ -167,11 +167,13 @@ class _Mixing:
 class _Passes:
     """The one pass of a loss, to be used for both labels."""
 
-    def __init__(self, forward: Forward) -> None:
-        self.forward = forward
+    def __init__(self, forward: Forward, model: PreTrainedModel) -> None:
+        self.forward, self.model = forward, model
         self.outputs: list[Any] = []
+        self.usual, self.is_read = listeners(model), False
 
     def record(self, batch: Batch) -> Any:
+        self.is_read |= listeners(self.model) > self.usual
         self.outputs.append(self.forward(batch))
         return self.outputs[-1]
 
@@ -180,4 +182,4 @@ class _Passes:
 
     @property
     def can_replay(self) -> bool:
-        return len(self.outputs) == 1
+        return len(self.outputs) == 1 and not self.is_read

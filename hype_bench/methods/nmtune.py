@@ -27,6 +27,7 @@ from hype_bench.contract import (
 )
 from hype_bench.contract.activations import recorded_inputs, recorded_outputs
 from hype_bench.contract.freeze import train_only
+from hype_bench.models.hidden_dropout import all_dropouts, set_dropout
 from hype_bench.models.layers import head_maps, head_parameters
 
 _LARGEST = 5  # singular values whose share counts, as released
@@ -150,17 +151,8 @@ class NMTune(Method):
 
         first.register_forward_pre_hook(change)
         if self.views == 1:
-            context.until_finish(model.register_forward_pre_hook(lambda module, args: _still(model, mapping)))
-            context.cleanup.callback(lambda: model.train(model.training))
+            context.cleanup.callback(set_dropout(all_dropouts(model).values(), 0.0))
         return Hooks(loss=_Terms(self, mapping).loss)
-
-
-def _still(model: PreTrainedModel, mapping: Mapping) -> None:
-    """Everything but the network in evaluation mode, for a pass in training."""
-    if model.training:
-        for module in model.children():
-            module.eval()
-        mapping.train()
 
 
 @dataclass

@@ -73,4 +73,6 @@ class _Prior:
         for group in optimizer.param_groups:
             if group["prior_decay"]:
                 weights = list(group["params"])
+                for p in weights:  # of a technique named after this one
+                    self.weights.setdefault(p, p.detach().clone())
                 decay_towards(weights, [self.weights[p] for p in weights], group["lr"] * group["prior_decay"])
