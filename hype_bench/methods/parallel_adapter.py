@@ -56,7 +56,8 @@ class ParallelAdapter(Method):
 
     Args:
         bottleneck: features inside the adapter; 16 in the released command for GLUE.
-        scale: factor of what is added; 2 in the released command for GLUE, 4 in the paper for summarisation.
+        scale: factor of what is added, so that `noise_scale` does not set it; 2 in the released command for GLUE, 4 in
+            the paper for summarisation.
 
     Equation:
         \mathrm{FFN}(x) \leftarrow \mathrm{FFN}(x) + s \left( U \, \mathrm{ReLU}(D x + d) + e \right), \quad U_0 = 0

@@ -95,7 +95,7 @@ class _Prefix(nn.Module):
             self.register_parameter(part, nn.Parameter(init_std * rows))
 
 
-@register(_NAME)
+@register("prefix_tuning")
 @dataclass(frozen=True)
 class PrefixTuning(Method):
     r"""Prefix tuning: trains keys and values in front of those of the tokens in every layer, and nothing else.

@@ -7,10 +7,13 @@ import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hype_bench.config import ModelConfig
 from hype_bench.options import UserError
 from hype_bench.tasks.hub import go_offline_if_unreachable
+
+if TYPE_CHECKING:
+    from hype_bench.config import ModelConfig
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from hype_bench.contract.order import canonical_order, commute
 from hype_bench.contract.registry import build, discover
 from hype_bench.options import UserError
 from hype_bench.testing.tiny import check_both_orders, options
+from tests.contract.test_composition import NOTHING_LEFT
 
 NAMES = [name for name in discover() if name not in ("vanilla", "hype_u")]
 OTHER_OPTIONS: dict[str, dict[str, Any]] = {  # with which techniques act on other parts, or otherwise on the same
@@ -44,7 +45,7 @@ def commuting(chosen: Named) -> list[dict[str, Method]]:
             both = build({name: chosen[name] for name in names})
         except UserError:
             continue
-        if commute(*both.values()) and set(names) != {"bitfit", "rose"}:  # which leave nothing to train
+        if commute(*both.values()) and not {*permutations(names)} & NOTHING_LEFT:
             pairs.append(both)
     return pairs
 
