@@ -184,7 +184,7 @@ class _Choice:
     def backward(self, micro_batches: list[Batch], inner: Backward) -> Tensor:
         for parameter in self.frozen:  # also where a run was resumed
             parameter.requires_grad_(False)
-        self.examples = sum(len(batch["labels"]) for batch in micro_batches)
+        self.examples = sum(map(_examples, micro_batches))
         if self.chosen_at is None:
             self.tokens = torch.stack([*map(_tokens, micro_batches)]).sum() / self.examples
             replayed = self.context.rng_snapshot(self.model)
@@ -250,6 +250,11 @@ class _Choice:
         for parameter in self.frozen:
             parameter.requires_grad_(True)
         self.frozen, self.chosen_at = [], None
+
+
+def _examples(batch: Batch) -> int:
+    """Answers within a text have labels of other names."""
+    return len(batch["labels"] if "labels" in batch else batch["input_ids"])
 
 
 def _tokens(batch: Batch) -> Tensor:

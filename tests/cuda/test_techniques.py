@@ -93,8 +93,8 @@ def name_of(run: Run) -> str:
 def closeness(run: Run) -> float:
     """DPS takes the larger of squared gradients, and those of the two rows of a head differ by rounding alone; what is
     left of a gradient perpendicular to another one is a small difference of large numbers; VAT follows the direction of
-    a small gradient."""
-    own = {"dps": 1e-3, "perp_grad": 1e-4, "vat": 1e-5} if run["precision"] == "fp32" else {}
+    a small gradient; NMTune has the singular values of a few rows of features."""
+    own = {"dps": 1e-3, "perp_grad": 1e-4, "vat": 1e-5, "nmtune": 2e-5} if run["precision"] == "fp32" else {}
     return own.get(run["technique"], CLOSE[run["precision"]])
 
 
