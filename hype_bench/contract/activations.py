@@ -16,6 +16,7 @@ from hype_bench.contract.lifetime import Lifetime
 from hype_bench.models.segments import CurrentSegments
 
 Change = Callable[[Tensor], Tensor | None]  # None leaves the tensor as it is
+Recording = contextlib.AbstractContextManager[dict[int, Tensor]]
 
 
 def change_input(module: nn.Module, change: Change) -> RemovableHandle:
@@ -41,32 +42,31 @@ def change_output(module: nn.Module, change: Change) -> RemovableHandle:
     return module.register_forward_hook(hook)
 
 
-@contextlib.contextmanager
-def recorded_outputs(modules: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]:
+def recorded_outputs(modules: Sequence[nn.Module]) -> Recording:
     """The outputs of these modules by their index in ``modules``, of the first forward pass made within."""
-    outputs: dict[int, Tensor] = {}
+    return _recorded(
+        modules, lambda module, keep: module.register_forward_hook(lambda m, args, out: keep(first_of(out)))
+    )
 
-    def record(index: int, module: nn.Module, args: Any, output: Any) -> None:
-        outputs.setdefault(index, first_of(output))
 
-    with contextlib.ExitStack() as handles:
-        for index, module in enumerate(modules):
-            handles.callback(module.register_forward_hook(partial(record, index)).remove)
-        yield outputs
+def recorded_inputs(modules: Sequence[nn.Module]) -> Recording:
+    """Their first arguments, likewise."""
+    return _recorded(modules, lambda module, keep: module.register_forward_pre_hook(lambda _, args: keep(args[0])))
 
 
 @contextlib.contextmanager
-def recorded_inputs(modules: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]:
-    """Their first arguments, likewise."""
-    inputs: dict[int, Tensor] = {}
+def _recorded(
+    modules: Sequence[nn.Module], listen: Callable[[nn.Module, Callable[[Tensor], None]], RemovableHandle]
+) -> Iterator[dict[int, Tensor]]:
+    tensors: dict[int, Tensor] = {}
 
-    def record(index: int, module: nn.Module, args: Any) -> None:
-        inputs.setdefault(index, args[0])
+    def keep(index: int, tensor: Tensor) -> None:
+        tensors.setdefault(index, tensor)
 
     with contextlib.ExitStack() as handles:
         for index, module in enumerate(modules):
-            handles.callback(module.register_forward_pre_hook(partial(record, index)).remove)
-        yield inputs
+            handles.callback(listen(module, partial(keep, index)).remove)
+        yield tensors
 
 
 def listeners(model: nn.Module) -> int:
