@@ -26,7 +26,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # which does not go with forks
 import torch
-from bench import OUT, Case
+from cases import OUT, Case
 
 from hype_bench.analysis.footprint import Methods, Setting
 from hype_bench.contract.context import Context

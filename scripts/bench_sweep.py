@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from bench import OUT, ROOT, Case
+from cases import OUT, ROOT, Case
 
 from hype_bench.models.checkpoint import locate
 from hype_bench.tasks.data import Split

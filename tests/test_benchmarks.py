@@ -28,8 +28,8 @@ def test_starts_that_were_not_made_count_as_those_that_were(script: Callable[[st
 def test_starts_come_before_between_and_behind_the_sweeps(starts: int, script: Callable[[str], Any]) -> None:
     bench = script("bench_sweep")
     order = list(bench.in_turns(starts))
-    made = [(name, seed) for name in bench.SCRIPTS for seed in range(1, 1 + starts)]
-    assert sorted(order) == sorted([*made, *((name, 0) for name in bench.SWEEPS)])
+    started = [(name, seed) for name in bench.SCRIPTS for seed in range(1, 1 + starts)]
+    assert sorted(order) == sorted([*started, *((name, 0) for name in bench.SWEEPS)])
     assert order[0][0] in bench.SCRIPTS
     assert starts < 3 or order[-1][0] in bench.SCRIPTS
 

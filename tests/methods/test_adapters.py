@@ -69,9 +69,11 @@ def test_no_gradient_goes_through_the_norm() -> None:
     magnitude = module.lora_magnitude_vector["default"].weight
     b.data.add_(0.1)
     x = torch.linspace(-1, 1, 96, dtype=torch.float64).view(3, 32)
-    ours = torch.autograd.grad((x @ decomposed(module.base_layer.weight, 2 * b @ a, magnitude).T).sin().sum(), [a, b])
-    theirs = torch.autograd.grad((module(x) - module.base_layer.bias).sin().sum(), [a, b])
-    for one, other in zip(ours, theirs, strict=True):
+    by_formula = torch.autograd.grad(
+        (x @ decomposed(module.base_layer.weight, 2 * b @ a, magnitude).T).sin().sum(), [a, b]
+    )
+    by_peft = torch.autograd.grad((module(x) - module.base_layer.bias).sin().sum(), [a, b])
+    for one, other in zip(by_formula, by_peft, strict=True):
         torch.testing.assert_close(one, other, atol=1e-10, rtol=0)
 
 
