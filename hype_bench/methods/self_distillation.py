@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from hype_bench.contract import Batch, Context, Exclusive, Forward, Groups, Hooks, Loss, Method, full, number, register
 from hype_bench.contract.activations import recorded_outputs
+from hype_bench.contract.special_tokens import is_one_of, special_tokens
 from hype_bench.contract.starting_point import StartingPoint
 from hype_bench.models.masked_lm import MaskedLMHead, check_masked_lm
 from hype_bench.models.unpacking import as_padded
@@ -121,7 +122,6 @@ class SelfDistillation(Method):
         tokenizer = context.needs("self_distillation", "tokenizer")
         if tokenizer.mask_token_id is None:
             raise UserError("self_distillation masks words: the tokenizer needs a mask_token")
-        context.whole_vocabulary = True
         with context.own_randomness("self_distillation", model):
             head = MaskedLMHead(model)
         if not head.is_pretrained:
@@ -138,7 +138,7 @@ class _Phases:
         self.start, self.teacher = StartingPoint(model, context), StartingPoint(model, context)
         self.fresh = [p.detach().clone() for p in head.own]
         added = context.tokenizer.encode("")  # some tokenizers add tokens that they do not list as special
-        self.special = torch.tensor([*context.tokenizer.all_special_ids, *added], device=model.device)
+        self.special = [*special_tokens("self_distillation", context), *added]
         self.phase = 0
 
     def parameter_groups(self, groups: Groups) -> Groups:
@@ -172,7 +172,7 @@ class _Phases:
         """Mean cross-entropy of the words that were chosen, and the model's output on the masked texts."""
         padded = as_padded(batch, self.model)
         ids = padded["input_ids"]
-        eligible = (ids[..., None] != self.special).all(-1)
+        eligible = ~is_one_of(ids, self.special)
         if (mask := padded.get("attention_mask")) is not None:
             eligible &= mask.bool()
         self.source.next_forward()
