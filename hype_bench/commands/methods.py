@@ -28,8 +28,9 @@ def methods(name: Annotated[str | None, typer.Argument(help="Show the documentat
     """Every technique, with one line on what it does."""
     documented, problems = _documented()
     if name is None:
+        width = max(map(len, documented)) + 2
         for known, (docstring, unmerged) in documented.items():
-            say(f"{known:<20}{_summary(docstring)}{' (cannot be saved)' if unmerged else ''}")
+            say(f"{known:<{width}}{_summary(docstring)}{' (cannot be saved)' if unmerged else ''}")
     elif name in documented:
         docstring, unmerged = documented[name]
         left = f"\n\nThe run {no_plain_model(unmerged)}: training.save=last is refused." if unmerged else ""

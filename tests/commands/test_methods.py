@@ -22,7 +22,7 @@ def test_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     methods()
     unsaved = {name for name, technique in described().items() if getattr(technique, "unmerged", "")}
     assert capsys.readouterr().out.splitlines() == [
-        f"{name:<20}{card.summary}{' (cannot be saved)' * (name in unsaved)}" for name, card in cards().items()
+        f"{name:<24}{card.summary}{' (cannot be saved)' * (name in unsaved)}" for name, card in cards().items()
     ]
 
 
