@@ -35,7 +35,7 @@ SHAPED += [
 install_import_hook("hype_bench.stats", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 install_import_hook([f"hype_bench.{name}" for name in SHAPED], "tests.conftest.check_shapes")
 pytest.register_assert_rewrite(
-    "hype_bench.testing", "tests.methods.by_hand", "tests.methods.noise_by_hand"
+    "hype_bench.testing", "tests.methods.by_hand", "tests.methods.noise_by_hand", "tests.models.float64"
 )  # so that asserts say why
 ROOT = Path(__file__).resolve().parents[1]
 os.environ |= {
