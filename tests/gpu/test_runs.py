@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +29,6 @@ if not torch.cuda.is_available():
 
 NAMES = list(discover())
 CAPTURABLE = [name for name in NAMES if build({name: options(name, "bert")})[name].capturable]
-ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("task=demo_rte", "training.learning_rate=1e-3")
 
 
@@ -189,21 +185,6 @@ def test_noise_of_1e_5_survives_in_fp32_only() -> None:
     assert survival("tf32") < 0.5
     assert survival("fp16") < 0.5
     assert survival("bf16") < 0.1
-
-
-@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
-def test_a_fresh_process_on_one_device(device: str, tmp_path: Path) -> None:
-    short = ["model=tiny_bert", "task=demo_rte", "tracker=none", "training.max_steps=3", "data.max_eval_examples=8"]
-    script = [sys.executable, str(ROOT / "run.py"), f"device={device}", *short]
-    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=dict(os.environ))
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_device_that_is_not_there(tmp_path: Path) -> None:
-    script = [sys.executable, str(ROOT / "run.py"), f"device=cuda:{torch.cuda.device_count()}", "model=tiny_bert"]
-    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2
-    assert "CUDA device" in done.stderr
 
 
 @pytest.mark.filterwarnings("ignore:Flash Attention defaults to a non-deterministic")

@@ -175,10 +175,28 @@ def test_local_jobs_of_an_experiment(warm: Any, tmp_path: Path) -> None:
     assert "1 done before, 0 to do" in again.stdout
 
 
+def check_two_runs_at_once(command: Any, tmp_path: Path, gpus_per_run: float) -> dict[str, Any]:
+    """Of Ray's engine: both are done, and each has the numbers that it has alone, in which graphs would be captured;
+    the records' numbers are returned."""
+    words, engine = [*SHORT, "model=tiny_bert", "training.max_steps=40", "seed=1,2"], chosen("gpus")
+    ended = command(*words, *engine, f"hydra.launcher.gpus_per_run={gpus_per_run}")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    alone = command(*words, "results_dir=one_after_another")
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    records = numbers(tmp_path / "results")
+    assert records == numbers(tmp_path / "one_after_another")
+    assert len(records) == 2
+    return records
+
+
 def test_ray_gives_every_run_a_process(warm: Any, tmp_path: Path) -> None:
     break_weights(tmp_path)
     sweep = (*SHORT, *FAILING, "seed=1")
     check(warm(*sweep, *chosen("gpus")), warm, tmp_path, sweep, each=1)
+
+
+def test_two_runs_of_ray_at_once(warm: Any, tmp_path: Path) -> None:
+    check_two_runs_at_once(warm, tmp_path, gpus_per_run=0)
 
 
 @pytest.mark.slow
