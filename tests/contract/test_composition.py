@@ -24,7 +24,7 @@ MERGED = {"ssf", "svfit", "dsee"}  # what they train is written into the weights
 PEFT = {"lora", "dora", "lora_plus", "adalora", "vera", "ia3"}
 BESIDE = {"nmtune", "parallel_adapter", "prefix_tuning"}  # of the layers, which are frozen
 REFUSED = {  # what two techniques cannot both decide on
-    "the objective": {"label_smoothing", "stablemax", "dft", "asft"},
+    "the objective": {"label_smoothing", "stablemax", "dft", "asft", "focal"},
     "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps", "sara", "lt_sft"},
     "the hidden dropout": {"hype_n", "hype_u", "no_dropout", "mixout", "dps", "nmtune"},
     "how linear maps are used": {"mixout", *MERGED, "wta_crs", *PEFT},

@@ -18,6 +18,7 @@ from hype_bench.contract.objective import forward_of
 from hype_bench.contract.registry import build
 from hype_bench.contract.starting_point import StartingPoint
 from hype_bench.methods.asft import ASFT, DFT, anchor
+from hype_bench.methods.focal import Focal, focal_loss
 from hype_bench.methods.label_smoothing import LabelSmoothing
 from hype_bench.methods.r_drop import RDrop, consistency
 from hype_bench.methods.stablemax import StableMax, log_stablemax, stablemax_loss
@@ -42,6 +43,23 @@ def test_label_smoothing(parity: Callable[[str], Any]) -> None:
     loss, gradient = driven(LabelSmoothing(smoothing=case["smoothing"]), case)
     close(loss, case["loss"])
     close(gradient, case["grad_logits"])
+
+
+def test_focal(parity: Callable[[str], Any]) -> None:
+    case = parity("focal")
+    logits = tensor(case["logits"]).requires_grad_()
+    loss = focal_loss(logits, torch.tensor(case["labels"]), case["gamma"])
+    driven_loss, driven_gradient = driven(Focal(gamma=case["gamma"]), case)
+    for one, gradient in ((loss, torch.autograd.grad(loss, logits)[0]), (driven_loss, driven_gradient)):
+        close(one.detach(), case["loss"])
+        close(gradient, case["grad_logits"])
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_focal_has_a_gradient_where_the_model_is_certain(gamma: float) -> None:
+    logits = torch.tensor([[200.0, 0.0], [-200.0, 0.0]], requires_grad=True)
+    gradient = torch.autograd.grad(focal_loss(logits, torch.tensor([0, 0]), gamma), logits)[0]
+    assert gradient.tolist() == [[0.0, 0.0], [-0.5, 0.5]]
 
 
 def test_stablemax(parity: Callable[[str], Any]) -> None:
