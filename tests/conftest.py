@@ -30,7 +30,8 @@ gc.set_threshold(50_000, 20, 50)  # garbage is rare here, and looking for it too
 # Not contract.noise and models.dropout: they are called so often that checking them slows every test that trains.
 SHAPED = ["methods", "models.attention", "models.padded_attention", "models.segments"]
 SHAPED += [
-    f"contract.{name}" for name in ("ascent", "divergence", "linear_maps", "objective", "passes", "perturbation")
+    f"contract.{name}"
+    for name in ("ascent", "divergence", "linear_maps", "objective", "passes", "perturbation", "pruning")
 ]
 install_import_hook("hype_bench.stats", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 install_import_hook([f"hype_bench.{name}" for name in SHAPED], "tests.conftest.check_shapes")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from hype_bench.contract import (
@@ -31,7 +33,9 @@ from hype_bench.contract import (
 from hype_bench.contract.freeze import train_only
 from hype_bench.contract.linear_maps import replace_forward
 from hype_bench.contract.lora_targets import target_maps
-from hype_bench.models.layers import head_parameters
+from hype_bench.contract.pruning import check_heads, drop_heads_, keep_largest_
+from hype_bench.models.layers import encoder_layers, head_parameters, linear_maps
+from hype_bench.options import Affects
 
 _A, _B, _S = "dsee_a", "dsee_b", "dsee_s"
 _INIT_STD = 0.02  # of A
@@ -73,6 +77,23 @@ def change(
     return scale * product.flatten().scatter_add(0, entries, s).view_as(product)
 
 
+def importance(
+    criterion: str,
+    weight: Float[Tensor, "outputs inputs"],
+    a: Float[Tensor, "rank inputs"],
+    b: Float[Tensor, "outputs rank"],
+    s: Float[Tensor, " entries"],
+    entries: Int[Tensor, " entries"],
+    scale: float,
+) -> Float[Tensor, "outputs inputs"]:
+    """Which of W, B A and S the criterion names, scaled: pruned is where it is smallest. As released, the scale misses
+    B A in ``wabs``."""
+    if criterion == "wabs":
+        return weight + change(a, b, scale * s, entries, 1.0)
+    learnt = change(a, b, s if criterion == "abs" else torch.zeros_like(s), entries, scale)
+    return weight + learnt if criterion == "wab" else learnt
+
+
 @register("dsee")
 @dataclass(frozen=True)
 class DSEE(Method):
@@ -91,6 +112,11 @@ class DSEE(Method):
         rounds: of the decomposition, each of which adds five to the rank that it takes off W; null until that is
             `rank`; 100 as released.
         target: `query_value`, or `all` linear maps of the layers.
+        prune: asks for a second phase, before which the smallest entries of the frozen weights become 0: in the maps
+            that are changed where the scaled B A (`ab`), B A + S (`abs`), W + B A (`wab`) or W + B A + S (`wabs`) is
+            smallest, in the others where W is. Null: one phase.
+        prune_fraction: of these entries; 0.2 as published: of all changed maps together, and of all others together.
+        prune_heads: how many heads of each layer go instead, those with the smallest rows; 3 as published.
 
     Equation:
         h = W_0 x + \frac{\alpha}{r} (B A + S) x, \quad B_0 = 0, \; S_0 = 0
@@ -104,10 +130,15 @@ class DSEE(Method):
         then share 13 of 64 places, so that the set is mostly chance, and at width 384 nothing is left, so that S is
         dense. Here it ends at rank r by default, and a set with fewer entries than asked for is refused. The random
         start is the run's own. In the released code the optimizer holds moments for all entries of S; here S is its
-        entries. The second stage, which prunes W by the size of what was learnt and trains on, is left out: merged
-        weights are not sparse. Class defaults of the code are rank 4 and 128 entries; its commands, followed here, have
+        entries. Class defaults of the code are rank 4 and 128 entries; its commands, followed here, have
         learning rates of 2e-4 to 5e-4, 5 epochs and the best checkpoint on the dev set: set `training.learning_rate`.
         XLNet has its attention matrices outside of linear modules: `target=all` covers its feed-forward blocks.
+        With `prune` a run has twice the updates of the recipe: compare it with `dsee` of twice the epochs. The released
+        commands train for 5 epochs, prune, and train for 5 to 10 more. Optimizer and schedule start anew; A, B, S and
+        the head go on. As released, `wabs` does not scale B A, and the pooler is pruned too, never the head; DeBERTa's
+        maps of positions are pruned here. Of a dropped head only what the next map reads of it becomes 0, which
+        computes the same. The record has `sparsity_before_merge`, of the frozen weights: once B A is merged, those of
+        the changed maps are dense again.
 
     Cost:
         One pass per update; about 1 % of the parameters have gradients and optimizer state. The decomposition takes
@@ -128,14 +159,33 @@ class DSEE(Method):
     entries: str = choice("decomposition", "decomposition", "magnitude", "random")
     rounds: int | None = number(None, least=1)
     target: str = choice("query_value", "query_value", "all")
+    prune: str | None = choice(None, "ab", "abs", "wab", "wabs", affects=Affects.NUMBERS | Affects.LENGTH)
+    prune_fraction: float = number(0.2, above=0, below=1)
+    prune_heads: int = number(0, least=0)
 
-    exclusive = frozenset({Exclusive.TRAINED_WEIGHTS, Exclusive.LINEAR_MAPS, Exclusive.TRAINED_ENTRIES})
     acts_on = frozenset({Part.INITIAL_WEIGHTS, Part.TRAINED_WEIGHTS, Part.LINEAR_MAPS})
 
+    @property
+    def exclusive(self) -> frozenset[Enum]:
+        decided = {Exclusive.TRAINED_WEIGHTS, Exclusive.LINEAR_MAPS, Exclusive.TRAINED_ENTRIES}
+        return frozenset({*decided, Exclusive.PHASES} if self.prune else decided)
+
+    @property
+    def phases(self) -> int:
+        return 2 if self.prune else 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prune_heads and (self.prune not in ("abs", "wabs") or self.target != "query_value"):
+            raise UserError("prune_heads needs prune=abs or prune=wabs, and target=query_value")
+
     def check(self, model: PreTrainedModel) -> None:
-        for name in target_maps("dsee", model, self.target):
+        names = target_maps("dsee", model, self.target)
+        for name in names:
             if (size := model.get_submodule(name).weight.numel()) < self.sparse:  # type: ignore[operator]
                 raise UserError(f"dsee.sparse must be at most {size}, the entries of {name}, not {self.sparse}")
+        if self.prune_heads:
+            check_heads("dsee.prune_heads", self.prune_heads, model, names)
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         head, source, changes = head_parameters(model), context.noise("dsee"), {}
@@ -144,10 +194,10 @@ class DSEE(Method):
             assert isinstance(module, nn.Linear)
             changes[name] = self._attach(name, module, source, context)
         train_only(model, context, lambda name, p: name.endswith((_A, _B, _S)) or p in head)
-        return Hooks(plain_weights=partial(_merged, changes))
+        next_phase = _Pruning(self, model, changes, context).next_phase if self.prune else None
+        return Hooks(next_phase=next_phase, plain_weights=partial(_merged, changes))
 
-    def _attach(self, name: str, module: nn.Linear, source: NoiseSource, context: Context) -> Callable[[], Tensor]:
-        """Returns what gives the change of the weight."""
+    def _attach(self, name: str, module: nn.Linear, source: NoiseSource, context: Context) -> _Change:
         weight, scale = module.weight.detach(), self.alpha / self.rank
         entries = self._places(name, weight, source)
         like = weight[:1].expand(self.rank, -1)
@@ -163,19 +213,10 @@ class DSEE(Method):
             single = F.linear(F.linear(x, inputs) * s, outputs)
             return F.linear(x, module.weight, module.bias) + scale * (low_rank + single)
 
-        @torch.no_grad()
-        def of_weight() -> Tensor:
-            return change(a, b, s, entries, scale)
-
-        @torch.no_grad()
-        def merge() -> None:
-            module.weight += of_weight()
-            for key in (_A, _B, _S):
-                del module._parameters[key]
-
+        added = _Change(module, a, b, s, entries, scale)
         replace_forward(module, forward, context)
-        context.cleanup.callback(merge)
-        return of_weight
+        context.cleanup.callback(added.merge)
+        return added
 
     def _places(self, name: str, weight: Tensor, source: NoiseSource) -> Int[Tensor, " entries"]:
         """Where the entries of S are, in its flat form."""
@@ -196,7 +237,64 @@ class DSEE(Method):
         return places
 
 
-def _merged(changes: Mapping[str, Callable[[], Tensor]], weights: Weights) -> Weights:
+class _Change:
+    """What is added to one linear map."""
+
+    def __init__(self, module: nn.Linear, a: Tensor, b: Tensor, s: Tensor, entries: Tensor, scale: float) -> None:
+        self.module, self.factors, self.entries, self.scale = module, (a, b, s), entries, scale
+
+    @torch.no_grad()
+    def of_weight(self) -> Tensor:
+        return change(*self.factors, self.entries, self.scale)
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        self.module.weight += self.of_weight()
+        for key in (_A, _B, _S):
+            del self.module._parameters[key]
+
+    def importance(self, criterion: str) -> Tensor:
+        return importance(criterion, self.module.weight, *self.factors, self.entries, self.scale)
+
+    def importance_of_rows(self, criterion: str) -> Tensor:
+        """The sums of the magnitudes of B A + S in each row; ``wabs`` adds those of W."""
+        sizes = change(*self.factors, self.entries, 1.0).abs()
+        return (sizes + self.module.weight.abs() if criterion == "wabs" else sizes).sum(1)
+
+
+class _Pruning:
+    """Between the phases: parts of the frozen weights become 0, by what was learnt beside them."""
+
+    def __init__(self, method: DSEE, model: PreTrainedModel, changes: Mapping[str, _Change], context: Context) -> None:
+        self.method, self.model, self.changes, self.context = method, model, changes, context
+        head = head_parameters(model)
+        self.weights = {name: m.weight for name, m in linear_maps(model).items() if m.weight not in head}
+
+    @torch.no_grad()
+    def next_phase(self, optimizer: Optimizer) -> None:
+        optimizer.state.clear()
+        if self.method.prune_heads:
+            self.context.facts["dropped_heads"] = [self._drop_heads(layer) for layer in encoder_layers(self.model)]
+        else:
+            self._prune_entries()
+        zeros = sum(int((weight == 0).sum()) for weight in self.weights.values())
+        self.context.facts["sparsity_before_merge"] = zeros / sum(w.numel() for w in self.weights.values())
+
+    def _prune_entries(self) -> None:
+        criterion, fraction = str(self.method.prune), self.method.prune_fraction
+        own = [added.importance(criterion) for added in self.changes.values()]
+        keep_largest_([self.weights[name] for name in self.changes], own, fraction)
+        others = [weight for name, weight in self.weights.items() if name not in self.changes]
+        keep_largest_(others, others, fraction)
+
+    def _drop_heads(self, layer: nn.Module) -> list[int]:
+        inside = set(layer.modules())
+        own = [added for added in self.changes.values() if added.module in inside]
+        rows = torch.stack([added.importance_of_rows(str(self.method.prune)) for added in own]).sum(0)
+        return drop_heads_(layer, rows, self.model.config.num_attention_heads, self.method.prune_heads)
+
+
+def _merged(changes: Mapping[str, _Change], weights: Weights) -> Weights:
     """Without the parameters of its own, by which the weights are changed."""
     plain = {name: value for name, value in weights.items() if not name.endswith((_A, _B, _S))}
-    return plain | {f"{name}.weight": plain[f"{name}.weight"] + of_weight() for name, of_weight in changes.items()}
+    return plain | {f"{name}.weight": plain[f"{name}.weight"] + added.of_weight() for name, added in changes.items()}

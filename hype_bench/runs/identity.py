@@ -21,6 +21,7 @@ _LATER_OPTIONS: dict[str, dict[str, Any]] = {  # of techniques, likewise
     "sara": {"rank_penalty": 0.0},
     "word_dropout": {"replace": "zero"},
     "cutoff": {"replace": "zero", "spare_special": False},
+    "dsee": {"prune": None, "prune_fraction": 0.2, "prune_heads": 0},
 }
 
 
