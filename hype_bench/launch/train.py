@@ -28,6 +28,7 @@ def train(job: Job, display: Display, warnings: list[str]) -> JobResult:
     """Trains, scores and leaves a record or a traceback. The caller holds the run's lock."""
     from hype_bench.models.silence import silence_transformers
     from hype_bench.tracking.tracker import start
+    from hype_bench.training.interleave import turns_of_this_thread
     from hype_bench.training.loop import DivergedError, Outcome, fine_tune
 
     run, folder = job.run, job.folder
@@ -38,6 +39,7 @@ def train(job: Job, display: Display, warnings: list[str]) -> JobResult:
     tracker = start(run, folder.path.name, job.label, outcome.warnings)
     display.start_run(job.title)
     pace = Pace()
+    methods = job.methods | turns_of_this_thread()
 
     def trained() -> Record:
         def on_log(row: dict[str, float], total: int) -> None:
@@ -50,7 +52,7 @@ def train(job: Job, display: Display, warnings: list[str]) -> JobResult:
             save_to = folder.path / "model" if run.training.save == "last" else None
             outcome.seconds["prepare"] = time.perf_counter() - job.started
             with silence_transformers(), writing_progress(folder.path) as write_progress:
-                fine_tune(run, job.data, job.checkpoint, job.methods, outcome, on_log, display.show_progress, save_to)
+                fine_tune(run, job.data, job.checkpoint, methods, outcome, on_log, display.show_progress, save_to)
             _write_beside(folder, outcome, job.data)
         except DivergedError as error:
             state, reason = DIVERGED, str(error)

@@ -241,6 +241,7 @@ def open_session(
     import wandb
 
     settings = wandb.Settings(
+        reinit="create_new",  # runs of one process may be open at once
         silent=True,
         console="off",
         save_code=False,

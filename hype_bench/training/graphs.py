@@ -80,7 +80,8 @@ class Graphs:
 
     def __init__(self, backward: Backward, parameters: Sequence[Tensor], context: Context) -> None:
         self.backward, self.parameters, self.context = backward, parameters, context
-        self.pool = torch.cuda.graph_pool_handle()  # graphs never run at once, so that they share their memory
+        self.pool = torch.cuda.graph_pool_handle()  # graphs of a run never run at once, so that they share their memory
+        self.stream = torch.cuda.Stream()  # not torch's, where graphs of runs that take turns would share workspaces
         self.graphs: dict[int, _Graph] = {}
         self.sizes = set[int]()
         self.gradients: list[tuple[Tensor, Tensor]] = []
@@ -100,7 +101,7 @@ class Graphs:
             ]
             return loss
         if size not in self.graphs:
-            self.graphs[size] = _Graph(self.backward, batch, self.gradients, self.context, self.pool)
+            self.graphs[size] = _Graph(self.backward, batch, self.gradients, self.context, self.pool, self.stream)
         self.context.facts["captured_updates"] += 1
         return self.graphs[size].replay(batch)
 
@@ -109,13 +110,19 @@ class _Graph:
     """One captured update: its inputs, its gradients and its loss have fixed addresses."""
 
     def __init__(
-        self, backward: Backward, batch: Batch, gradients: list[tuple[Tensor, Tensor]], context: Context, pool: Any
+        self,
+        backward: Backward,
+        batch: Batch,
+        gradients: list[tuple[Tensor, Tensor]],
+        context: Context,
+        pool: Any,
+        stream: torch.cuda.Stream,
     ) -> None:
         self.batch = _map_tensors(torch.clone, batch)
         self.gradients, self.sources = gradients, list(context.sources)
         self.graph = torch.cuda.CUDAGraph()
         before = context.forwards()
-        with torch.cuda.graph(self.graph, pool=pool):
+        with torch.cuda.graph(self.graph, pool=pool, stream=stream):
             self.loss = backward([self.batch])
             torch._foreach_copy_([fixed for _, fixed in gradients], [p.grad for p, _ in gradients])  # type: ignore[misc]
             for parameter, _ in gradients:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from hype_bench.testing.composed import configured, loaded
 from hype_bench.testing.tiny import FAMILIES, STILL_OPTIONS, batch_of, options, tiny, without_dropout
 from hype_bench.trainer import MethodTrainer
 from hype_bench.training import graphs, loop
+from hype_bench.training.interleave import interleave, turns_of_this_thread
 from hype_bench.training.loop import Outcome, fine_tune
 
 if not torch.cuda.is_available():
@@ -151,6 +152,24 @@ def test_two_techniques_in_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(logits(outcomes[0]), logits(outcomes[1]))
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_runs_in_turns_compute_what_they_compute_alone(precision: str) -> None:
+    """Captured and not, whatever the others on the card do."""
+    names = ["vanilla", "hype_n", "r_drop", "freelb", "child_tuning_f", "lt_sft"]
+    overrides = ("device=cuda", "training.max_steps=40", f"training.precision={precision}")
+    in_turns = dict[str, Outcome]()
+
+    def take_turns(name: str) -> None:
+        in_turns[name] = run(name, "bert", *overrides, watch=turns_of_this_thread()["turns"])
+
+    interleave([partial(take_turns, name) for name in names])
+    for name in names:
+        alone = run(name, "bert", *overrides)
+        assert in_turns[name].facts.get("captured_updates") == alone.facts.get("captured_updates")
+        assert losses(in_turns[name]) == losses(alone), name
+        assert np.array_equal(logits(in_turns[name]), logits(alone)), name
+
+
 @pytest.mark.parametrize("name", ["vanilla", "r_drop", "freelb"])
 def test_memory_is_back_after_a_run(name: str) -> None:
     run(name, "bert", "device=cuda", "training.max_steps=40")
@@ -168,7 +187,7 @@ def test_checkpointing_draws_the_same_noise() -> None:
     np.testing.assert_allclose(losses(plain), losses(saved), rtol=1e-5)
 
 
-@functools.cache
+@cache
 def survival(precision: str) -> float:
     config = configured(
         "model=minilm", "task=demo_rte", "method=hype_n", "device=cuda", "training.max_steps=2",

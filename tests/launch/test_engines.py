@@ -199,6 +199,14 @@ def test_two_runs_of_ray_at_once(warm: Any, tmp_path: Path) -> None:
     check_two_runs_at_once(warm, tmp_path, gpus_per_run=0)
 
 
+def test_ray_gives_runs_that_take_turns_a_process(warm: Any, tmp_path: Path) -> None:
+    break_weights(tmp_path)
+    sweep = (*SHORT, *FAILING, "seed=1,2")
+    check(warm(*sweep, *chosen("gpus"), "hydra.launcher.runs_per_gpu=3"), warm, tmp_path, sweep, each=2)
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*/result.json")]
+    assert {record["facts"]["runs_at_once"] for record in records} == {3}
+
+
 @pytest.mark.slow
 def test_an_array_of_slurm(warm: Any, cluster: dict[str, str], tmp_path: Path) -> None:
     """What sbatch is given, and what comes of it."""
@@ -339,6 +347,10 @@ def test_a_machine_without_a_gpu(warm: Any, tmp_path: Path) -> None:
     [
         ("hydra/launcher=joblib hydra.launcher.n_jobs=0", "n_jobs must be a whole number of at least 1, not 0"),
         ("hydra/launcher=local hydra.launcher.jobs_at_once=many", "jobs_at_once must be a whole number"),
+        (
+            "hydra/launcher=gpus hydra.launcher.runs_per_gpu=2 hydra.launcher.gpus_per_run=0.5",
+            "runs_per_gpu shares one GPU among runs: leave out hydra.launcher.gpus_per_run=0.5",
+        ),
         ("hydra/launcher=slrm", "there is no hydra/launcher 'slrm'; did you mean slurm?"),
         ("hydra/launcher=submitit_slurm", "there is no hydra/launcher 'submitit_slurm'"),  # which Hydra would know
     ],

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
 from hype_bench.launch.engines.progress import watching_jobs
@@ -82,12 +82,18 @@ class Engine(ABC):
     def run(self, jobs: Mapping[int, Job]) -> dict[int, Exception]:
         """Runs jobs, by their numbers; returns those that ended without a note, with their errors."""
 
-    def run_with_hydra(self, jobs: Mapping[int, Job], **options: Any) -> dict[int, Exception]:
-        """Runs jobs with consecutive numbers by Hydra's launcher."""
+    @property
+    def task(self) -> TaskFunction:
+        """What a worker does with a job."""
+        return partial(work, str(Path.cwd()), self.echo)
+
+    def run_with_hydra(
+        self, jobs: Mapping[int, Job], task: TaskFunction | None = None, **options: Any
+    ) -> dict[int, Exception]:
+        """Runs jobs with consecutive numbers by Hydra's launcher. ``task``: in place of the engine's."""
         module = import_module(f"hydra_plugins.{self.plugin}.{self.plugin.removeprefix('hydra_')}")
         launcher: Launcher = getattr(module, self.launcher)(**options)
-        task = partial(work, str(Path.cwd()), self.echo)
-        launcher.setup(hydra_context=self.hydra_context, task_function=task, config=self.config)
+        launcher.setup(hydra_context=self.hydra_context, task_function=task or self.task, config=self.config)
         results = launcher.launch(list(jobs.values()), initial_job_idx=min(jobs))
         errors = {number: _error_of(result) for number, result in zip(jobs, results, strict=True)}
         return {number: error for number, error in errors.items() if error is not None}

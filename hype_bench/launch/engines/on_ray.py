@@ -12,9 +12,10 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from hype_bench.launch.engines.engine import Engine, Job, replaced
+from hype_bench.launch.engines.together import Together
 from hype_bench.launch.errors import one_line
 from hype_bench.options import UserError
 
@@ -35,6 +36,11 @@ class Ray(Engine):
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if not is_number or value < 0 or (value > 1 and value % 1):
                 raise UserError(f"hydra.launcher.{key} must be a whole number or a fraction of 1, not {value!r}")
+        if self.whole_number("runs_per_gpu", least=1) > 1 and self.options["gpus_per_run"] not in (0, 1):
+            raise UserError(
+                "hydra.launcher.runs_per_gpu shares one GPU among runs: leave out hydra.launcher.gpus_per_run="
+                f"{self.options['gpus_per_run']:g}"
+            )
         if self.address != _LOCAL:
             _check_reachable(self.address)
 
@@ -44,10 +50,21 @@ class Ray(Engine):
 
     def run(self, jobs: Mapping[int, Job]) -> dict[int, Exception]:
         ray = import_module("ray")  # an extra, which may not be installed
+        options = OmegaConf.create({"init": {}, "remote": self.options["ray"]["remote"]})
         with self._connected(ray), replaced(ray, "get", _returning_errors(ray.get)):
-            return self.run_with_hydra(
-                jobs, ray=OmegaConf.create({"init": {}, "remote": self.options["ray"]["remote"]})
-            )
+            if self.options["runs_per_gpu"] == 1:
+                return self.run_with_hydra(jobs, ray=options)
+            return self._run_in_groups(jobs, options)
+
+    def _run_in_groups(self, jobs: Mapping[int, Job], options: DictConfig) -> dict[int, Exception]:
+        """As many jobs as share a GPU are one job of Ray's."""
+        numbers = list(jobs)
+        size = self.options["runs_per_gpu"]
+        groups = [{n: jobs[n] for n in numbers[at : at + size]} for at in range(0, len(numbers), size)]
+        task = Together(groups, self.task, self.hydra_context, self.config)
+        first_jobs = {number: next(iter(group.values())) for number, group in enumerate(groups)}
+        lost = self.run_with_hydra(first_jobs, task, ray=options)
+        return {number: error for group, error in lost.items() for number in groups[group]}
 
     @contextmanager
     def _connected(self, ray: Any) -> Iterator[None]:
