@@ -35,24 +35,37 @@ def affecting(settings: type, effect: Affects) -> tuple[str, ...]:
     return tuple(f.name for f in fields(settings) if f.metadata.get("affects", Affects.NUMBERS) & effect)
 
 
+def added_later(settings: type) -> dict[str, Any]:
+    """A dataclass's fields that came when there were records without them, and their defaults, with which a run is the
+    one of such a record."""
+    return {f.name: f.default for f in fields(settings) if f.metadata.get("added_later")}
+
+
 class UserError(ValueError):
     """Something the user can put right; its message is one readable line."""
 
 
-def number(default: Any = None, affects: Affects = Affects.NUMBERS, or_word: str | None = None, **limits: float) -> Any:
+def number(
+    default: Any = None,
+    affects: Affects = Affects.NUMBERS,
+    added_later: bool = False,
+    or_word: str | None = None,
+    **limits: float,
+) -> Any:
     """A numeric field with limits: ``above``/``below`` exclude their end, ``least``/``most`` include it.
 
-    ``or_word``: what else it takes, of the type ``int | str``.
+    ``added_later``: see the function of that name. ``or_word``: what else it takes, of the type ``int | str``.
     """
-    return field(default=default, metadata={"limits": limits, "affects": affects, "or_word": or_word})
+    about = {"affects": affects, "added_later": added_later}
+    return field(default=default, metadata={"limits": limits, "or_word": or_word, **about})
 
 
-def choice(default: Any, *names: str, affects: Affects = Affects.NUMBERS) -> Any:
-    return field(default=default, metadata={"choices": names, "affects": affects})
+def choice(default: Any, *names: str, affects: Affects = Affects.NUMBERS, added_later: bool = False) -> Any:
+    return field(default=default, metadata={"choices": names, "affects": affects, "added_later": added_later})
 
 
-def flag(default: bool = False, affects: Affects = Affects.NUMBERS) -> Any:
-    return field(default=default, metadata={"affects": affects})
+def flag(default: bool = False, affects: Affects = Affects.NUMBERS, added_later: bool = False) -> Any:
+    return field(default=default, metadata={"affects": affects, "added_later": added_later})
 
 
 def local(default: str | None = None, what: str = "a path", affects: Affects = Affects.NUMBERS) -> Any:

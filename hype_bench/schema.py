@@ -45,7 +45,7 @@ class TrainingConfig:
     gradient_accumulation_steps: int = number(1, least=1, affects=_PACE)
     gradient_checkpointing: bool = flag(affects=_PACE)
     packing: str = choice("auto", "auto", "on", "off", affects=_PACE)
-    cuda_graphs: str = choice("auto", "auto", "off", affects=_PACE)
+    cuda_graphs: str = choice("auto", "auto", "off", affects=_PACE, added_later=True)
     evaluate_every: int = number(0, least=0, affects=Affects.PACE)
     save: str = choice("none", "none", "last", affects=Affects.NOTHING)
 

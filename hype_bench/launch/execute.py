@@ -16,7 +16,7 @@ from hype_bench.launch.errors import value_errors
 from hype_bench.launch.job import Job
 from hype_bench.launch.train import train
 from hype_bench.runs.folder import BusyError
-from hype_bench.runs.identity import digest, identity, of_analysis
+from hype_bench.runs.identity import digest, identity, of_analysis, options_of
 from hype_bench.runs.status import RUNNING
 from hype_bench.sweeps.display import Display
 from hype_bench.sweeps.outcomes import JobResult
@@ -170,5 +170,5 @@ def _parts_of_run(
 ) -> dict[str, Any]:
     from hype_bench.contract.registry import plugins_of
 
-    values = {name: asdict(method) for name, method in methods.items()}  # type: ignore[call-overload]
-    return identity(run, checkpoint.identity, data, labels, values, plugins_of(methods))
+    options = {name: options_of(method) for name, method in methods.items()}
+    return identity(run, checkpoint.identity, data, labels, options, plugins_of(methods))

@@ -31,7 +31,7 @@ from hype_bench.contract.activations import change_input, change_output
 from hype_bench.contract.special_tokens import is_one_of, mask_token, special_tokens
 from hype_bench.models.layers import encoder_layers, word_embeddings
 from hype_bench.models.unpacking import as_padded
-from hype_bench.options import UserError
+from hype_bench.options import UserError, flag
 
 
 def cut_positions(
@@ -121,8 +121,8 @@ class Cutoff(Method):
     neutral: ClassVar[Mapping[str, Any]] = {"weight": 0.0, "consistency": 0.0}
     tiny_options: ClassVar[Mapping[str, Any]] = {"ratio": 0.3}
     form: str = choice("span", "span", "token", "feature")
-    replace: str = choice("zero", "zero", "mask")
-    spare_special: bool = False
+    replace: str = choice("zero", "zero", "mask", added_later=True)
+    spare_special: bool = flag(added_later=True)
     ratio: float = number(0.1, least=0, most=1)
     weight: float = number(1.0, least=0)
     consistency: float = number(1.0, least=0)

@@ -75,7 +75,7 @@ class DropHead(Method):
 
     neutral: ClassVar[Mapping[str, Any]] = {"p": 0.0}
     p: float = number(0.1, least=0, below=1)
-    schedule: str = choice("constant", "constant", "v")
+    schedule: str = choice("constant", "constant", "v", added_later=True)
 
     needs_every_token = True
     acts_on = frozenset({Part.LAYER_OUTPUTS, Part.LINEAR_MAPS})

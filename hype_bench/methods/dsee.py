@@ -39,6 +39,7 @@ from hype_bench.options import Affects
 
 _A, _B, _S = "dsee_a", "dsee_b", "dsee_s"
 _INIT_STD = 0.02  # of A
+_LONGER = Affects.NUMBERS | Affects.LENGTH
 _ADDED, _STEPS, _THRESHOLD = 5, 2, 0.01  # as released: of one round of the decomposition
 
 
@@ -73,8 +74,7 @@ def change(
     scale: float,
 ) -> Float[Tensor, "outputs inputs"]:
     """``scale (B A + S)``, by how much the weight changes; S has the values ``s`` at these places of its flat form."""
-    product = b @ a
-    return scale * product.flatten().scatter_add(0, entries, s).view_as(product)
+    return scale * (b @ a).flatten().scatter_add(0, entries, s).view(len(b), -1)
 
 
 def importance(
@@ -130,15 +130,14 @@ class DSEE(Method):
         then share 13 of 64 places, so that the set is mostly chance, and at width 384 nothing is left, so that S is
         dense. Here it ends at rank r by default, and a set with fewer entries than asked for is refused. The random
         start is the run's own. In the released code the optimizer holds moments for all entries of S; here S is its
-        entries. Class defaults of the code are rank 4 and 128 entries; its commands, followed here, have
-        learning rates of 2e-4 to 5e-4, 5 epochs and the best checkpoint on the dev set: set `training.learning_rate`.
-        XLNet has its attention matrices outside of linear modules: `target=all` covers its feed-forward blocks.
-        With `prune` a run has twice the updates of the recipe: compare it with `dsee` of twice the epochs. The released
-        commands train for 5 epochs, prune, and train for 5 to 10 more. Optimizer and schedule start anew; A, B, S and
-        the head go on. As released, `wabs` does not scale B A, and the pooler is pruned too, never the head; DeBERTa's
-        maps of positions are pruned here. Of a dropped head only what the next map reads of it becomes 0, which
-        computes the same. The record has `sparsity_before_merge`, of the frozen weights: once B A is merged, those of
-        the changed maps are dense again.
+        entries. Class defaults of the code are rank 4 and 128 entries; its commands, followed here, have learning rates
+        of 2e-4 to 5e-4, 5 epochs (5 to 10 more once pruned) and the best checkpoint on the dev set: set
+        `training.learning_rate`. XLNet has its attention matrices outside of linear modules: `target=all` covers its
+        feed-forward blocks. With `prune` a run has twice the updates of the recipe: compare it with `dsee` of twice the
+        epochs. Optimizer and schedule start anew; A, B, S and the head go on. As released, `wabs` does not scale B A,
+        and the pooler is pruned too, never the head; DeBERTa's maps of positions are pruned here. Of a dropped head
+        only what the next map reads of it becomes 0, which computes the same. The record has `sparsity_before_merge`,
+        of the frozen weights: once B A is merged, those of the changed maps are dense again.
 
     Cost:
         One pass per update; about 1 % of the parameters have gradients and optimizer state. The decomposition takes
@@ -159,9 +158,11 @@ class DSEE(Method):
     entries: str = choice("decomposition", "decomposition", "magnitude", "random")
     rounds: int | None = number(None, least=1)
     target: str = choice("query_value", "query_value", "all")
-    prune: str | None = choice(None, "ab", "abs", "wab", "wabs", affects=Affects.NUMBERS | Affects.LENGTH)
-    prune_fraction: float = number(0.2, above=0, below=1)
-    prune_heads: int = number(0, least=0)
+    prune: str | None = choice(
+        None, "ab", "abs", "wab", "wabs", affects=Affects.NUMBERS | Affects.LENGTH, added_later=True
+    )
+    prune_fraction: float = number(0.2, added_later=True, above=0, below=1)
+    prune_heads: int = number(0, added_later=True, least=0)
 
     acts_on = frozenset({Part.INITIAL_WEIGHTS, Part.TRAINED_WEIGHTS, Part.LINEAR_MAPS})
 
@@ -267,8 +268,8 @@ class _Pruning:
 
     def __init__(self, method: DSEE, model: PreTrainedModel, changes: Mapping[str, _Change], context: Context) -> None:
         self.method, self.model, self.changes, self.context = method, model, changes, context
-        head = head_parameters(model)
-        self.weights = {name: m.weight for name, m in linear_maps(model).items() if m.weight not in head}
+        maps, head = linear_maps(model), head_parameters(model)
+        self.weights = {name: module.weight for name, module in maps.items() if module.weight not in head}
 
     @torch.no_grad()
     def next_phase(self, optimizer: Optimizer) -> None:
@@ -288,8 +289,7 @@ class _Pruning:
         keep_largest_(others, others, fraction)
 
     def _drop_heads(self, layer: nn.Module) -> list[int]:
-        inside = set(layer.modules())
-        own = [added for added in self.changes.values() if added.module in inside]
+        own = [added for added in self.changes.values() if added.module in set(layer.modules())]
         rows = torch.stack([added.importance_of_rows(str(self.method.prune)) for added in own]).sum(0)
         return drop_heads_(layer, rows, self.model.config.num_attention_heads, self.method.prune_heads)
 

@@ -78,7 +78,7 @@ class LayerDrop(Method):
     neutral: ClassVar[Mapping[str, Any]] = {"p": 0.0}
     tiny_options: ClassVar[Mapping[str, Any]] = {"p": 0.4}
     p: float = number(0.1, least=0, below=1)
-    unit: str = choice("layer", "layer", "branch")
+    unit: str = choice("layer", "layer", "branch", added_later=True)
 
     needs_every_token = True
     acts_on = frozenset({Part.LAYER_INPUTS, Part.LAYER_OUTPUTS})

@@ -118,8 +118,8 @@ class LoRA(LowRank):
 
     name = "lora"
     rank_stabilized: bool = False
-    init: str = choice("default", "default", "pissa", "corda")
-    samples: int = number(256, least=1)
+    init: str = choice("default", "default", "pissa", "corda", added_later=True)
+    samples: int = number(256, added_later=True, least=1)
 
     @property
     def variant(self) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class SaRA(Method):
     tiny_options: ClassVar[Mapping[str, Any]] = {"share": 0.3}
     share: float = number(0.1, above=0, most=1)
     threshold: float | None = number(None, above=0)
-    rank_penalty: float = number(0.0, least=0, affects=Affects.NUMBERS | Affects.PACE)
+    rank_penalty: float = number(0.0, least=0, affects=Affects.NUMBERS | Affects.PACE, added_later=True)
     again_after: int | None = number(None, least=1, affects=Affects.NUMBERS | Affects.PACE)
 
     exclusive = frozenset({Exclusive.TRAINED_WEIGHTS, Exclusive.GRADIENT_MASK, Exclusive.TRAINED_ENTRIES})

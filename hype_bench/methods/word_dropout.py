@@ -67,7 +67,7 @@ class WordDropout(Method):
 
     neutral: ClassVar[Mapping[str, Any]] = {"p": 0.0}
     p: float = number(0.1, least=0, below=1)
-    replace: str = choice("zero", "zero", "mask")
+    replace: str = choice("zero", "zero", "mask", added_later=True)
     spare_ends: bool = True
 
     acts_on = frozenset({Part.EMBEDDINGS})

@@ -8,21 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from hype_bench.config import RunConfig, TrainingConfig
-from hype_bench.options import Affects, affecting
+from hype_bench.options import Affects, added_later, affecting
 
 FORMAT = 6  # raised when a change of the code changes the numbers of the same settings
 
 _TRAINING = affecting(TrainingConfig, Affects.IDENTITY)
-_LATER = {"cuda_graphs": "auto"}  # settings that were added, with the value that leaves the identity as it was
-_LATER_OPTIONS: dict[str, dict[str, Any]] = {  # of techniques, likewise
-    "lora": {"init": "default", "samples": 256},
-    "drop_head": {"schedule": "constant"},
-    "layer_drop": {"unit": "layer"},
-    "sara": {"rank_penalty": 0.0},
-    "word_dropout": {"replace": "zero"},
-    "cutoff": {"replace": "zero", "spare_special": False},
-    "dsee": {"prune": None, "prune_fraction": 0.2, "prune_heads": 0},
-}
+_LATER = added_later(TrainingConfig)
 
 
 def identity(
@@ -40,7 +31,7 @@ def identity(
         data: the fingerprint of all texts and labels.
         labels: the names of the classes in order, which size the head and say what its outputs mean; empty for a
             regression.
-        methods: name -> all hyper-parameters, defaults included.
+        methods: name -> :func:`options_of` the technique.
         plugins: name -> the package that brings the technique and the version of its numbers; ours have ``FORMAT``.
     """
     settings = asdict(run.training)
@@ -53,11 +44,16 @@ def identity(
         "task_version": run.task.version,
         "max_length": run.data.max_length,
         "metric": run.task.metric,
-        "methods": [[name, _counted(values, _LATER_OPTIONS.get(name, {}))] for name, values in methods.items()],
+        "methods": [[name, values] for name, values in methods.items()],
         "training": training,
         "seed": run.seed,
         **({"plugins": plugins} if plugins else {}),
     }
+
+
+def options_of(method: Any) -> dict[str, Any]:
+    """A technique's hyper-parameters, defaults included, as an identity has them."""
+    return _counted(asdict(method), added_later(type(method)))
 
 
 def _counted(values: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hype_bench.models.checkpoint import locate
-from hype_bench.runs.identity import digest, identity, of_analysis
+from hype_bench.options import choice, flag, number
+from hype_bench.runs.identity import digest, identity, of_analysis, options_of
 from hype_bench.testing.composed import configured
 
 TINY = ("model=tiny_bert", "task=demo_rte", "training.max_steps=2")
@@ -46,6 +47,17 @@ def test_every_training_setting_counts_unless_it_has_no_effect() -> None:
 
 def test_a_setting_that_came_later_counts_where_it_is_not_as_before() -> None:
     assert parts_of("training.cuda_graphs=off")["training"]["cuda_graphs"] == "off"
+
+
+def test_an_option_that_came_later_counts_where_it_is_not_as_before() -> None:
+    @dataclass
+    class Technique:
+        strength: float = number(0.5)
+        kind: str = choice("plain", "plain", "odd", added_later=True)
+        spare: bool = flag(added_later=True)
+
+    assert options_of(Technique()) == {"strength": 0.5}
+    assert options_of(Technique(kind="odd")) == {"strength": 0.5, "kind": "odd"}
 
 
 def test_an_identity_is_the_one_it_was() -> None:
