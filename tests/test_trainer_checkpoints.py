@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig, Trainin
 
 from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import discover
-from hype_bench.methods import EMA, LTSFT, FreeAT, HyPe, Mixout
+from hype_bench.methods import EMA, LTSFT, AdaLoRA, DropHead, FreeAT, HyPe, Mixout, NoiseFiT, SaRA
 from hype_bench.options import UserError
 from hype_bench.testing.tiny import anatomy, technique
 from hype_bench.trainer import MethodTrainer
@@ -22,11 +22,19 @@ from hype_bench.trainer import MethodTrainer
 EXAMPLES, UPDATES = 40, 6
 REFUSED = {"lt_sft", "elr", "wta_crs"}  # which need a second phase, and the numbers of the examples
 REFUSED |= {name for name, (cls, _) in discover().items() if not cls.resumable or cls.unmerged}
-# Each keeps something else: nothing, counts, weights from before, means, masks, gradients, parameters in the model.
+# Nothing to keep, weights from before, parameters in the model; then all that another state would change.
 STATES = (
-    *("vanilla", "hype_n", "noisytune", "recadam", "mixout", "ema", "child_tuning_f", "dps", "sage", "rose"),
-    *("lora", "r4f"),
+    *("vanilla", "hype_n", "noisytune", "mixout", "lora", "r4f"),
+    *("adalora", "asft", "dps", "dr_tune", "ema", "gradient_noise", "greentrainer", "lookahead", "recadam", "rose"),
+    *("sage", "sara_again", "swa", "weight_noise"),
 )
+# Options with which techniques keep more.
+MORE: dict[str, list[Method]] = {
+    "adalora_rarely": [AdaLoRA(rank=4, target_rank=2, interval=2)],
+    "drop_head_v": [DropHead(schedule="v")],
+    "noisefit_one": [NoiseFiT(layers=1)],
+    "sara_again": [SaRA(threshold=0.02, again_after=4)],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -70,13 +78,13 @@ def losses_of(peer: Any) -> list[float]:
     "name",
     [
         pytest.param(name, marks=() if name in STATES else pytest.mark.slow)
-        for name in discover()
+        for name in (*discover(), *MORE)
         if name not in REFUSED
     ],
 )
 def test_a_resumed_run_is_the_straight_one_bit_for_bit(name: str, tmp_path: Path) -> None:
     """Also where the model of the second process began with other weights."""
-    methods = list(technique(name).values())
+    methods = MORE.get(name) or list(technique(name).values())
     straight = peer_of(tmp_path, methods)
     straight.train()
     resumed = peer_of(tmp_path, methods, seed=1)
@@ -124,7 +132,13 @@ def test_what_is_scored_on_the_way_is_what_is_saved_and_kept(tmp_path: Path) -> 
 
 
 # Those that put parameters of their own in the model.
-@pytest.mark.parametrize("name", ["lora", "r4f", "ssf", "svfit", "dsee"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("lora", "adalora", "r4f", "ssf", "svfit", "dsee"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("dora", "lora_plus", "vera", "ia3")),
+    ],
+)
 def test_a_checkpoint_on_the_way_is_the_plain_model(name: str, tmp_path: Path) -> None:
     peer = peer_of(
         tmp_path, list(technique(name).values()), eval_strategy="steps", eval_steps=3, load_best_model_at_end=True,

@@ -1,7 +1,8 @@
 """What techniques keep during a run, as plain data for a checkpoint, and back into techniques that were prepared anew.
 
 Nothing has to be declared. What the hooks of a technique hold is walked through: numbers, words and tensors in
-attributes, lists and dictionaries are kept; parameters by name; modules, functions and the context are of the new run.
+attributes, lists and dictionaries are kept; parameters by name; modules, functions, what is frozen and the context are
+of the new run. Tensors that lay beside the model do so again, on whatever device it is.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ _NOTHING = ("nothing", None)
 def state_of(hooks: Iterable[Hooks], model: nn.Module) -> list[Any]:
     """Of every technique what its hooks keep; ``torch.load(weights_only=True)`` reads it."""
     names: Names = {parameter: name for name, parameter in model.named_parameters()}
-    seen: set[int] = set()
-    return [[_encoded(root, names, seen) for root in _roots(technique)] for technique in hooks]
+    device, seen = next(model.parameters()).device, set[int]()
+    return [[_encoded(root, names, device, seen) for root in _roots(technique)] for technique in hooks]
 
 
 def restore(hooks: Iterable[Hooks], model: nn.Module, state: list[Any]) -> None:
     """Puts :func:`state_of` a run into the techniques of another, prepared in the same way."""
-    parameters = dict(model.named_parameters())
+    parameters, device = dict(model.named_parameters()), next(model.parameters()).device
     for technique, saved in zip(hooks, state, strict=True):
         for root, part in zip(_roots(technique), saved, strict=True):
-            _decoded(part, root, parameters)
+            _decoded(part, root, parameters, device)
 
 
 def _roots(hooks: Hooks) -> list[Any]:
@@ -59,37 +60,45 @@ def _held_by(function: Callable[..., Any]) -> list[Any]:
     return [cell.cell_contents for cell in getattr(inspect.unwrap(function), "__closure__", None) or ()]
 
 
-def _encoded(value: Any, names: Names, seen: set[int]) -> tuple[str, Any]:
+def _encoded(value: Any, names: Names, device: torch.device, seen: set[int]) -> tuple[str, Any]:
     """A kind and plain data; each object once."""
     if value is None or isinstance(value, bool | int | float | str):
         return "value", value
     if isinstance(value, Tensor):
-        return ("parameter", names[value]) if value in names else ("tensor", value.detach().clone())
+        if value in names:
+            return "parameter", names[value]
+        return "tensor" if value.device == device else "tensor elsewhere", value.detach().clone()
     if isinstance(value, list | tuple):
-        return type(value).__name__, [_encoded(part, names, seen) for part in value]
+        return type(value).__name__, [_encoded(part, names, device, seen) for part in value]
     if isinstance(value, dict):
-        pairs = [(_encoded(key, names, seen), _encoded(part, names, seen)) for key, part in value.items()]
+        pairs = [tuple(_encoded(part, names, device, seen) for part in pair) for pair in value.items()]
         return "dict", pairs
-    if isinstance(value, _OF_THE_RUN) or not hasattr(value, "__dict__") or id(value) in seen:
+    if isinstance(value, _OF_THE_RUN) or not hasattr(value, "__dict__") or id(value) in seen or _is_frozen(value):
         return _NOTHING
     seen.add(id(value))
-    return "object", {name: _encoded(part, names, seen) for name, part in vars(value).items()}
+    return "object", {name: _encoded(part, names, device, seen) for name, part in vars(value).items()}
 
 
-def _decoded(saved: tuple[str, Any], now: Any, parameters: Mapping[str, Tensor]) -> Any:
+def _is_frozen(value: Any) -> bool:
+    return bool(getattr(getattr(value, "__dataclass_params__", None), "frozen", False))
+
+
+def _decoded(saved: tuple[str, Any], now: Any, parameters: Mapping[str, Tensor], device: torch.device) -> Any:
     """What takes the place of ``now``, which an object keeps, and so does what the run alone has."""
     kind, content = saved
     if kind == "object" and now is not None:  # else the run will make it
         for name, part in content.items():
-            setattr(now, name, _decoded(part, getattr(now, name, None), parameters))
+            setattr(now, name, _decoded(part, getattr(now, name, None), parameters, device))
     elif kind in ("list", "tuple"):
         parts_now = now if isinstance(now, list | tuple) and len(now) == len(content) else [None] * len(content)
-        parts = [_decoded(part, other, parameters) for part, other in zip(content, parts_now, strict=True)]
+        parts = [_decoded(part, other, parameters, device) for part, other in zip(content, parts_now, strict=True)]
         return parts if kind == "list" else tuple(parts)
     elif kind == "dict":
         values_now = now if isinstance(now, dict) else {}
-        keyed = [(_decoded(key, None, parameters), part) for key, part in content]
-        return {key: _decoded(part, values_now.get(key), parameters) for key, part in keyed}
+        keyed = [(_decoded(key, None, parameters, device), part) for key, part in content]
+        return {key: _decoded(part, values_now.get(key), parameters, device) for key, part in keyed}
     elif kind == "parameter":
         return parameters[content]
+    elif kind == "tensor":
+        return content.to(device)
     return now if kind in ("object", "nothing") else content

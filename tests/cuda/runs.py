@@ -29,7 +29,9 @@ gc.disable()
 ctypes.CDLL(str(library()))  # before torch
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from torch.utils._pytree import tree_map_only  # noqa: E402
 
+from hype_bench.contract.compose import Composed, compose  # noqa: E402
 from hype_bench.contract.context import Context  # noqa: E402
 from hype_bench.contract.method import Backward, Hooks, Method  # noqa: E402
 from hype_bench.contract.noise import NoiseSource  # noqa: E402
@@ -60,7 +62,10 @@ class WithoutDropout(Method):
 
 
 class Window(Method):
-    """Counts one update, from its forward pass to that of the next one, whose batch it prepares."""
+    """Counts one update, from its forward pass to that of the next one, whose batch it prepares. Then what techniques
+    keep goes through the host and back, as in a checkpoint."""
+
+    composed: Composed | None = None
 
     def prepare(self, model: Any, context: Context) -> Hooks:
         updates = 0
@@ -69,6 +74,9 @@ class Window(Method):
             nonlocal updates
             updates += 1
             COUNTS.on = updates == COUNTED
+            if updates == COUNTED + 1 and self.composed is not None:
+                state = tree_map_only(torch.Tensor, lambda kept: kept.cpu(), self.composed.state(model))
+                self.composed.restore(state, model)
             return inner(micro_batches)
 
         return Hooks(backward=backward)
@@ -96,13 +104,20 @@ def run(case: dict[str, Any], device: str) -> loop.Outcome:
     """Three updates, one of them counted if they are on the stand-in."""
     overrides = (f"model=tiny_{case['family']}", f"training.precision={case['precision']}", *case["settings"])
     config, outcome = replace(configured(*SHORT, *overrides), device=device), loop.Outcome()
-    own = options(case["technique"], case["family"])
-    methods: dict[str, Method] = {"window": Window()} if device == "cuda" else {}
+    own, window = options(case["technique"], case["family"]), Window()
+    methods: dict[str, Method] = {"window": window} if device == "cuda" else {}
     if not case["dropout"]:
         methods["without_dropout"] = WithoutDropout()
         own |= STILL_OPTIONS.get(case["technique"], {})
     methods |= build({case["technique"]: own})
-    loop.fine_tune(config, loaded(config), locate(config.model), methods, outcome)
+
+    def compose_to_resume(*arguments: Any) -> Composed:
+        hooks = compose(*arguments)
+        window.composed = hooks if all(method.resumable for method in methods.values()) else None
+        return hooks
+
+    with mock.patch.object(loop, "compose", compose_to_resume):
+        loop.fine_tune(config, loaded(config), locate(config.model), methods, outcome)
     return outcome
 
 
