@@ -84,6 +84,13 @@ def at_once(count: int, arguments: argparse.Namespace) -> float:
     return float(count * updates / (last - first))
 
 
+def in_turns(count: int, arguments: argparse.Namespace) -> float:
+    """Updates a second of all of ``count`` runs of MiniLM's shape that take turns in one process."""
+    warm_up = arguments.updates * 5
+    arm = Arm("captured", tasks=("rte",), shape="minilm", updates=warm_up, warm_up=warm_up, runs=count)
+    return count * 1000 / float(result_of(start(arm, arguments))["rte"]["ms"])
+
+
 def beside_the_trainer(arguments: argparse.Namespace) -> dict[str, Any]:
     """Precision -> way of training -> task -> milliseconds and memory."""
     results: dict[str, Any] = {}
@@ -105,12 +112,15 @@ def of_techniques(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def of_small_runs(arguments: argparse.Namespace) -> dict[str, float]:
-    """Updates a second of MiniLM's shape: one run without graphs, and several at once on one card."""
+    """Updates a second of MiniLM's shape on one card: one run without graphs, several at once, several in turns."""
     alone = Arm("eager", tasks=("rte",), shape="minilm", updates=arguments.updates * 2)
     results = {"one run, eager": 1000 / result_of(start(alone, arguments))["rte"]["ms"]}
     for count in (1, 2, 4, 8):
         results[f"{count} at once"] = at_once(count, arguments)
         show(count, "at once", results[f"{count} at once"])
+    for count in (2, 4, 8):
+        results[f"{count} in turns"] = in_turns(count, arguments)
+        show(count, "in turns", results[f"{count} in turns"])
     return results
 
 

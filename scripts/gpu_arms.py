@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from hype_bench.models.loading import load_classifier, load_tokenizer
 from hype_bench.models.silence import silence_transformers
 from hype_bench.tasks.data import Split, TaskData
 from hype_bench.training import loop
+from hype_bench.training.interleave import interleave, turns_of_this_thread
 from hype_bench.training.tokens import tokenise
 
 # Tokens of the training examples, every 40th part of the distribution (BERT's uncased tokenizer, at most 128).
@@ -55,7 +57,7 @@ TECHNIQUES = ("hype_n", "r_drop", "r3f")
 
 @dataclass(frozen=True)
 class Arm:
-    """What one process times: ``way`` of training, of ``OURS`` or ``TRAINERS``, on some tasks."""
+    """What one process times: ``way`` of training, of ``OURS`` or ``TRAINERS``, on some tasks; ``runs`` take turns."""
 
     way: str
     precision: str = "fp32"
@@ -65,6 +67,7 @@ class Arm:
     updates: int = 40
     warm_up: int = 15
     barrier: str = ""
+    runs: int = 1
 
 
 def build_checkpoint(shape: str, layers: int | None) -> Path:
@@ -152,11 +155,17 @@ def _meet(barrier: str) -> None:
 
 
 def ours(arm: Arm, run: RunConfig, data: TaskData) -> tuple[float, int, Stopwatch]:
-    """This project's loop, as ``fine_tune`` runs it."""
-    stopwatch, outcome = Stopwatch(arm.warm_up, arm.updates, arm.barrier), loop.Outcome()
+    """This project's loop, as ``fine_tune`` runs it; of runs that take turns the first."""
     order = order_of(arm.updates, arm.warm_up)
     loop.training_order = lambda *_: iter(order)
-    loop.fine_tune(run, data, locate(run.model), {**build(run.methods), "stopwatch": stopwatch}, outcome)
+    timed = [(Stopwatch(arm.warm_up, arm.updates, arm.barrier), loop.Outcome()) for _ in range(arm.runs)]
+
+    def train(stopwatch: Stopwatch, outcome: loop.Outcome) -> None:
+        methods = {**build(run.methods), "stopwatch": stopwatch, **(turns_of_this_thread() if arm.runs > 1 else {})}
+        loop.fine_tune(run, data, locate(run.model), methods, outcome)
+
+    interleave([partial(train, *one) for one in timed])
+    stopwatch, outcome = timed[0]
     return stopwatch.milliseconds(), outcome.peak_memory, stopwatch
 
 
