@@ -245,7 +245,8 @@ class WithMethods(_AnyTrainer):
             return "gradient accumulation in the Trainer cannot work with {}: use a larger batch"
         if phases_of(self.methods) > 1:
             return "{} asks for a second phase, which the Trainer does not have: use hype-bench run, or next_phase()"
-        if self.hooks.criterion and (self.label_smoother or self.compute_loss_func):
+        criterion = self.hooks.criterion or self.hooks.regression_criterion
+        if criterion and (self.label_smoother or self.compute_loss_func):
             return "{} replaces the loss: leave out label_smoothing_factor and compute_loss_func"
         if self.args.save_strategy != SaveStrategy.NO and changed:
             sentence = "with {} a checkpoint on the way would not load as a plain model: "

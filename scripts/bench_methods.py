@@ -35,6 +35,7 @@ from hype_bench.contract.registry import discover
 from hype_bench.models.checkpoint import locate
 from hype_bench.training import device
 
+REGRESSION = "stsb"  # for techniques that need one
 WARM_UP = 2  # updates that are not counted
 TABLE = OUT / "methods.csv"
 LIGHT = ("hype_n", "hype_u", "noisytune", "neftune", "child_tuning_f", "child_tuning_d", "hft", "ema", "swa", "llrd")
@@ -98,20 +99,25 @@ def _train(setting: Setting, methods: Methods, updates: int, writer: Connection)
 
 
 def measure(arguments: argparse.Namespace, case: Case) -> list[dict[str, Any]]:
-    setting = Setting(case.run, case.data, locate(case.run.model))
     rows: list[dict[str, Any]] = []
+    cases, vanillas = {arguments.task: case}, dict[str, Cost]()
     for place, name in enumerate(arguments.methods):
+        task = arguments.task if discover()[name][0].takes_classes else REGRESSION
+        used = cases[task] = cases.get(task) or case_of(arguments, task)
+        setting = Setting(used.run, used.data, locate(used.run.model))
         if place % arguments.vanilla_every == 0:
-            vanilla = Cost.of(setting, {"vanilla": {}}, arguments.updates)
-        cost = Cost.of(setting, {name: options_of(arguments.model, name)}, arguments.updates)
+            vanillas.clear()
+        if task not in vanillas:
+            vanillas[task] = Cost.of(setting, {"vanilla": {}}, arguments.updates)
+        vanilla, cost = vanillas[task], Cost.of(setting, {name: options_of(arguments.model, name)}, arguments.updates)
         rows.append({"method": name, "time": cost.seconds / vanilla.seconds, "memory": cost.memory / vanilla.memory})
         print(json.dumps(rows[-1] | {"seconds": cost.seconds, "vanilla": vanilla.seconds}), flush=True)
     return rows
 
 
-def case_of(arguments: argparse.Namespace) -> Case:
+def case_of(arguments: argparse.Namespace, task: str) -> Case:
     examples = f"data.max_train_examples={16 * (WARM_UP + arguments.updates)}"
-    return Case.of(arguments.task, arguments.updates, arguments.model, examples)
+    return Case.of(task, arguments.updates, arguments.model, examples)
 
 
 def report(rows: list[dict[str, Any]], arguments: argparse.Namespace, case: Case) -> str:
@@ -120,8 +126,9 @@ def report(rows: list[dict[str, Any]], arguments: argparse.Namespace, case: Case
     lines = [
         "# What each technique costs, relative to vanilla",
         "",
-        f"`make bench-methods`: {arguments.model} on {run.task.name}, batch {run.training.batch_size}, float32, "
-        f"{where}, torch {torch.__version__}. Time: the mean of {arguments.updates} updates after {WARM_UP}, over "
+        f"`make bench-methods`: {arguments.model} on {run.task.name} (where a technique needs a regression, on "
+        f"{REGRESSION}), batch {run.training.batch_size}, float32, {where}, torch {torch.__version__}. "
+        f"Time: the mean of {arguments.updates} updates after {WARM_UP}, over "
         "vanilla's on the same batches; vanilla is measured anew before every "
         f"{arguments.vanilla_every} techniques. Memory: the peak of a process of its own, over vanilla's. The bounds "
         "are this project's own.",
@@ -170,7 +177,7 @@ def main() -> None:
     if arguments.add:
         before = written()
         arguments.methods = [name for name in arguments.methods if name not in {row["method"] for row in before}]
-    case = case_of(arguments)
+    case = case_of(arguments, arguments.task)
     head = report([], arguments, case)
     if arguments.add and not (OUT / "methods.md").read_text(encoding="utf-8").startswith(head):
         raise SystemExit("the table was measured in another way, or on another machine: measure all, without --add")

@@ -62,6 +62,7 @@ REFUSED = {
     "eurobert": {  # no dropout, no bias, a head on all tokens
         "bitfit",
         "dr_tune",
+        "fourier_head",
         "match_tuning",
         "mixout",
         "nmtune",

@@ -32,6 +32,7 @@ class Composed:
         has_loss: whether a technique acts on the loss.
         has_backward: whether a technique makes several backward passes an update, and needs the update as a whole.
         criterion: what a technique puts in place of cross-entropy, if one does.
+        regression_criterion: what one puts in place of the mean squared error.
         capturable: whether all of them can be captured in a CUDA graph.
         phases: how often a run goes through its schedule.
     """
@@ -47,15 +48,14 @@ class Composed:
         self._hooks, self._cleanup, self._unscaled = hooks, cleanup or contextlib.ExitStack(), unscaled
         self.capturable, self.phases = capturable, phases
         self.criterion = next(iter(_present(technique.criterion for technique in hooks)), None)
+        self.regression_criterion = next(iter(_present(t.regression_criterion for t in hooks)), None)
         self.has_loss = any(self.acts_at("loss"))
         self.has_backward = any(technique.backward for technique in hooks)
 
     def acts_at(self, moment: str) -> list[bool]:
         """For every technique, whether it has the hook of this name; a criterion is a loss."""
-        hooks = [getattr(technique, moment) for technique in self._hooks]
-        if moment == "loss":
-            hooks = [loss or technique.criterion for loss, technique in zip(hooks, self._hooks, strict=True)]
-        return [hook is not None for hook in hooks]
+        names = ("loss", "criterion", "regression_criterion") if moment == "loss" else (moment,)
+        return [any(getattr(technique, name) is not None for name in names) for technique in self._hooks]
 
     def parameter_groups(self, groups: Groups) -> Groups:
         for change in _present(technique.parameter_groups for technique in self._hooks):
@@ -66,9 +66,9 @@ class Composed:
         """The scalar to be differentiated, and the model's output in the first pass.
 
         Args:
-            innermost: the host's loss, which a technique's ``criterion`` replaces.
+            innermost: the host's loss, which the criterion of a technique replaces.
         """
-        innermost = with_criterion(self.criterion, innermost)
+        innermost = with_criterion(self.criterion, self.regression_criterion, innermost)
         return _nest(_present(technique.loss for technique in self._hooks), innermost)(batch, forward)
 
     def backward(self, micro_batches: list[Batch], innermost: Backward) -> Tensor:
@@ -176,6 +176,10 @@ def check_together(methods: Mapping[str, Method]) -> None:
     """
     owners: dict[Enum, str] = {}
     wrapped = ""
+    of_classes = next((name for name, method in methods.items() if not method.takes_regression), "")
+    of_numbers = next((name for name, method in methods.items() if not method.takes_classes), "")
+    if of_classes and of_numbers:
+        raise UserError(f"{of_classes} and {of_numbers} cannot be combined: one needs classes, the other a regression")
     for name, method in methods.items():
         if wrapped and method.moves_weights:
             raise UserError(f"{name} must be named before {wrapped}, which wraps the weights that {name} moves")
@@ -198,6 +202,8 @@ def check_fit(methods: Mapping[str, Method], model: PreTrainedModel) -> None:
         try:
             if not method.takes_regression and model.config.num_labels == 1:
                 raise UserError(f"{name} needs classes: it is not available for a regression")
+            if not method.takes_classes and model.config.num_labels != 1:
+                raise UserError(f"{name} needs a regression: it is not available for classes")
             if method.needs_every_token:
                 check_every_token(model)
             method.check(model)

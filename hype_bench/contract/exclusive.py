@@ -16,6 +16,7 @@ class Exclusive(Enum):
     HIDDEN_NOISE = "the noise between the layers"
     LINEAR_MAPS = "how linear maps are used"
     OUTPUT_PROJECTION = "the output projection"
+    HEAD_LOSS = "the loss of the head"
     TRAINED_WEIGHTS = "which weights are trained"
     TRAINED_ENTRIES = "which entries of the layers are trained"
     LEARNING_RATES = "the learning rates of the layers"

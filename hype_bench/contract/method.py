@@ -35,6 +35,7 @@ class Hooks:
 
     criterion(logits, labels): in place of cross-entropy as the task's loss of classes; innermost wherever it is named.
         A regression keeps its mean squared error.
+    regression_criterion(logits, labels): in place of that error, likewise.
     parameter_groups(groups): who gets which learning rate, decay or pull, before the optimizer exists.
     loss(batch, forward, next): around the objective; ``next(batch, forward)`` is what it wraps. Returns the loss and
         the model's output in the first pass, without perturbations of the technique's.
@@ -49,6 +50,7 @@ class Hooks:
     """
 
     criterion: Criterion | None = None
+    regression_criterion: Criterion | None = None
     parameter_groups: Callable[[Groups], Groups] | None = None
     loss: Callable[[Batch, Forward, Loss], tuple[Tensor, Any]] | None = None
     backward: Callable[[list[Batch], Backward], Tensor] | None = None
@@ -82,6 +84,7 @@ class Method:
             empty if it does nothing with any.
         moves_weights: whether ``prepare`` changes weights, so that what is named after it meets the changed ones.
         takes_regression: whether it is defined where labels are numbers; if not, it is refused there.
+        takes_classes: whether it is defined where labels are classes, likewise.
         unmerged: what stays in the model after the run and cannot be merged, in words such as ``adapters beside the
             feed-forward blocks``: that model is scored, but not saved. Empty if a plain model is left.
         wraps_weights: whether it puts other modules in their place, so that nothing may move weights after it.
@@ -94,6 +97,7 @@ class Method:
     neutral: ClassVar[Mapping[str, Any] | None] = None
     moves_weights: ClassVar[bool] = False
     takes_regression: ClassVar[bool] = True
+    takes_classes: ClassVar[bool] = True
     unmerged: ClassVar[str] = ""
     wraps_weights: ClassVar[bool] = False
     per_example: ClassVar[bool] = False

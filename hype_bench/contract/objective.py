@@ -12,7 +12,7 @@ from torch import Tensor
 Batch = dict[str, Any]  # keyword arguments of the model's forward call, with "labels" and, mostly, "example_ids"
 Forward = Callable[[Batch], Any]  # a batch -> the model's output (.logits); runs the model once
 Loss = Callable[[Batch, Forward], tuple[Tensor, Any]]  # -> the scalar mean loss, the output of the first pass
-Criterion = Callable[[Tensor, Tensor], Tensor]  # logits (examples, classes) and labels -> the scalar mean loss
+Criterion = Callable[[Tensor, Tensor], Tensor]  # logits (examples, outputs) and labels -> the scalar mean loss
 
 NOT_FOR_THE_MODEL = ("labels", "example_ids")  # the numbers of the examples in the training data
 
@@ -45,17 +45,18 @@ def objective(batch: Batch, forward: Forward) -> tuple[Tensor, Any]:
     return task_loss(output.logits, batch["labels"]), output
 
 
-def with_criterion(criterion: Criterion | None, innermost: Loss) -> Loss:
-    """``innermost``, with the criterion of a technique in its place where the labels are classes."""
+def with_criterion(of_classes: Criterion | None, of_numbers: Criterion | None, innermost: Loss) -> Loss:
+    """``innermost``, with the criterion of a technique in its place if there is one for such labels."""
 
     def replaced(batch: Batch, forward: Forward) -> tuple[Tensor, Any]:
-        if criterion is None or is_regression(batch["labels"]):
+        criterion = of_numbers if is_regression(batch["labels"]) else of_classes
+        if criterion is None:
             return innermost(batch, forward)
         output = forward(batch)
         labels: Any = getattr(output, "labels", batch["labels"])  # see Rows
         return criterion(full(output.logits), labels), output
 
-    return replaced
+    return innermost if of_classes is None and of_numbers is None else replaced
 
 
 def forward_of(model: Any) -> Forward:

@@ -48,6 +48,7 @@ from hype_bench.methods.dsee import DSEE as DSEE
 from hype_bench.methods.elr import ELR as ELR
 from hype_bench.methods.fgm import FGM as FGM
 from hype_bench.methods.focal import Focal as Focal
+from hype_bench.methods.fourier_head import FourierHead as FourierHead
 from hype_bench.methods.free_at import FreeAT as FreeAT
 from hype_bench.methods.freelb import FreeLB as FreeLB
 from hype_bench.methods.gradient_noise import GradientNoise as GradientNoise

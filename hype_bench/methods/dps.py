@@ -178,7 +178,7 @@ class _Map:
             self.target = self.module.weight.detach().clone() if self.mixes else None
         else:
             self.mask, self.target = None, self.pretrained
-            self.score.zero_()
+            self.score = torch.zeros_like(self.module.weight)  # whose shape a new head may have changed
             self.counts.zero_()
 
     def forward(self, x: Tensor) -> Tensor:

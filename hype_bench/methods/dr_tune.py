@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from hype_bench.contract import (
     Batch,
     Context,
+    Exclusive,
     Forward,
     Hooks,
     Loss,
@@ -134,6 +135,7 @@ class DRTune(Method):
     bank_weight: float | None = number(None, least=0)
     rotate_every: int = number(10, least=1)
 
+    exclusive = frozenset({Exclusive.HEAD_LOSS})
     acts_on = frozenset({Part.INITIAL_WEIGHTS, Part.LINEAR_MAPS, Part.HEAD_INPUTS, Part.LOSS})
 
     def check(self, model: PreTrainedModel) -> None:

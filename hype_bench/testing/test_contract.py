@@ -29,6 +29,7 @@ from hype_bench.testing.tiny import (
     fine_tuned,
     logits_of,
     options,
+    outputs_for,
     technique,
     tiny,
     train,
@@ -43,8 +44,9 @@ FAMILY_AND_OUTPUTS = [*((family, 3) for family in FAMILIES), ("bert", 1), ("xlne
 @pytest.mark.parametrize(("family", "outputs"), FAMILY_AND_OUTPUTS)
 def test_it_trains_repeats_and_leaves_a_plain_model(name: str, family: str, outputs: int, tmp_path: Path) -> None:
     batch, model = batch_of(outputs), tiny(family, outputs).train()
-    if outputs == 1 and not discover()[name][0].takes_regression:
-        with pytest.raises(UserError, match="not available for a regression"):
+    cls, _ = discover()[name]
+    if not (cls.takes_regression if outputs == 1 else cls.takes_classes):
+        with pytest.raises(UserError, match="is not available for"):
             compose(technique(name, family), model, context_of(batch))
         return
     before = anatomy(model)
@@ -57,7 +59,7 @@ def test_it_trains_repeats_and_leaves_a_plain_model(name: str, family: str, outp
     assert torch.equal(logits_of(model, batch), logits_of(model, batch)), "evaluation is random"
     trained = logits_of(model, batch)
     hooks.finish()
-    if unmerged := discover()[name][0].unmerged:
+    if unmerged := cls.unmerged:
         assert torch.equal(logits_of(model, batch), trained), f"finish has taken the {unmerged} away"
     else:
         assert anatomy(model.train()) == before, "finish left something behind"
@@ -86,8 +88,7 @@ def test_with_its_neutral_options_it_is_vanilla_bit_for_bit(neutral_name: str, f
 
 
 def test_what_is_frozen_stays_and_what_has_a_gradient_moves(name: str) -> None:
-    batch = batch_of(3)
-    model = tiny("bert").train()
+    batch, model = batch_of(outputs_for(name)), tiny("bert", outputs_for(name)).train()
     hooks = compose(technique(name), model, context_of(batch))
     trained = {key for key, p in model.named_parameters() if p.requires_grad}
     before = {key: p.detach().clone() for key, p in model.named_parameters()}

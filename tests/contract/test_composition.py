@@ -16,7 +16,7 @@ from hype_bench.methods import child_tuning_d
 from hype_bench.methods.noisytune import NoisyTune, perturb_weight
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError
-from hype_bench.testing.tiny import anatomy, batch_of, context_of, options, still, tiny, train
+from hype_bench.testing.tiny import anatomy, batch_of, context_of, options, outputs_for, still, tiny, train
 
 NAMES = [name for name in discover() if name != "vanilla"]
 
@@ -24,11 +24,12 @@ MERGED = {"ssf", "svfit", "dsee"}  # what they train is written into the weights
 PEFT = {"lora", "dora", "lora_plus", "adalora", "vera", "ia3"}
 BESIDE = {"nmtune", "parallel_adapter", "prefix_tuning"}  # of the layers, which are frozen
 REFUSED = {  # what two techniques cannot both decide on
-    "the objective": {"label_smoothing", "stablemax", "dft", "asft", "focal"},
+    "the objective": {"label_smoothing", "stablemax", "dft", "asft", "focal", "fourier_head"},
     "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps", "sara", "lt_sft"},
     "the hidden dropout": {"hype_n", "hype_u", "no_dropout", "mixout", "dps", "nmtune"},
     "how linear maps are used": {"mixout", *MERGED, "wta_crs", *PEFT},
-    "the output projection": {"mixout", "r4f"},
+    "the output projection": {"mixout", "r4f", "fourier_head"},
+    "the loss of the head": {"dr_tune", "fourier_head"},
     "which entries of the layers are trained": {"child_tuning_d", *MERGED, "sara", "lt_sft", *PEFT, *BESIDE},
     "the optimizer's step": {"recadam", "sage", "rose"},
     "the phases of the run": {"lt_sft", "self_distillation"},
@@ -40,9 +41,13 @@ REFUSED = {  # what two techniques cannot both decide on
 
 
 def refused(first: str, second: str) -> bool:
+    if {first, second} & OF_CLASSES and {first, second} & OF_NUMBERS:
+        return True
     return any({first, second} <= names for names in REFUSED.values()) or (first in WRAPPERS and second in MOVERS)
 
 
+OF_CLASSES = {"asft", "dft", "elr", "focal", "supervised_contrastive"}
+OF_NUMBERS = {"fourier_head"}
 WRAPPERS = {"nmtune", *MERGED, *PEFT}
 MOVERS = {"noisytune", "reinit", "asft"}  # of weights, which lora wraps
 OF_THEIR_OWN = {"bitfit", *MERGED, "adalora", "vera", "ia3", *BESIDE}  # no weight tensor of the layers trains
@@ -58,16 +63,17 @@ OTHERS = {*permutations(NAMES, 2)} - SAMPLE
 @pytest.mark.parametrize("pairs", [SAMPLE, pytest.param(OTHERS, marks=pytest.mark.slow)], ids=["sample", "others"])
 @pytest.mark.parametrize("first", NAMES)
 def test_every_ordered_pair_runs_or_is_refused(first: str, pairs: set[tuple[str, str]]) -> None:
-    batch = batch_of(3, examples=4)
     for second in NAMES:
         if (first, second) not in pairs:
             continue
+        outputs = outputs_for(first, second)
+        batch = batch_of(outputs, examples=4)
         chosen = {name: options(name, "bert") for name in (first, second)}
         if refused(first, second):
             with pytest.raises(UserError, match=r"cannot be combined|must be named before"):
                 build(chosen)
             continue
-        model = tiny("bert").train()
+        model = tiny("bert", outputs).train()
         before = anatomy(model)
         hooks = compose(build(chosen), model, context_of(batch, updates=2))
         if (first, second) in NOTHING_LEFT:

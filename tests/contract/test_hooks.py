@@ -15,7 +15,7 @@ from hype_bench.contract.objective import forward_of
 from hype_bench.contract.registry import build, discover
 from hype_bench.models.layers import encoder_layers
 from hype_bench.models.packing import attach_packing
-from hype_bench.testing.tiny import batch_of, context_of, options, tiny
+from hype_bench.testing.tiny import batch_of, context_of, options, outputs_for, tiny
 from tests.methods.noise_by_hand import packed, unequal
 
 
@@ -104,7 +104,7 @@ def test_a_flag_holds_for_the_passes_within() -> None:
 def test_the_output_is_that_of_the_first_clean_pass() -> None:
     """Of techniques that make several: what one around them compares with."""
     for name in discover():
-        model, batch = tiny("bert").train(), batch_of(3)
+        model, batch = tiny("bert", outputs_for(name)).train(), batch_of(outputs_for(name))
         hooks = compose(build({name: options(name, "bert")}), model, context_of(batch))
         outputs: list[Any] = []
 

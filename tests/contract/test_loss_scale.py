@@ -14,7 +14,7 @@ from hype_bench.contract.compose import Composed
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, Method
 from hype_bench.contract.registry import discover
-from hype_bench.testing.tiny import TOKENIZER, batch_of, cut, technique, tiny
+from hype_bench.testing.tiny import TOKENIZER, batch_of, cut, outputs_for, technique, tiny
 
 FP16 = torch.autocast("cpu", torch.float16)
 
@@ -30,7 +30,8 @@ def fine_tuned(
     methods: dict[str, Method], scaler: torch.amp.GradScaler | None, count: int, autocast: Any = contextlib.nullcontext
 ) -> tuple[Any, list[float]]:
     """A model after some updates, and their losses, in a loop of one's own."""
-    batch, model, losses = batch_of(3), tiny("bert").train(), list[float]()
+    outputs = outputs_for(*methods)
+    batch, model, losses = batch_of(outputs), tiny("bert", outputs).train(), list[float]()
     run: dict[str, Any] = {"seed": 3, "updates": count, "warmup": 1, "batches": lambda size: cut(batch, size)}
     run |= {"examples": len(batch["labels"]), "tokenizer": TOKENIZER}
     torch.manual_seed(5)

@@ -19,7 +19,7 @@ from hype_bench.contract.noise import NoiseSource
 from hype_bench.contract.registry import build, discover
 from hype_bench.models.checkpoint import locate
 from hype_bench.testing.composed import configured, loaded
-from hype_bench.testing.tiny import FAMILIES, STILL_OPTIONS, batch_of, options, tiny, without_dropout
+from hype_bench.testing.tiny import FAMILIES, STILL_OPTIONS, batch_of, options, outputs_for, tiny, without_dropout
 from hype_bench.trainer import MethodTrainer
 from hype_bench.training import graphs, loop
 from hype_bench.training.interleave import interleave, turns_of_this_thread
@@ -31,10 +31,12 @@ if not torch.cuda.is_available():
 NAMES = list(discover())
 CAPTURABLE = [name for name in NAMES if build({name: options(name, "bert")})[name].capturable]
 SHORT = ("task=demo_rte", "training.learning_rate=1e-3")
+SHORT_REGRESSION = ("task=demo_stsb", *SHORT[1:])
 
 
 def run(name: str, family: str, *overrides: str, watch: Method | None = None, **further: Any) -> Outcome:
-    config, outcome = configured(f"model=tiny_{family}", *SHORT, *overrides), Outcome()
+    short = SHORT if outputs_for(name) > 1 else SHORT_REGRESSION
+    config, outcome = configured(f"model=tiny_{family}", *short, *overrides), Outcome()
     techniques = build({name: options(name, family) | further})
     fine_tune(
         config, loaded(config), locate(config.model), {**techniques, **({"watch": watch} if watch else {})}, outcome

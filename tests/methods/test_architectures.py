@@ -17,16 +17,16 @@ from hype_bench.methods.hype import HyPe
 from hype_bench.methods.llrd import LLRD
 from hype_bench.methods.mixout import Mixout
 from hype_bench.options import UserError
-from hype_bench.testing.tiny import batch_of, context_of, technique, train
+from hype_bench.testing.tiny import batch_of, context_of, outputs_for, technique, train
 from tests.architectures import ARCHITECTURES, DECODERS, FOR_DECODERS, REFUSED, architecture
 from tests.encoder_table import PAGE, filled
 
 UPDATES = 3
 
 
-def fine_tuned(methods: dict[str, Method], kind: str) -> tuple[list[float], torch.Tensor]:
-    batch = batch_of(3)
-    model = architecture(kind).train()
+def fine_tuned(methods: dict[str, Method], kind: str, outputs: int = 3) -> tuple[list[float], torch.Tensor]:
+    batch = batch_of(outputs)
+    model = architecture(kind, outputs).train()
     hooks = compose(methods, model, context_of(batch, updates=UPDATES))
     losses = list(train(model, hooks, batch, UPDATES))
     hooks.finish()
@@ -34,14 +34,15 @@ def fine_tuned(methods: dict[str, Method], kind: str) -> tuple[list[float], torc
 
 
 @cache
-def plain(kind: str) -> tuple[list[float], torch.Tensor]:
-    return fine_tuned({}, kind)
+def plain(kind: str, outputs: int) -> tuple[list[float], torch.Tensor]:
+    return fine_tuned({}, kind, outputs)
 
 
 def has_effect(methods: dict[str, Method], kind: str) -> bool:
-    losses, weights = fine_tuned(methods, kind)
+    outputs = outputs_for(*methods)
+    losses, weights = fine_tuned(methods, kind, outputs)
     assert all(map(math.isfinite, losses)), kind
-    return losses != plain(kind)[0] or not torch.equal(weights, plain(kind)[1])
+    return losses != plain(kind, outputs)[0] or not torch.equal(weights, plain(kind, outputs)[1])
 
 
 @pytest.mark.parametrize("name", sorted(discover()))
@@ -49,7 +50,7 @@ def test_every_technique_acts_or_is_refused(name: str) -> None:
     for kind in ARCHITECTURES:
         if name in REFUSED.get(kind, set()):
             with pytest.raises(UserError) as refusal:
-                fine_tuned(technique(name), kind)
+                fine_tuned(technique(name), kind, outputs_for(name))
             assert kind in str(refusal.value)
             assert "\n" not in str(refusal.value)
         else:

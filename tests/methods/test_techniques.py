@@ -19,7 +19,7 @@ from hype_bench.testing.test_contract import *  # noqa: F403
 from hype_bench.testing.test_contract import test_it_trains_repeats_and_leaves_a_plain_model as check_training
 from hype_bench.testing.test_contract import test_its_order_has_no_effect_where_it_acts_on_other_parts as check_order
 from hype_bench.testing.test_ways_of_training import *  # noqa: F403
-from hype_bench.testing.tiny import FAMILIES, technique, tiny
+from hype_bench.testing.tiny import FAMILIES, outputs_for, technique, tiny
 from tests.architectures import REFUSED, architecture
 
 NAMES = [name for name, (cls, _) in discover().items() if cls.__module__.startswith("hype_bench.")]
@@ -39,7 +39,7 @@ def test_its_order_has_no_effect_where_it_acts_on_other_parts(name: str) -> None
 
 @pytest.mark.parametrize("packed_name", sorted({*NAMES} - NO_MODERNBERT))
 def test_packed_equals_padded_in_modernbert(packed_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    check_packed_equals_padded(packed_name, architecture("modernbert"), monkeypatch)  # noqa: F405
+    check_packed_equals_padded(packed_name, architecture("modernbert", outputs_for(packed_name)), monkeypatch)  # noqa: F405
 
 
 @pytest.mark.parametrize(
