@@ -37,6 +37,7 @@ def interleave(programs: Sequence[Callable[[], object]], states: Sequence[State]
     turns = _Turns(len(programs), [*_TORCH, *states])
     with ThreadPoolExecutor(len(programs)) as threads:
         ended = [threads.submit(turns.take_part, number, program) for number, program in enumerate(programs)]
+    turns.put_back(turns.at_first)
     for program in ended:
         program.result()
 
@@ -76,7 +77,7 @@ class _Turns:
         _THREAD.turns = {"turns": PassTheTurn(len(self.semaphores), lambda: self._pass_on(semaphore))}
         semaphore.acquire()
         try:
-            self._put_back(self.at_first)
+            self.put_back(self.at_first)
             with _stream_of_its_own():
                 program()
         finally:
@@ -89,7 +90,7 @@ class _Turns:
         self.waiting.append(semaphore)
         self._next()
         semaphore.acquire()
-        self._put_back(values)
+        self.put_back(values)
 
     def _next(self) -> None:
         if self.waiting:
@@ -98,7 +99,7 @@ class _Turns:
     def _read(self) -> list[Any]:
         return [read() for read, _ in self.states]
 
-    def _put_back(self, values: Sequence[Any]) -> None:
+    def put_back(self, values: Sequence[Any]) -> None:
         for (_, put_back), value in zip(self.states, values, strict=True):
             put_back(value)
 

@@ -63,6 +63,7 @@ def test_the_turn_goes_round_until_the_last_has_ended() -> None:
     kept = (lambda: state["value"], lambda value: state.update(value=value))
     interleave([partial(program, "a", 1), partial(program, "b", 3), partial(program, "c", 2)], [kept])
     assert steps == ["a", "b", "c", "b", "c", "b"]
+    assert state["value"] == "before"
     assert turns_of_this_thread() == {}
 
 
