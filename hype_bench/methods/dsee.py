@@ -43,10 +43,10 @@ _LONGER = Affects.NUMBERS | Affects.LENGTH
 _ADDED, _STEPS, _THRESHOLD = 5, 2, 0.01  # as released: of one round of the decomposition
 
 
-def sparse_part(
+def decomposed(
     weight: Float[Tensor, "outputs inputs"], start: Float[Tensor, " inputs"], rounds: int
-) -> Float[Tensor, "outputs inputs"]:
-    """What a weight has beside a low-rank matrix, found greedily: each round adds five to the rank.
+) -> tuple[Float[Tensor, "outputs inputs"], Float[Tensor, "outputs inputs"]]:
+    """A low-rank matrix, found greedily, and what a weight has beside it; each round adds five to the rank.
 
     Args:
         start: a random row, from which the search begins.
@@ -54,16 +54,16 @@ def sparse_part(
     Reference: Chen et al. 2023, "DSEE: Dually Sparsity-embedded Efficient Tuning of Pre-trained Language Models",
     arXiv:2111.00160
     """
-    rows, sparse = start[None], torch.zeros_like(weight)
+    rows = start[None]
     for _ in range(rounds):
         sparse = torch.zeros_like(weight)
         for _ in range(_STEPS):
             basis = torch.linalg.qr((weight - sparse) @ rows.mT).Q
             rows = basis.mT @ (weight - sparse)
-            left = weight - basis @ rows
+            left = weight - (low_rank := basis @ rows)
             sparse = left * (left.abs() >= _THRESHOLD)
         rows = torch.cat([rows, torch.linalg.qr(left - sparse).R[:_ADDED]])
-    return sparse
+    return low_rank, sparse
 
 
 def change(
@@ -228,7 +228,7 @@ class DSEE(Method):
         else:
             rounds = self.rounds or 1 + math.ceil((self.rank - 1) / _ADDED)
             start = source.normal(torch.empty_like(full(weight[0])), f"{name} start")
-            sizes = sparse_part(full(weight), start, rounds).abs()
+            sizes = decomposed(full(weight), start, rounds)[1].abs()
         largest, places = sizes.flatten().topk(self.sparse)
         if not bool(largest[-1] > 0):
             raise UserError(

@@ -69,6 +69,10 @@ def test_lines(parity: Any) -> None:
         scales = scales_of(depths, numbers["blocks"], case["alpha"], case["beta"])
         assert scales == pytest.approx(case["scale"], abs=1e-12)
         assert_close(scale_changes(start, end, scales), case["edited"])
+    merging = numbers["merging"]
+    nothing = {name: torch.zeros_like(value) for name, value in start.items()}
+    scales = scales_of(depths, numbers["blocks"], merging["alpha"], merging["beta"])
+    assert_close(scale_changes(nothing, state(merging["merged"]), scales), merging["scaled"])
     assert scales_of({"above": 13}, 12, 0.3) == {"above": 1.0}
     assert scales_of({"embeddings": 0, "only layer": 1}, 1, 0.3) == {"embeddings": 0.3, "only layer": 1.0}
     assert torch.equal(
@@ -127,6 +131,13 @@ def test_a_step_of_the_mask_in_a_second_set_of_numbers(parity: Any) -> None:
     numbers = parity("grafting_b")
     start, end = state(numbers["pretrained"]), state(numbers["finetuned"])
     base, scores = moved_most(start, end, numbers["level"]), state(dict(zip(start, numbers["S"], strict=True)))
+    gates = soft(base, scores, numbers["bias"])
+    assert sum(int(mask.sum()) for mask in base.values()) == numbers["patch_count"]
+    assert_close(
+        {name: start[name] + gates[name] * (end[name] - start[name]) for name in start}, numbers["weights_soft"]
+    )
+    rounded = {name: gate > 0.5 for name, gate in gates.items()}
+    assert_close(put_in(start, end, rounded), numbers["weights_rounded"])
     gradients = gradients_on([(numbers["inputs"], numbers["labels"])])
     list(trained_masks(start, end, base, scores, gradients, 1, numbers["learning_rate"], numbers["bias"]))
     assert_close(scores, dict(zip(start, numbers["S_after_one_step"], strict=True)))

@@ -118,8 +118,10 @@ def test_free_at(parity: Callable[[str], Any], perturbations: list[Tensor], monk
         optimizer.step()
         hooks.after_step(optimizer)
         close(loss, expected["losses_divided"][update])
-        close(model.classifier.weight, weights["C"])
-        close(model.get_submodule("encoder.layer.0.map").weight, weights["A"])
+        layer: Any = model.get_submodule("encoder.layer.0.map")
+        values = {"A": layer.weight, "a": layer.bias, "C": model.classifier.weight, "c": model.classifier.bias}
+        for name, value in values.items():
+            close(value, weights[name])
     close(torch.stack(perturbations), expected["deltas_used"])
     close(model.encoder.embeddings.weight, expected["table_after"])
     one_backward(hooks, model, other)

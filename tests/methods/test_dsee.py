@@ -12,7 +12,7 @@ from torch import Tensor
 from hype_bench.contract.compose import compose
 from hype_bench.contract.context import Context
 from hype_bench.contract.pruning import keep_largest_
-from hype_bench.methods.dsee import DSEE, change, importance, sparse_part
+from hype_bench.methods.dsee import DSEE, change, decomposed, importance
 from hype_bench.models.checkpoint import locate
 from hype_bench.models.layers import encoder_layers
 from hype_bench.options import UserError
@@ -28,8 +28,10 @@ CRITERIA = ["ab", "abs", "wab", "wabs"]
 @pytest.mark.parametrize("name", MAPS)
 def test_the_decomposition(name: str, parity: Callable[[str], Any]) -> None:
     case = parity("dsee")
-    sparse = sparse_part(tensor(case[name]), tensor(case[f"start_row_{name}"])[0], case["rounds"])
+    low_rank, sparse = decomposed(tensor(case[name]), tensor(case[f"start_row_{name}"])[0], case["rounds"])
     close(sparse, case[f"sparse_{name}"])
+    if name == "query":
+        close((tensor(case[name]) - low_rank).norm(), case["residual_norm_query"])
     least = sparse.abs().flatten().topk(case["num_sparse"]).values[-1]
     assert (sparse.abs() >= least).double().tolist() == case[f"mask_{name}"]
 
@@ -72,7 +74,7 @@ def test_the_map_its_gradients_and_what_is_left(parity: Callable[[str], Any], mo
     x = tensor(case["forward"]["x"])
     close(model(x).detach(), (x @ tensor(case["query"]).mT).tolist())  # B and S are 0
     module.dsee_b.data.copy_(tensor(case["factors"]["qb"]))
-    sizes = sparse_part(tensor(case["query"]), starts["start"], case["rounds"]).abs().flatten()
+    sizes = decomposed(tensor(case["query"]), starts["start"], case["rounds"])[1].abs().flatten()
     largest = sizes.topk(case["num_sparse"]).indices  # in the file they are sorted by place
     module.dsee_s.data.copy_(tensor(case["factors"]["qs"]).flatten()[largest])
     output = model(x)
@@ -121,7 +123,8 @@ class Pruned:
         for name in MAPS:
             _, *factors, places = learnt(case, name)
             module = getattr(self.layer, name)
-            sizes = sparse_part(tensor(case[name]), starts[f"encoder.layer.0.{name} start"], case["rounds"]).abs()
+            start = starts[f"encoder.layer.0.{name} start"]
+            sizes = decomposed(tensor(case[name]), start, case["rounds"])[1].abs()
             order = sizes.flatten()[places].argsort(descending=True)  # in the file they are sorted by place
             for part, value in zip("abs", (*factors[:2], factors[2][order]), strict=True):
                 getattr(module, f"dsee_{part}").data.copy_(value)

@@ -58,6 +58,20 @@ def test_ssf_over_three_steps(parity: Callable[[str], Any], monkeypatch: pytest.
     close(module(x).detach(), trained.tolist())
 
 
+def test_ssf_behind_a_layer_norm(parity: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    case = parity("ssf")
+    norm, x = case["layer_norm"], tensor(case["x"])
+    start = {"scale": (tensor(norm["scale"]) - 1) / 0.02, "shift": tensor(norm["shift"]) / 0.02}
+    given_noise(monkeypatch, lambda like, site: start[site.split()[1]])
+    module = torch.nn.LayerNorm(4, norm["eps"], dtype=torch.float64)
+    module.weight.data, module.bias.data = tensor(norm["gamma"]), tensor(norm["beta"])
+    hooks = hooked(SSF(init_std=0.02), Maps(module))
+    close(module(x).detach(), norm["output"])
+    hooks.finish()
+    close(module.weight.detach(), norm["merged_gamma"])
+    close(module(x).detach(), norm["output"])
+
+
 def test_ssf_without_noise_starts_from_the_pretrained_function() -> None:
     model, batch = tiny("bert").eval(), batch_of(3)
     plain = logits_of(model, batch)
@@ -77,6 +91,7 @@ def test_svfit(parity: Callable[[str], Any]) -> None:
     module: Any = linear(case["weight"], [0.0] * 5)
     model = Maps(module)
     hooks = hooked(SVFit(rank=rank), model)
+    assert module.singular_values.numel() == case["trainable"]
     optimizer = torch.optim.SGD([module.singular_values], case["learning_rate"])
     (model(tensor(case["x"])) * tensor(case["upstream"])).sum().backward()
     close(module.singular_values.grad, case["grad_singular_values"])

@@ -70,6 +70,7 @@ def test_corda_by_the_function(key: str, part: slice, parity: Callable[[str], An
     b, a = chosen.factors(case["rank"])
     close(chosen.values, case[key]["singular_values"])
     close(b @ a, case[key]["adapter_product"])
+    close(tensor(case["weight"]) - b @ a, case[key]["residual"])
     close(b.abs(), case[key]["abs_out_factor"])
     close(a.abs(), case[key]["abs_in_factor"])
 

@@ -97,6 +97,10 @@ def test_supervised_contrastive(scaling: str, parity: Callable[[str], Any]) -> N
         loss = one_backward(hooked(method, model), model, batch)
         task = torch.nn.functional.cross_entropy(model(batch["input_ids"]).logits, labels).item()
         close(loss, (1 - weight) * task + weight * case[f"term_{scaling}"])
+        given, _ = hooked(method, model).loss(
+            batch, forward_of(model), lambda batch, forward: (tensor(case["ce"]), forward(batch))
+        )
+        close(given.detach(), case[f"term_{scaling}" if weight == 1 else f"loss_with_{scaling}"])
         if weight == 1:
             factor = len(labels) if scaling == "sum" else 1
             close(model.encoder.embeddings.weight.grad / factor, case["grad_features_of_term_mean"])
@@ -134,7 +138,7 @@ def test_there_is_one_objective() -> None:
     build({"label_smoothing": {}, "z_loss": {}})
 
 
-@pytest.mark.parametrize("mode", ["dft", "sft+kl_kl0.05", "asft_kl0.1"])
+@pytest.mark.parametrize("mode", ["dft", "sft+kl_kl0.05", "sft+kl_kl0.1", "asft_kl0.05", "asft_kl0.1"])
 def test_dft_and_asft(mode: str, parity: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     case = parity("asft")
     reference = tensor(case["reference_logits"])

@@ -89,8 +89,11 @@ def test_awp(optimizer: str, parity: Callable[[str], Any]) -> None:
     for update, expected in enumerate(case[f"trajectory_{optimizer}"]):
         before = {name: p.detach().clone() for name, p in model.named_parameters()}
         stepper.zero_grad()
-        one_backward(hooks, model, batch_of(case["inputs"][update], case["labels"][update]))
+        batch = batch_of(case["inputs"][update], case["labels"][update])
+        one_backward(hooks, model, batch)
         if update == 0:
+            loss = torch.nn.functional.cross_entropy(model(batch["inputs"]).logits, batch["labels"])
+            close(loss.detach(), case["first"]["loss_at_perturbed"])
             check(named_gradients(model), case["first"]["gradient_at_perturbed"])
             moved = {name: p.detach() - before[name] for name, p in model.named_parameters()}
             check(moved, case["first"]["perturbation"])
