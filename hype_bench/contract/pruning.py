@@ -23,7 +23,7 @@ def keep_largest_(weights: Sequence[Tensor], scores: Sequence[Tensor], fraction:
     if not weights:
         return
     flat = torch.cat([score.flatten() for score in scores])
-    keep = prune.L1Unstructured(fraction).compute_mask(flat, torch.ones_like(flat)).bool()
+    keep = prune.L1Unstructured(fraction).compute_mask(flat, torch.ones_like(flat, dtype=torch.bool))
     for weight, part in zip(weights, keep.split([weight.numel() for weight in weights]), strict=True):
         weight.masked_fill_(~part.view_as(weight), 0)
 
