@@ -61,4 +61,8 @@ def with_criterion(of_classes: Criterion | None, of_numbers: Criterion | None, i
 
 def forward_of(model: Any) -> Forward:
     """Runs the model on a batch without showing it the labels, and which examples they are."""
-    return lambda batch: model(**{name: value for name, value in batch.items() if name not in NOT_FOR_THE_MODEL})
+
+    def forward(batch: Batch) -> Any:
+        return model(**{name: value for name, value in batch.items() if name not in NOT_FOR_THE_MODEL})
+
+    return forward

@@ -141,7 +141,10 @@ class _Mixing:
             rng = np.random.default_rng(self.source.seed("mixture") % 2**64)
             is_mixed, share = rng.random() < method.share, float(rng.beta(method.alpha, method.alpha))
             share = max(share, 1 - share) if method.keeps_larger else share
-            partners = torch.from_numpy(rng.permutation(len(labels))).to(labels.device)
+            partners = torch.from_numpy(rng.permutation(len(labels)))
+            if labels.device.type == "cuda":
+                partners = partners.pin_memory()  # so that the host does not wait for the copy
+            partners = partners.to(labels.device, non_blocking=True)
             self.draw = (share, int(rng.choice(list(self._places()))), partners) if is_mixed else None
         return self.draw
 

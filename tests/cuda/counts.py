@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-import hype_bench
+from tests.cuda.waits import place
 
 aten = torch.ops.aten
-PACKAGE = Path(hype_bench.__file__).parent
 _WITHOUT_KERNEL = {  # allocate, or give a tensor another name
     aten.alias.default,
     aten.detach.default,
@@ -29,13 +27,17 @@ _WITHOUT_KERNEL = {  # allocate, or give a tensor another name
     aten._unsafe_view.default,
 }
 _TENSORS_A_LAUNCH, _ENTRIES_A_LAUNCH = 110, 320 * 65536  # of torch's multi-tensor kernels
-_SIZE_DEPENDS_ON_VALUES = {
+_WAITING = {  # for how large the result is, or for whether a solver has converged
+    aten._linalg_check_errors.default,
+    aten._linalg_eigh.default,
+    aten._linalg_svd.default,
     aten._local_scalar_dense.default,
     aten._unique2.default,
     aten.bincount.default,
     aten.equal.default,
     aten.is_nonzero.default,
     aten.masked_select.default,
+    aten.multinomial.default,
     aten.nonzero.default,
     aten.unique_consecutive.default,
     aten.unique_dim.default,
@@ -87,13 +89,13 @@ class Counts:
 
     def copy(self, direction: str, waits: bool) -> None:
         if self.on:
-            self.copies[f"{direction} @ {place()}"] += 1
+            self.copies[f"{direction} @ {place(_frames())}"] += 1
             if waits:
-                self.synchronisations[f"copy {direction} @ {place()}"] += 1
+                self.synchronisations[f"copy {direction} @ {place(_frames())}"] += 1
 
     def wait(self, reason: str) -> None:
         if self.on:
-            self.synchronisations[f"{reason} @ {place()}"] += 1
+            self.synchronisations[f"{reason} @ {place(_frames())}"] += 1
 
 
 def _launches(operator: Any, arguments: Sequence[Any]) -> int:
@@ -108,7 +110,7 @@ def _launches(operator: Any, arguments: Sequence[Any]) -> int:
 
 def reason_to_wait(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any]) -> str | None:
     """Why the host waits for the result of this operator, if it does."""
-    if operator in _SIZE_DEPENDS_ON_VALUES:
+    if operator in _WAITING:
         return str(operator)
     if operator is aten.repeat_interleave.Tensor and keywords.get("output_size") is None:
         return str(operator)
@@ -123,12 +125,9 @@ def reason_to_wait(operator: Any, arguments: Sequence[Any], keywords: dict[str, 
     return None
 
 
-def place() -> str:
-    """The innermost line of the package that led here; in a backward pass there is none."""
+def _frames() -> Iterator[FrameType]:
+    """From the innermost one on."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(PACKAGE):
-            return f"{path.relative_to(PACKAGE)} {frame.f_code.co_name}:{frame.f_lineno}"
+        yield frame
         frame = frame.f_back
-    return "elsewhere"

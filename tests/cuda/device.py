@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.cuda.counts import Counts, reason_to_wait
 from tests.cuda.kernels import KERNELS
+from tests.cuda.repeatable import refuse_what_does_not_repeat
 
 DEVICE = torch.device("cuda:0")
 COUNTS = Counts()
@@ -223,6 +224,7 @@ def _launch(func: Any, args: Any, kwargs: dict[str, Any], leaves: Iterable[Any])
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     if func not in _TAKE_INDICES_OF_THE_HOST:
         _refuse_two_devices(func, tensors)
+    refuse_what_does_not_repeat(func, args, kwargs)
     if reason := reason_to_wait(func, args, kwargs):
         COUNTS.wait(reason)
     values = _map(_values, args), {name: _map(_values, value) for name, value in kwargs.items()}

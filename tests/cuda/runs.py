@@ -2,8 +2,9 @@
 
     python tests/cuda/runs.py < cases.json      a list of {"technique", "family", "precision", "dropout", "settings"}
 
-For every case it prints a line of JSON: what one update (the second of three) asks of the GPU, how far the logits of
-the last weights are from those of the CPU, relative to the largest, or the error with which the run ended.
+For every case it prints a line of JSON: what one update (the second of three) asks of the GPU, where it waits for it,
+how far the logits of the last weights are from those of the CPU, relative to the largest, or the error with which the
+run ended.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ from hype_bench.testing.tiny import (  # noqa: E402
     without_dropout,
 )
 from hype_bench.training import loop, losses  # noqa: E402
-from tests.cuda.counts import PACKAGE  # noqa: E402
 from tests.cuda.device import COUNTS, Cuda  # noqa: E402
+from tests.cuda.waits import PACKAGE  # noqa: E402
 
 SHORT: tuple[str, ...] = ("training.max_steps=3", "training.learning_rate=1e-4")
 SHORT = (*SHORT, "training.batch_size=8", "data.max_train_examples=16", "data.max_eval_examples=8")
@@ -68,8 +69,9 @@ class WithoutDropout(Method):
 
 
 class Window(Method):
-    """Counts one update, from its forward pass to that of the next one, whose batch it prepares. Then what techniques
-    keep goes through the host and back, as in a checkpoint."""
+    """Counts from the forward pass of an update to that of the last one, which is one update or, where there are
+    phases, several; the launches are those of the first of them, after which what techniques keep goes through the
+    host and back, as in a checkpoint."""
 
     composed: Composed | None = None
 
@@ -79,10 +81,14 @@ class Window(Method):
         def backward(micro_batches: list[Batch], inner: Backward) -> torch.Tensor:
             nonlocal updates
             updates += 1
-            COUNTS.on = updates == COUNTED
-            if updates == COUNTED + 1 and self.composed is not None:
-                state = tree_map_only(torch.Tensor, lambda kept: kept.cpu(), self.composed.state(model))
-                self.composed.restore(state, model)
+            COUNTS.on = False
+            if updates == COUNTED + 1:
+                counted = {"launches": COUNTS.launches, "bytes": COUNTS.bytes, "operations": dict(COUNTS.operations)}
+                context.facts["one_update"] = counted
+                if self.composed is not None:
+                    state = tree_map_only(torch.Tensor, lambda kept: kept.cpu(), self.composed.state(model))
+                    self.composed.restore(state, model)
+            COUNTS.on = COUNTED <= updates < context.updates
             return inner(micro_batches)
 
         return Hooks(backward=backward)
@@ -174,12 +180,9 @@ def result(case: dict[str, Any]) -> dict[str, Any]:
             f"{Path(f.filename).name} {f.name}:{f.lineno}" for f in frames if Path(f.filename).is_relative_to(PACKAGE)
         ]
         return {"error": f"{type(error).__name__}: {error} @ {' < '.join(places[:-4:-1])}"}
-    counted = {
-        "launches": COUNTS.launches,
-        "bytes": COUNTS.bytes,
+    counted = on_cuda.facts["one_update"] | {
         "synchronisations": COUNTS.synchronisations,
         "copies": COUNTS.copies,
-        "operations": COUNTS.operations,
         "points": [row["update"] for row in on_cuda.curve],
     }
     if case["dropout"] or case["precision"] == "fp16":  # the CPU has no fp16

@@ -17,22 +17,13 @@ import pytest
 from hype_bench.contract.registry import discover
 from tests.architectures import REFUSED
 from tests.cuda.guard import obstacle
+from tests.cuda.waits import WAITS
 
 Run = dict[str, Any]
 PROGRAM = Path(__file__).with_name("runs.py")
 FAMILIES, PRECISIONS = ("bert", "roberta", "electra"), ("fp32", "bf16", "fp16")
 CLOSE = {"fp32": 5e-6, "bf16": 0.1}  # logits after three updates, relative to the largest
 
-# Where an update waits for the device today, and why. A line that is no longer true is deleted; none is added.
-WAITS = {
-    "aten._local_scalar_dense.default @ training/loop.py _step": "fp16: whether gradients overflowed",
-    "copy from pageable memory of the host @ methods/mixup.py _drawn": "which examples are mixed is drawn on the host",
-    "copy to the host @ methods/greentrainer.py _choose": "which tensors train is chosen there, once in some epochs",
-    "aten.index.Tensor with a mask @ methods/noisefit.py _at": "padded: real tokens alone",
-    "aten.index_put.default with a mask @ elsewhere": "the same in the backward pass",
-    "aten._local_scalar_dense.default @ methods/wta_crs.py _rows": "padded: how many tokens are real",
-    "aten._local_scalar_dense.default @ contract/objective.py <lambda>": "padded: transformers looks for padding",
-}
 # Launches of one update of vanilla on two layers; lower them where fewer are enough.
 LAUNCHES = {"fp32": 194, "bf16": 274, "fp16": 302}
 
