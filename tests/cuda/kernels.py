@@ -37,11 +37,12 @@ def log_softmax_backward(upstream: Tensor, output: Tensor, dim: int, dtype: torc
 
 
 def probabilities(q: Tensor, k: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
-    """softmax(scale q k^T + bias) of (..., heads, tokens, width), in float32, and its log-sum-exp."""
+    """softmax(scale q k^T + bias) of (..., heads, tokens, width), in float32, and its log-sum-exp; 0 where a query sees
+    no key, as in torch since 2.5."""
     scores = scale * (q.float() @ k.float().mT)
     if bias is not None:
         scores = scores + bias.float()
-    return scores.softmax(-1), scores.logsumexp(-1)
+    return aten._safe_softmax(scores, -1), scores.logsumexp(-1)
 
 
 def new_seed(p: float) -> Tensor:

@@ -9,14 +9,13 @@ run ended.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
 import json
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -35,10 +34,8 @@ from torch.utils._pytree import tree_map_only  # noqa: E402
 from hype_bench.contract.compose import Composed, compose  # noqa: E402
 from hype_bench.contract.context import Context  # noqa: E402
 from hype_bench.contract.method import Backward, Hooks, Method  # noqa: E402
-from hype_bench.contract.noise import NoiseSource  # noqa: E402
 from hype_bench.contract.objective import Batch  # noqa: E402
 from hype_bench.contract.registry import build  # noqa: E402
-from hype_bench.methods import child_tuning_f  # noqa: E402
 from hype_bench.models.checkpoint import locate  # noqa: E402
 from hype_bench.models.loading import load_classifier  # noqa: E402
 from hype_bench.testing.composed import configured, loaded  # noqa: E402
@@ -52,6 +49,7 @@ from hype_bench.testing.tiny import (  # noqa: E402
 )
 from hype_bench.training import loop, losses  # noqa: E402
 from tests.cuda.device import COUNTS, Cuda  # noqa: E402
+from tests.cuda.noise import same_noise  # noqa: E402
 from tests.cuda.waits import PACKAGE  # noqa: E402
 
 SHORT: tuple[str, ...] = ("training.max_steps=3", "training.learning_rate=1e-4")
@@ -139,35 +137,6 @@ def run(case: dict[str, Any], device: str) -> loop.Outcome:
     return outcome
 
 
-def keep_as_on_cuda(source: NoiseSource, like: Any, p: float, site: str) -> Any:
-    """What ``NoiseSource.keep`` draws on a GPU: a CPU has another way, and other masks."""
-    return (
-        None if p == 1 else torch.empty_like(like).bernoulli_(p, generator=source.generator(site, like.device)).div_(p)
-    )
-
-
-@contextlib.contextmanager
-def masks_of_cuda() -> Iterator[None]:
-    def keep_(source: NoiseSource, values: Any, p: float, site: str) -> Any:
-        keep = keep_as_on_cuda(source, values, p, site)
-        return values if keep is None else values.mul_(keep)
-
-    def keep_each(source: NoiseSource, likes: Any, p: float) -> Any:
-        sizes = [like.numel() for like in likes.values()]
-        every = keep_as_on_cuda(source, next(iter(likes.values())).new_empty(sum(sizes)), p, "all").split(sizes)
-        return {site: part.view_as(like) for (site, like), part in zip(likes.items(), every, strict=True)}
-
-    def mask_each(masks: Any, gradients: Any) -> None:
-        for site, mask in masks.source.keep_each(gradients, masks.reserve_p).items():
-            gradients[site].mul_(mask)
-
-    with (
-        mock.patch.multiple(NoiseSource, keep=keep_as_on_cuda, keep_=keep_, keep_each=keep_each),
-        mock.patch.object(child_tuning_f._FreshMasks, "_mask_each", mask_each),
-    ):
-        yield
-
-
 def result(case: dict[str, Any]) -> dict[str, Any]:
     COUNTS.reset()
     try:
@@ -187,7 +156,7 @@ def result(case: dict[str, Any]) -> dict[str, Any]:
     }
     if case["dropout"] or case["precision"] == "fp16":  # the CPU has no fp16
         return counted
-    with masks_of_cuda():
+    with same_noise():
         on_cpu = run(case, "cpu")
     logits, expected = (next(iter(outcome.evaluations.values())).logits for outcome in (on_cuda, on_cpu))
     return counted | {"difference": float(np.abs(logits - expected).max() / np.abs(expected).max())}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import traceback
+from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -9,27 +12,39 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 from transformers import TrainingArguments
 
 from hype_bench.contract.context import Context
 from hype_bench.contract.method import Hooks, Method
-from hype_bench.contract.noise import NoiseSource
 from hype_bench.contract.registry import build, discover
 from hype_bench.models.checkpoint import locate
 from hype_bench.testing.composed import configured, loaded
-from hype_bench.testing.tiny import FAMILIES, STILL_OPTIONS, batch_of, options, outputs_for, tiny, without_dropout
+from hype_bench.testing.tiny import (
+    FAMILIES,
+    STILL_OPTIONS,
+    batch_of,
+    load_once,
+    load_tokenizer_once,
+    options,
+    outputs_for,
+    tiny,
+    without_dropout,
+)
 from hype_bench.trainer import MethodTrainer
 from hype_bench.training import graphs, loop
 from hype_bench.training.interleave import interleave, turns_of_this_thread
 from hype_bench.training.loop import Outcome, fine_tune
+from tests.architectures import REFUSED
+from tests.cuda.noise import same_noise
+from tests.cuda.waits import place, reason_to_wait_at
 
 if not torch.cuda.is_available():
     pytest.skip("there is no GPU here", allow_module_level=True)
 
 NAMES = list(discover())
 CAPTURABLE = [name for name in NAMES if build({name: options(name, "bert")})[name].capturable]
+IN_HALF = [(name, ("bf16", "fp16")[at % 2]) for at, name in enumerate(NAMES)]
 SHORT = ("task=demo_rte", "training.learning_rate=1e-3")
 SHORT_REGRESSION = ("task=demo_stsb", *SHORT[1:])
 
@@ -52,8 +67,13 @@ def logits(outcome: Outcome) -> Any:
     return next(iter(outcome.evaluations.values())).logits
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.fixture(autouse=True)
+def checkpoints_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "load_classifier", load_once)
+    monkeypatch.setattr(loop, "load_tokenizer", load_tokenizer_once)
+
+
+@pytest.mark.parametrize(("name", "precision"), [(name, "fp32") for name in NAMES] + IN_HALF)
 def test_the_same_run_twice_is_the_same_bit_for_bit(name: str, precision: str) -> None:
     overrides = ("device=cuda", "training.max_steps=6", f"training.precision={precision}")
     first, second = (run(name, "bert", *overrides) for _ in range(2))
@@ -61,40 +81,29 @@ def test_the_same_run_twice_is_the_same_bit_for_bit(name: str, precision: str) -
     assert np.array_equal(logits(first), logits(second))
 
 
-class DrawnOnCpu(NoiseSource):
-    """The same noise on every device."""
-
-    def normal(self, like: Tensor, site: str) -> Tensor:
-        return super().normal(torch.empty(like.shape, dtype=like.dtype), site).to(like.device)
-
-    def uniform(self, like: Tensor, site: str) -> Tensor:
-        return super().uniform(torch.empty(like.shape, dtype=like.dtype), site).to(like.device)
-
-    def keep(self, like: Tensor, p: float, site: str) -> Tensor | None:
-        mask = super().keep(torch.empty(like.shape, dtype=like.dtype), p, site)
-        return None if mask is None else mask.to(like.device)
-
-    def keep_(self, values: Tensor, p: float, site: str) -> Tensor:
-        mask = self.keep(values, p, site)
-        return values if mask is None else values.mul_(mask)
-
-
 @pytest.fixture
-def nothing_random(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = loop.load_classifier
-    monkeypatch.setattr(loop, "load_classifier", lambda *args: without_dropout(plain(*args)))
-    monkeypatch.setattr("hype_bench.contract.randomness.NoiseSource", DrawnOnCpu)
+def nothing_random(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(loop, "load_classifier", lambda *args: without_dropout(load_once(*args)))
+    with same_noise():
+        yield
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.usefixtures("nothing_random")
 def test_a_gpu_computes_what_a_cpu_computes(name: str, family: str) -> None:
+    if name in REFUSED.get(family, ()):
+        pytest.skip(f"{name} is not available for {family}")
     further = STILL_OPTIONS.get(name, {}) | ({"dropout": 0.0} if name.startswith("hype") else {})
-    here, there = (run(name, family, f"device={d}", "training.max_steps=4", **further) for d in ("cuda", "cpu"))
-    atol = 2e-4 if name in ("dps", "noisefit") else 5e-5  # which choose by thresholds that rounding moves
-    np.testing.assert_allclose(losses(here), losses(there), rtol=2e-5, atol=2e-6)
-    np.testing.assert_allclose(logits(here), logits(there), rtol=1e-3, atol=atol)
+    here, there = (run(name, family, f"device={d}", "training.max_steps=3", **further) for d in ("cuda", "cpu"))
+    far = SENSITIVE.get(name, 1)
+    np.testing.assert_allclose(losses(here), losses(there), rtol=2e-5 * min(far, 10), atol=2e-6)
+    assert np.abs(logits(here) - logits(there)).max() < 1e-4 * far * np.abs(logits(there)).max()
+
+
+# Where a change of all weights by 1e-7 changes logits, after three updates and relative to the largest, by more than
+# 3e-6: how many times as far those of a GPU may be as of others. Gradients that nearly cancel decide there.
+SENSITIVE = {"dps": 1000, "perp_grad": 200, "vat": 200, "nmtune": 50, "supervised_contrastive": 40}
 
 
 class NoWaiting(Method):
@@ -112,22 +121,24 @@ class NoWaiting(Method):
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "precision"), [(name, "fp32") for name in NAMES] + [("vanilla", "bf16")])
 def test_an_update_waits_for_nothing(name: str, precision: str) -> None:
-    if name in WAITING:
-        pytest.xfail(WAITING[name])
+    """But where the stand-in knows of it."""
     try:
         run(name, "bert", "device=cuda", "training.max_steps=6", f"training.precision={precision}", watch=NoWaiting())
+    except RuntimeError as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        reason = reason_to_wait_at(place(reversed(frames)))
+        if reason is None or "synchronizing CUDA operation" not in str(error):
+            raise
+        pytest.xfail(reason)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
-WAITING: dict[str, str] = {}  # technique -> what it waits for
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", CAPTURABLE)
+@pytest.mark.parametrize(
+    ("name", "precision"), [(name, ("fp32", "bf16")[at % 2]) for at, name in enumerate(CAPTURABLE)]
+)
 def test_a_graph_computes_what_the_same_row_computes_without(
     name: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,12 +183,16 @@ def test_runs_in_turns_compute_what_they_compute_alone(precision: str) -> None:
         assert np.array_equal(logits(in_turns[name]), logits(alone)), name
 
 
-@pytest.mark.parametrize("name", ["vanilla", "r_drop", "freelb"])
+@pytest.mark.parametrize(
+    "name", ["vanilla", "r_drop", "freelb", "lora", "prefix_tuning", "self_distillation", "wta_crs"]
+)
 def test_memory_is_back_after_a_run(name: str) -> None:
-    run(name, "bert", "device=cuda", "training.max_steps=40")
-    before = torch.cuda.memory_allocated()
-    run(name, "bert", "device=cuda", "training.max_steps=40")
-    assert torch.cuda.memory_allocated() <= before
+    allocated = []
+    for _ in range(2):
+        run(name, "bert", "device=cuda", "training.max_steps=40")
+        gc.collect()
+        allocated.append(torch.cuda.memory_allocated())
+    assert allocated[1] <= allocated[0]
 
 
 def test_checkpointing_draws_the_same_noise() -> None:
