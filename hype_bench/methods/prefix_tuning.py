@@ -17,6 +17,7 @@ from hype_bench.contract.freeze import train_only
 from hype_bench.models.attention import Packing
 from hype_bench.models.layers import attention_block, encoder_layers, head_parameters
 from hype_bench.models.packing import compute_every_token
+from hype_bench.models.padded_attention import attend_batch
 
 _NAME = "prefix_tuning"
 _ATTENTION = "hype_bench_prefix"
@@ -46,8 +47,7 @@ def attend(
     )
     if mask is not None:
         mask = F.pad(mask, (prefix_key.shape[1], 0), value=True if mask.dtype == torch.bool else 0.0)
-    in_groups = query.shape[1] != key.shape[1]
-    return F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling, enable_gqa=in_groups)
+    return attend_batch(query, key, value, mask, dropout, scaling)
 
 
 def _attention(

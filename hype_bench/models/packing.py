@@ -29,7 +29,7 @@ from transformers.masking_utils import sdpa_mask
 
 from hype_bench.models.attention import Packing, attend_each
 from hype_bench.models.layers import attention_block, encoder_layers
-from hype_bench.models.padded_attention import attend_padded
+from hype_bench.models.padded_attention import attend_batch, attend_padded
 from hype_bench.options import UserError
 
 NAME = "hype_bench_packed"
@@ -62,7 +62,7 @@ def packed_attention(
         (1, queries, heads, head width), and no attention weights.
     """
     if packing is None:
-        attended = F.scaled_dot_product_attention(query, key, value, attention_mask, dropout, scale=scaling)
+        attended = attend_batch(query, key, value, attention_mask, dropout, scaling)
         return attended.transpose(1, 2).contiguous(), None
     heads = query.squeeze(0), key.squeeze(0), value.squeeze(0)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling

@@ -1,4 +1,4 @@
-"""Attention within each sequence of a packed row on a GPU: as one padded batch, without waiting for the device."""
+"""Attention on a GPU, the same bit for bit each time; of a packed row as one padded batch, without waiting for it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,45 @@ def attend_padded(
     shape = (packing.sequences, packing.queries or packing.padded_length)
     q = query.transpose(0, 1).unflatten(0, shape) if packing.queries else _Pad.apply(query, packing)  # type: ignore[no-untyped-call]
     k, v = (_Pad.apply(rows, packing) for rows in (key, value))  # type: ignore[no-untyped-call]
-    bias = packing.bias(q, window)
-    if query.device.type == "cuda":
-        attended = _CudaAttention.apply(q, k, v, bias, dropout, scaling)  # type: ignore[no-untyped-call]
-    else:
-        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-        attended = F.scaled_dot_product_attention(q, k, v, bias, dropout, scale=scaling).transpose(1, 2)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    attended = attend_batch(q, k, v, packing.bias(q.transpose(1, 2), window), dropout, scaling).transpose(1, 2)
     rows: Tensor = attended.flatten(0, 1).transpose(0, 1) if packing.queries else _Unpad.apply(attended, packing)  # type: ignore[no-untyped-call]
     return rows
+
+
+def attend_batch(
+    query: Float[Tensor, "batch heads queries width"],
+    key: Float[Tensor, "batch groups tokens width"],
+    value: Float[Tensor, "batch groups tokens width"],
+    mask: Tensor | None,
+    dropout: float,
+    scaling: float | None = None,
+) -> Float[Tensor, "batch heads queries width"]:
+    """Torch's scaled dot-product attention; on a GPU with a backward pass that sums in one order.
+
+    Args:
+        mask: of the tokens, broadcast to (batch, heads, queries, tokens): True where they are seen, or what is added to
+            the scores.
+    """
+    copies = query.shape[1] // key.shape[1]
+    if query.device.type != "cuda":
+        return F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling, enable_gqa=copies > 1)
+    if copies > 1:
+        key, value = (x.repeat_interleave(copies, 1) for x in (key, value))
+    bias = None if mask is None else _as_bias(mask, query).expand(*query.shape[:3], -1)
+    rows = (x.transpose(1, 2) for x in (query, key, value))
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    attended: Tensor = _CudaAttention.apply(*rows, bias, dropout, scaling)  # type: ignore[no-untyped-call]
+    return attended.transpose(1, 2)
+
+
+def _as_bias(mask: Tensor, query: Tensor) -> Tensor:
+    """What the kernel adds to the scores; it takes rows that begin at multiples of eight entries."""
+    if mask.dtype == torch.bool:
+        mask = torch.where(mask, torch.zeros((), dtype=query.dtype, device=query.device), -torch.inf)
+    tokens = mask.shape[-1]
+    mask = mask.to(query.dtype)
+    return F.pad(mask, (0, -tokens % 8))[..., :tokens] if tokens % 8 else mask
 
 
 class _Pad(torch.autograd.Function):
@@ -90,7 +121,7 @@ class _CudaAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float, scaling: float
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float, scaling: float
     ) -> Tensor:
         inputs = (query, key, value)
         output, *kept = torch.ops.aten._scaled_dot_product_efficient_attention(

@@ -14,6 +14,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from hype_bench.models.padded_attention import attend_batch  # noqa: E402
 from tests.cuda.counts import Counts  # noqa: E402
 from tests.cuda.device import COUNTS, Cuda, CudaTensor  # noqa: E402
 
@@ -121,6 +122,19 @@ def test_attention_and_its_backward_pass(dtype: torch.dtype) -> None:
     torch.testing.assert_close(values(out).float(), expected, atol=atol, rtol=rtol)
     for gradient, x in zip(gradients[:3], exact, strict=True):
         torch.testing.assert_close(values(gradient.transpose(1, 2)).float(), x.grad, atol=atol, rtol=rtol)
+
+
+def test_attention_of_a_padded_batch_is_that_of_torch() -> None:
+    """Heads in groups, and a number of keys that the kernel does not take as it is."""
+    inputs = [torch.randn(2, heads, tokens, 8) for heads, tokens in ((4, 3), (2, 13), (2, 13))]
+    mask = torch.arange(13) < torch.tensor([13, 5]).view(2, 1, 1, 1)
+    results = []
+    for device in ("cuda", "cpu"):
+        leaves = [x.to(device).requires_grad_() for x in inputs]
+        output = attend_batch(leaves[0], leaves[1], leaves[2], mask.to(device), 0.0)
+        results.append([output, *torch.autograd.grad(output.square().sum(), leaves)])
+    for value, expected in zip(*results, strict=True):
+        torch.testing.assert_close(values(value.detach()), expected.detach())
 
 
 def test_attention_drops_in_the_backward_pass_what_it_dropped_before() -> None:

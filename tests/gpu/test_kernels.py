@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hype_bench.contract.noise import NoiseSource
 from hype_bench.models.attention import Packing, attend_each
-from hype_bench.models.padded_attention import attend_padded
+from hype_bench.models.padded_attention import attend_batch, attend_padded
 
 if not torch.cuda.is_available():
     pytest.skip("there is no GPU here", allow_module_level=True)
@@ -58,6 +58,26 @@ def test_attention_is_the_same_twice_bit_for_bit(cuda: torch.device) -> None:
     inputs = [x.float() for x in heads(64, 0, cuda)]
     first, second = (attended(attend_padded, inputs, packing(0, cuda)) for _ in range(2))
     assert all(map(torch.equal, first, second))
+
+
+@pytest.mark.parametrize("dtype", ERROR)
+def test_attention_of_a_padded_batch(dtype: torch.dtype, cuda: torch.device) -> None:
+    """Heads in groups, keys enough to be split, and a number of them that no kernel takes as it is."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = [torch.randn(2, heads, tokens, 32, generator=generator) for heads, tokens in ((8, 37), (2, 501), (2, 501))]
+    mask = torch.arange(501) < torch.tensor([501, 200]).view(2, 1, 1, 1)
+
+    def computed(values: list[Tensor], device: torch.device) -> list[Tensor]:
+        leaves = [x.to(device).requires_grad_() for x in values]
+        output = attend_batch(leaves[0], leaves[1], leaves[2], mask.to(device), 0.0)
+        ramp = torch.linspace(-1, 1, output.numel(), dtype=torch.float64).view(output.shape)
+        return [output.detach(), *torch.autograd.grad(output, leaves, ramp.to(output))]
+
+    rounded = [x.to(dtype) for x in inputs]
+    first, second = (computed(rounded, cuda) for _ in range(2))
+    assert all(map(torch.equal, first, second))
+    for values, exact in zip(first, computed([x.double() for x in rounded], torch.device("cpu")), strict=True):
+        assert relative_error(values, exact) < ERROR[dtype]
 
 
 def kept(row: Packing, p: float) -> list[Tensor]:
