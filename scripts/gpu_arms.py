@@ -1,4 +1,4 @@
-"""What one process of ``bench_gpu.py`` trains and times: ``python gpu_arms.py ARM DEVICE LAYERS``, an arm as JSON.
+"""What one process of ``bench_gpu.py`` trains and times: ``python gpu_arms.py DEVICE LAYERS``, an arm as JSON on stdin.
 
 BERT-large's and MiniLM's shapes with random weights, texts with the lengths of RTE and CoLA, batches of 16.
 """
@@ -226,12 +226,14 @@ def work(arm: Arm, device: str, layers: int | None) -> dict[str, Any]:
 
 
 def main() -> None:
-    arm, device, layers = sys.argv[1:]
-    content = json.loads(arm)
-    with silence_transformers(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        result = work(Arm(**{**content, "tasks": tuple(content["tasks"])}), device, int(layers) or None)
-    print(json.dumps(result))
+    device, layers = sys.argv[1:]
+    arm = sys.stdin.readline()  # by now all is imported; nothing comes if nothing more is to be measured
+    if arm:
+        content = json.loads(arm)
+        with silence_transformers(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = work(Arm(**{**content, "tasks": tuple(content["tasks"])}), device, int(layers) or None)
+        print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -47,3 +47,15 @@ def test_a_curve_is_as_steep_as_where_it_is_steepest(script: Callable[[str], Any
     curve = script("bench_growth").Curve("", {10: 1.0, 100: 1.0, 1000: 100.0, 10_000: 1000.0})
     slope, small, large = curve.steepest
     assert (round(slope, 6), small, large) == (2.0, 100, 1000)
+
+
+def test_the_table_of_a_gpu_says_which_targets_hold(script: Callable[[str], Any]) -> None:
+    """Of what was measured: an arm that failed leaves its target out."""
+    bench = script("bench_gpu")
+    techniques = {name: {"ms": ms, "memory": 100} for name, ms in (("vanilla", 10), ("hype_n", 10.2), ("r_drop", 19.6))}
+    text = bench.report(
+        {"machine": {"card": "a card"}, "techniques": techniques, "small runs": {"one run, eager": 5.0}}
+    )
+    assert "| hype_n, time / vanilla | at most 1.03 | 1.020 | yes |" in text
+    assert "| r_drop, time / vanilla | at most 1.95 | 1.960 | **no** |" in text
+    assert "at once" not in text
