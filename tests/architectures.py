@@ -47,13 +47,13 @@ _NO_STACK = {
     "child_tuning_d", "cutoff", "drop_head", "greentrainer", "hft", "hype_n", "hype_u", "layer_drop", "llrd", "lnsr",
     "lora", "mixup", "noisefit", "reinit", "rose", "sage", "sara", "smart", "ssf", "svfit", "top_k",
     "dora", "ia3", "lora_plus", "vera", "wta_crs",
-    "adalora", "dsee", "parallel_adapter", "prefix_tuning",
+    "adalora", "dsee", "levi", "parallel_adapter", "prefix_tuning",
 }  # fmt: skip
 _NO_WORDS = {
     "awp", "child_tuning_f", "cutoff", "fgm", "free_at", "freelb", "neftune", "pgd", "r3f", "r4f", "vat",
     "word_dropout",
 }  # fmt: skip
-_POOLED = {"drop_head", "layer_drop", "lnsr", "mixup", "noisefit", "wta_crs"}
+_POOLED = {"drop_head", "layer_drop", "levi", "lnsr", "mixup", "noisefit", "wta_crs"}
 REFUSED = {
     "albert": _NO_STACK | {"mixout"},  # its layers share their weights
     "canine": _NO_WORDS | _POOLED | {"prefix_tuning", "self_distillation"},  # it hashes characters and pools them
@@ -63,6 +63,7 @@ REFUSED = {
         "bitfit",
         "dr_tune",
         "fourier_head",
+        "levi",
         "match_tuning",
         "mixout",
         "nmtune",

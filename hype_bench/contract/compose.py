@@ -176,10 +176,7 @@ def check_together(methods: Mapping[str, Method]) -> None:
     """
     owners: dict[Enum, str] = {}
     wrapped = ""
-    of_classes = next((name for name, method in methods.items() if not method.takes_regression), "")
-    of_numbers = next((name for name, method in methods.items() if not method.takes_classes), "")
-    if of_classes and of_numbers:
-        raise UserError(f"{of_classes} and {of_numbers} cannot be combined: one needs classes, the other a regression")
+    _check_pairs(methods)
     for name, method in methods.items():
         if wrapped and method.moves_weights:
             raise UserError(f"{name} must be named before {wrapped}, which wraps the weights that {name} moves")
@@ -188,6 +185,14 @@ def check_together(methods: Mapping[str, Method]) -> None:
             if what in owners:
                 raise UserError(f"{owners[what]} and {name} cannot be combined: each decides on {what.value}")
             owners[what] = name
+
+
+def _check_pairs(methods: Mapping[str, Method]) -> None:
+    for (one, first), (other, second) in itertools.permutations(methods.items(), 2):
+        if not (first.takes_regression or second.takes_classes):
+            raise UserError(f"{one} and {other} cannot be combined: one needs classes, the other a regression")
+        if first.reads_features and second.replaces_head:
+            raise UserError(f"{one} and {other} cannot be combined: one acts on the head that the other replaces")
 
 
 def _in_words(what: Enum) -> str:

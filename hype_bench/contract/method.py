@@ -88,6 +88,8 @@ class Method:
         unmerged: what stays in the model after the run and cannot be merged, in words such as ``adapters beside the
             feed-forward blocks``: that model is scored, but not saved. Empty if a plain model is left.
         wraps_weights: whether it puts other modules in their place, so that nothing may move weights after it.
+        reads_features: whether it acts on what the output projection reads.
+        replaces_head: whether nothing depends on what that projection reads: beside those techniques it is refused.
         per_example: whether it reads one label an example; tasks of tokens, answers or several labels have none.
         resumable: whether a checkpoint can hold all that it keeps, see :mod:`hype_bench.contract.state`.
         version: of a plug-in's technique, raised when its numbers change: old records are then other runs.
@@ -100,6 +102,8 @@ class Method:
     takes_classes: ClassVar[bool] = True
     unmerged: ClassVar[str] = ""
     wraps_weights: ClassVar[bool] = False
+    reads_features: ClassVar[bool] = False
+    replaces_head: ClassVar[bool] = False
     per_example: ClassVar[bool] = False
     resumable: ClassVar[bool] = True
     version: ClassVar[int] = 1

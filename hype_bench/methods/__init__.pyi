@@ -58,6 +58,7 @@ from hype_bench.methods.hype import HyPe as HyPe
 from hype_bench.methods.ia3 import IA3 as IA3
 from hype_bench.methods.label_smoothing import LabelSmoothing as LabelSmoothing
 from hype_bench.methods.layer_drop import LayerDrop as LayerDrop
+from hype_bench.methods.levi import LEVI as LEVI
 from hype_bench.methods.llrd import LLRD as LLRD
 from hype_bench.methods.lnsr import LNSR as LNSR
 from hype_bench.methods.lookahead import Lookahead as Lookahead

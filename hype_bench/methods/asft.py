@@ -162,6 +162,6 @@ class ASFT(Method):
 
 
 def _head(model: PreTrainedModel) -> list[Tensor]:
-    """In the order in which the model has them."""
+    """What of it is trained, in the order in which the model has it."""
     head = head_parameters(model)
-    return [p for p in model.parameters() if p in head]
+    return [p for p in model.parameters() if p in head and p.requires_grad]

@@ -130,6 +130,7 @@ class DRTune(Method):
     """
 
     neutral: ClassVar[Mapping[str, Any]] = {"bank_weight": 0.0}
+    reads_features = True
     per_example = True
     bank: int = number(2048, least=1)
     bank_weight: float | None = number(None, least=0)

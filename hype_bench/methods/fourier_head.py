@@ -67,9 +67,9 @@ class FourierHead(Method):
     bin of the label; the prediction, which is scored, is the expectation of the bins' centres.
 
     Args:
-        bins: how many there are; 50 is a choice of this project, for labels from 0 to 5; 64 to 550 in the paper's time
+        bins: how many there are; 25 is a choice of this project, for labels from 0 to 5; 64 to 550 in the paper's time
             series.
-        frequencies: above 0, in the series; 12 is a choice of this project, 42 in the README's example.
+        frequencies: above 0, in the series; 3 is a choice of this project, 42 in the README's example.
         gamma: weight of the penalty on the series' roughness; 1e-6 in the paper's experiments.
         low, high: the range of the labels; null for the lowest and the highest label in the training data. Labels
             beyond it count to the outermost bins.
@@ -88,7 +88,7 @@ class FourierHead(Method):
         is the prediction is this project's. As released, the map starts at a hundredth of torch's usual scale, and 1e-5
         is added to every probability before the logarithm. The density is computed as a square, which is the same
         series and never negative; coefficients in float32 or wider. A label from 0 to 5 is met to within half a bin,
-        0.05. A small subset of the training data may not have the ends of the scale: set `low` and `high` there.
+        0.1. A small subset of the training data may not have the ends of the scale: set `low` and `high` there.
         Techniques that compare outputs (R-Drop, R3F) compare expectations. Not available for classes, which have no
         order.
 
@@ -97,13 +97,14 @@ class FourierHead(Method):
 
     When it helps:
         The paper reports gains for time series and for actions of agents. A density can have two peaks, where
-        annotators disagree; whether that helps the correlation on STS-B is not known from the paper.
+        annotators disagree. It has to be learnt: MiniLM, with 800 examples of STS-B in 3 epochs, reached a correlation
+        of 46 with 12 frequencies in 50 bins, 55 with 8 in 25 and 71 with 3 in 25, plain fine-tuning 79.
     """
 
     takes_classes = False
     unmerged = "head for bins"
-    bins: int = number(50, least=2)
-    frequencies: int = number(12, least=1)
+    bins: int = number(25, least=2)
+    frequencies: int = number(3, least=1)
     gamma: float = number(1e-6, least=0)
     low: float | None = number(None)
     high: float | None = number(None)

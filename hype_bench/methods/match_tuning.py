@@ -53,6 +53,7 @@ class MatchTuning(Method):
         The paper reports gains on GLUE and robustness to label noise and adversarial text.
     """
 
+    reads_features = True
     temperature: float = number(1.0, above=0)
 
     acts_on = frozenset({Part.HEAD_INPUTS})

@@ -71,6 +71,7 @@ class Mixup(Method):
 
     neutral: ClassVar[Mapping[str, Any]] = {"share": 0.0}
     tiny_options: ClassVar[Mapping[str, Any]] = {"alpha": 0.4, "layers": [1]}
+    reads_features = True
     per_example = True
     place: str = choice("layer", "layer", "embeddings", "features")
     layers: list[int] | None = number(None, least=0)

@@ -120,6 +120,7 @@ class NMTune(Method):
     """
 
     unmerged = "network between encoder and head"
+    reads_features = True
     wraps_weights = True
     views: int = number(1, least=1, most=2)
     init_scale: float = number(1.0, least=0)

@@ -84,6 +84,7 @@ class SupervisedContrastive(Method):
 
     takes_regression = False
     neutral: ClassVar[Mapping[str, Any]] = {"weight": 0.0}
+    reads_features = True
     per_example = True
     weight: float = number(0.9, least=0, most=1)
     temperature: float = number(0.3, above=0)

@@ -7,6 +7,11 @@ from transformers import PreTrainedModel
 
 from hype_bench.options import UserError
 
+
+class Beside(nn.Module):
+    """What a technique has put beside encoder and head: others leave the modules in it alone."""
+
+
 _ATTENTION_OUTPUTS = ("output.dense", "out_lin", "Wo", "o", "o_proj")  # of an attention block, in any family
 
 
@@ -83,7 +88,14 @@ def head_maps(model: PreTrainedModel) -> list[nn.Linear]:
 
 def _outside_base(model: PreTrainedModel) -> list[tuple[str, nn.Module]]:
     prefix = f"{model.base_model_prefix}."
-    return [(name, m) for name, m in model.named_modules() if not f"{name}.".startswith(prefix)]
+    return [(name, m) for name, m in _own_modules(model) if not f"{name}.".startswith(prefix)]
+
+
+def _own_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Encoder and head, without what is :class:`Beside` them."""
+    every = list(model.named_modules())
+    beside = tuple(f"{name}." for name, m in every if isinstance(m, Beside))
+    return [(name, m) for name, m in every if not f"{name}.".startswith(beside)]
 
 
 def word_embeddings(model: PreTrainedModel) -> nn.Module:
@@ -106,7 +118,7 @@ def linear_maps(model: nn.Module) -> dict[str, nn.Linear]:
     """
     above = pooler(model)
     encoder = set(_base(model).modules()) - set(above.modules() if above is not None else ())
-    maps = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    maps = {name: m for name, m in _own_modules(model) if isinstance(m, nn.Linear)}
     if encoder.isdisjoint(maps.values()):
         raise UserError("this technique acts on linear maps, and the encoder is made of other modules")
     return maps

@@ -28,7 +28,7 @@ REFUSED = {  # what two techniques cannot both decide on
     "the gradient mask": {"child_tuning_f", "child_tuning_d", "dps", "sara", "lt_sft"},
     "the hidden dropout": {"hype_n", "hype_u", "no_dropout", "mixout", "dps", "nmtune"},
     "how linear maps are used": {"mixout", *MERGED, "wta_crs", *PEFT},
-    "the output projection": {"mixout", "r4f", "fourier_head"},
+    "the output projection": {"mixout", "r4f", "fourier_head", "levi"},
     "the loss of the head": {"dr_tune", "fourier_head"},
     "which entries of the layers are trained": {"child_tuning_d", *MERGED, "sara", "lt_sft", *PEFT, *BESIDE},
     "the optimizer's step": {"recadam", "sage", "rose"},
@@ -41,13 +41,15 @@ REFUSED = {  # what two techniques cannot both decide on
 
 
 def refused(first: str, second: str) -> bool:
-    if {first, second} & OF_CLASSES and {first, second} & OF_NUMBERS:
+    both = {first, second}
+    if (both & OF_CLASSES and both & OF_NUMBERS) or (both & READ_FEATURES and "levi" in both):
         return True
     return any({first, second} <= names for names in REFUSED.values()) or (first in WRAPPERS and second in MOVERS)
 
 
 OF_CLASSES = {"asft", "dft", "elr", "focal", "supervised_contrastive"}
 OF_NUMBERS = {"fourier_head"}
+READ_FEATURES = {"dr_tune", "match_tuning", "mixup", "nmtune", "supervised_contrastive"}  # of which levi needs none
 WRAPPERS = {"nmtune", *MERGED, *PEFT}
 MOVERS = {"noisytune", "reinit", "asft"}  # of weights, which lora wraps
 OF_THEIR_OWN = {"bitfit", *MERGED, "adalora", "vera", "ia3", *BESIDE}  # no weight tensor of the layers trains
