@@ -85,7 +85,8 @@ def one_line(error: Exception) -> str:
     if options := re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]*)'", text):
         group, wrong = options.groups()
         known = sorted(getattr(error, "options", None) or choices(group))  # those of a --conf folder too
-        return f"there is no {group} {wrong!r}{_nearest(wrong, known)}; there are {', '.join(known)}"
+        those = "hype-bench methods lists them" if group == "method" else f"there are {', '.join(known)}"
+        return f"there is no {group} {wrong!r}{_nearest(wrong, known)}; {those}"
     if key := re.search(r"Could not override '([^']+)'", text):
         return _no_key(key[1])
     full_key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")

@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 from hype_bench.contract import Context, Exclusive, Hooks, Method, Part, UserError, full, number, register
 from hype_bench.models.layers import output_projection
 
-_NAME = "fourier_head"
 _FLOOR = 1e-5  # below each probability, as released
 
 Series = Float[Tensor, "batch frequencies"]  # real or imaginary parts of the coefficients a_0, .., a_N
@@ -57,7 +56,7 @@ def roughness(real: Series, imaginary: Series) -> Float[Tensor, ""]:
     return per_example.mean()
 
 
-@register(_NAME)
+@register("fourier_head")
 @dataclass(frozen=True)
 class FourierHead(Method):
     r"""Fourier head: predicts a smooth density over bins of the target instead of a number.
@@ -121,7 +120,7 @@ class FourierHead(Method):
 
     def prepare(self, model: PreTrainedModel, context: Context) -> Hooks:
         head = _Head(self, *self._range(context))
-        projection, source = output_projection(model), context.noise(_NAME)
+        projection, source = output_projection(model), context.noise("fourier_head")
         outputs, width = 2 * (self.frequencies + 1), projection.in_features
         for name, shape in (("weight", (outputs, width)), ("bias", (outputs,))):
             drawn = source.uniform(projection.weight.detach().new_empty(shape), name)
@@ -139,7 +138,7 @@ class FourierHead(Method):
         """The labels that the ends of [-1, 1] stand for."""
         low, high = self.low, self.high
         if low is None or high is None:
-            labels = torch.cat([batch["labels"] for batch in context.needs(_NAME, "batches")(None)])
+            labels = torch.cat([batch["labels"] for batch in context.needs("fourier_head", "batches")(None)])
             low = float(labels.min()) if low is None else low
             high = float(labels.max()) if high is None else high
         if low >= high:

@@ -21,7 +21,7 @@ from hype_bench.models.layers import Beside, encoder_layers, head_parameters, ou
 from hype_bench.models.packing import compute_every_token
 from hype_bench.models.unpacking import as_padded
 
-_NAME, _HEADS = "levi", 4
+_HEADS = 4
 
 
 def adapted(
@@ -48,7 +48,7 @@ def pooled(
     return (states * weights).sum(1) / weights.sum(1)
 
 
-@register(_NAME)
+@register("levi")
 @dataclass(frozen=True)
 class LEVI(Method):
     r"""LEVI: the head gives way to an ensemble of the encoder's layers, each beside a small model from scratch.
@@ -118,9 +118,9 @@ class LEVI(Method):
         compute_every_token(model)  # also when the run is over
         above = pooler(model)
         unused = head_parameters(model) | {*(above.parameters() if above is not None else ())}
-        with context.own_randomness(_NAME, model):
+        with context.own_randomness("levi", model):
             ensemble = _Ensemble(self, model).to(next(model.parameters()))
-        model.add_module(_NAME, ensemble)
+        model.add_module("levi", ensemble)
         own, trains_all = {*ensemble.parameters()}, self.encoder == "trained"
         train_only(model, context, lambda name, p: p in own or (trains_all and p not in unused))
         ensemble.attach(model, context)
@@ -142,7 +142,8 @@ class _TaskModel(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Float[Tensor, "batch width"]:
         positions = (mask.cumsum(1) - 1).clamp_min(0)  # also of a text that is padded on the left
-        output = self.bert(ids, attention_mask=mask, position_ids=positions)
+        hidden = torch.zeros(mask.shape, device=mask.device).masked_fill(mask == 0, torch.finfo(torch.float32).min)
+        output = self.bert(ids, attention_mask=hidden[:, None, None], position_ids=positions)  # or it looks for padding
         return pooled(full(output.last_hidden_state), mask, self.pooling)
 
 
