@@ -89,10 +89,10 @@ bench-sweep: $(INSTALLED)
 bench-growth: $(INSTALLED)
 	$(BIN)/python scripts/bench_growth.py
 
-# four processes share the card: launching from Python is what takes the time
+# a process a core, up to eight, share the card: launching from Python is what takes the time
 test-gpu: $(INSTALLED)
 	@if $(BIN)/python -c "import torch; exit(not torch.cuda.is_available())"; \
-		then $(BIN)/pytest -n 4 --dist worksteal --tb short tests/gpu; \
+		then $(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal --tb short tests/gpu; \
 		else echo "test-gpu: skipped, there is no GPU here"; fi
 
 bench-gpu: $(INSTALLED)
