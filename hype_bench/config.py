@@ -164,12 +164,7 @@ def fill_training(config: Config) -> TrainingSettings:
             if given.keys() & set(pair):
                 filled.update(dict.fromkeys(pair))
         filled.update(given)
-    schema = deepcopy(_TRAINING)
-    for name, value in filled.items():
-        schema.training[name] = value
-    typed: Any = OmegaConf.to_object(schema.training)  # a recipe's 3 and a user's 3.0 are the same run
-    check_fields("training.", typed)
-    filled = vars(typed)
+    filled = vars(_typed(filled))
     unset = [name for name, value in filled.items() if value is None]
     left_open = [n for n in unset if not any(n in p and any(filled.get(o) is not None for o in p) for p in _EITHER)]
     if left_open:
@@ -177,3 +172,23 @@ def fill_training(config: Config) -> TrainingSettings:
     if len(filled["adam_betas"]) != 2:
         raise UserError(f"training.adam_betas must be two numbers, not {list(filled['adam_betas'])}")
     return TrainingSettings(**{**filled, "adam_betas": tuple(filled["adam_betas"])})
+
+
+_TYPED: dict[str, TrainingConfig] = {}  # a plan has few settings among thousands of runs
+
+
+def _typed(filled: Mapping[str, Any]) -> TrainingConfig:
+    """The settings with their types: a recipe's 3 and a user's 3.0 are the same run.
+
+    Raises:
+        UserError: a value out of range.
+    """
+    written = repr(sorted(filled.items()))
+    if written not in _TYPED:
+        schema = deepcopy(_TRAINING)
+        for name, value in filled.items():
+            schema.training[name] = value
+        typed: Any = OmegaConf.to_object(schema.training)
+        check_fields("training.", typed)
+        _TYPED[written] = typed
+    return _TYPED[written]
