@@ -51,10 +51,10 @@ def commuting(chosen: Named) -> list[dict[str, Method]]:
 
 
 def test_both_orders_give_the_same_weights_bit_for_bit() -> None:
-    """Forty of them: hype_bench/testing has them all."""
+    """A sample: hype_bench/testing has them all."""
     pairs = commuting(usual(*NAMES))
     assert len(pairs) > 200
-    for pair in pairs[:: len(pairs) // 40]:
+    for pair in pairs[::20]:
         check_both_orders(pair)
 
 
