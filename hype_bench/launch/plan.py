@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -256,4 +257,15 @@ class _Composer:
             del composed["hydra"]
         OmegaConf.set_readonly(composed, False)
         composed.experiment.shared, composed.experiment.grids = {}, []  # long, and no run reads them
+        _read_environment(composed)
         return composed
+
+
+def _read_environment(composed: DictConfig) -> None:
+    """Puts the values of environment variables in the place of their names, which OmegaConf would parse for every
+    run."""
+    for group in (composed.data, composed.tracker):
+        written: Any = OmegaConf.to_container(group)
+        for key in written:
+            if re.fullmatch(r"\$\{oc\.env:[^${}]*\}", str(written[key])):
+                group[key] = group[key]

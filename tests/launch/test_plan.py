@@ -80,20 +80,25 @@ def printed_cells_with_runs(plan: Plan) -> int:
     return len(matched) + mnli_mm * (plan.name == "table3")
 
 
-def test_composing_once_per_choice_of_groups_is_what_hydra_composes() -> None:
+def test_composing_once_per_choice_of_groups_is_what_hydra_composes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment included, and what it leaves to a default that differs between runs."""
+    monkeypatch.setenv("WANDB_PROJECT", "ours")
+    environment = ["tracker=wandb", "tracker.entity='${oc.env:NOBODY_SETS_THIS,${task.name}}'"]
     draw = random.Random(1)
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         for name in ("table5", "table16"):
-            arguments = [f"experiment={name}", "model=minilm"]
+            fixed = [f"experiment={name}", *environment]
+            arguments = [*fixed, "model=minilm"]
             master = loader.load_configuration("config", overrides=arguments, run_mode=RunMode.MULTIRUN)
             points = expand(
                 *cast(Any, [OmegaConf.to_container(master[key]) for key in ("experiment", "scope")]), given={}
             )
-            composer = _Composer(loader, master, arguments[:1], points)
+            composer = _Composer(loader, master, fixed, points)
             for point in draw.sample(points, 6):
                 fast = resolve(composer(point))
-                assert fast == resolve(compose("config", [arguments[0], *point.overrides])), point
+                assert fast == resolve(compose("config", [*fixed, *point.overrides])), point
+                assert (fast.tracker.project, fast.tracker.entity) == ("ours", fast.task.name)
 
 
 def test_the_footprint_is_that_of_every_technique_for_classes() -> None:
