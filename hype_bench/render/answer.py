@@ -11,7 +11,7 @@ from itertools import groupby
 from hype_bench.controls import VANILLA, Control
 from hype_bench.options import UserError
 from hype_bench.output import counted
-from hype_bench.render.paired import CORRECTION_NAMES, TOO_FEW, paired_numbers, power
+from hype_bench.render.paired import CORRECTION_NAMES, TOO_FEW, paired_numbers, power, remarks
 from hype_bench.render.report import Experiment
 from hype_bench.render.sheet import Pieces, Sheet, difference, p_value
 from hype_bench.render.table_csv import difference_numbers, number
@@ -113,7 +113,7 @@ def _on_tasks(block: str, answers: Sequence[Answer], criteria: Criteria) -> Shee
     cells = [(f"{_title(answer)}, {task}", cell) for answer in answers for task, cell in answer.tasks.items()]
     rows = [(title, [*_pieces(cell.verdict, cell.measured.paired.n), _decision(cell)]) for title, cell in cells]
     columns = [*_columns(criteria), ("at any time", "after seeds")]
-    notes = [f"{title}: {text}" for title, cell in cells for text in cell.measured.notes]
+    notes = remarks(cells)
     drawn = {task for answer in answers for task, cell in answer.tasks.items() if cell.measured.one_subset}
     notes += [conditional_on(sorted(drawn))] if drawn else []
     notes += [TOO_FEW] * any(cell.measured.too_few for _, cell in cells)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hype_bench.output import counted
 from hype_bench.render.sheet import EMPTY, Pieces, Sheet, difference, p_value, signed_interval
@@ -51,17 +51,22 @@ _OWN_UNITS = (
 def paired_sheet(block: str, cells: Mapping[Place, Compared], baseline: str, criteria: Criteria) -> Sheet:
     """A line for each row and task; tests that need more seeds than any line has are left out."""
     most = max((cell.measured.paired.n for cell in cells.values()), default=0)
-    rows = [(f"{row.title}, {task}", _pieces(cell, most)) for (_, row, task), cell in cells.items()]
-    remarks: dict[str, list[str]] = {}  # layers have the same one, dozens of times
-    for (_, row, task), cell in cells.items():
-        for text in cell.measured.notes:
-            remarks.setdefault(text, []).append(f"{row.title}, {task}")
-    lines = [
-        f"{'; '.join(where)}: {text}" if len(where) < max(len(cells), 2) else text for text, where in remarks.items()
-    ]
+    titled = [(f"{row.title}, {task}", cell) for (_, row, task), cell in cells.items()]
+    rows = [(title, _pieces(cell, most)) for title, cell in titled]
+    notes = [*_notes(cells, criteria, most), *remarks(titled)]
     kind = f"against {baseline}, model"
     columns = _columns(criteria, most)
-    return Sheet(block, columns, rows, [*_notes(cells, criteria, most), *lines], kind=kind, corner="method, task")
+    return Sheet(block, columns, rows, notes, kind=kind, corner="method, task")
+
+
+def remarks(titled: Sequence[tuple[str, Compared]]) -> list[str]:
+    """What is to be said of single comparisons, each remark once, behind the titles of those that it is about: layers
+    have the same one dozens of times. Without titles if it is about all of several."""
+    about: dict[str, list[str]] = {}
+    for title, cell in titled:
+        for text in cell.measured.notes:
+            about.setdefault(text, []).append(title)
+    return [f"{'; '.join(some)}: {text}" if len(some) < max(len(titled), 2) else text for text, some in about.items()]
 
 
 def _columns(criteria: Criteria, most: int) -> list[tuple[str, str]]:

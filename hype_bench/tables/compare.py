@@ -253,7 +253,7 @@ def _measured(result: Result, base: Result, draws: int, read: _Read, resampled: 
 def _collapsed(result: Result, base: Result, seeds: Sequence[int]) -> Iterator[str]:
     """How many runs of either side have collapsed, if any."""
     for side, whose, consequence in (
-        (result, "its", "; that is never called help" * has_collapsed(result, seeds)),
+        (result, "the technique's", "; that is never called help" * has_collapsed(result, seeds)),
         (base, "the control's", ""),
     ):
         if n := len({*side.cell.collapsed} & {*seeds}):

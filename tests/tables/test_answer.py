@@ -92,7 +92,17 @@ def test_runs_that_give_one_class_do_not_help(tmp_path: Path, collapsed: int, wo
     assert rte.decision.word == (HELPS if collapsed == 2 else UNDECIDED)
     assert len(undecided(results, {}, DEFAULT)) == (collapsed != 2)
     never = "; that is never called help" if collapsed > 2 else ""
-    assert rte.measured.notes == [f"{collapsed} of its 6 runs always give one class{never}"]
+    assert rte.measured.notes == [f"{collapsed} of the technique's 6 runs always give one class{never}"]
+
+
+def test_a_remark_on_several_comparisons_is_made_once(tmp_path: Path) -> None:
+    write_experiment(tmp_path, {"vanilla": 0.5, "hype_n": 0.9, "r_drop": 0.7}, seeds=range(1, 7), spread=0.001)
+    collapse(tmp_path, "vanilla", 6)
+    read = read_experiment(tmp_path, "mine", "paper")
+    text = write_answer(read.plan, *answers(read.results, {}, DEFAULT), DEFAULT, "text").replace("\n  ", " ")
+    both = "hype_n against vanilla, rte; r_drop against vanilla, rte"
+    assert f"\n{both}: 6 of the control's 6 runs always give one class\n" in text
+    assert text.count("always give one class") == 1
 
 
 def test_a_control_that_gives_one_class_can_be_helped(tmp_path: Path) -> None:
