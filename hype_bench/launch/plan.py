@@ -267,5 +267,5 @@ def _read_environment(composed: DictConfig) -> None:
     for group in (composed.data, composed.tracker):
         written: Any = OmegaConf.to_container(group)
         for key in written:
-            if re.fullmatch(r"\$\{oc\.env:[^${}]*\}", str(written[key])):
+            if re.fullmatch(r"\$\{oc\.env:[^${}]*\}", str(written[key])) and "${" not in str(group[key]):
                 group[key] = group[key]

@@ -83,6 +83,7 @@ def printed_cells_with_runs(plan: Plan) -> int:
 def test_composing_once_per_choice_of_groups_is_what_hydra_composes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment included, and what it leaves to a default that differs between runs."""
     monkeypatch.setenv("WANDB_PROJECT", "ours")
+    monkeypatch.setenv("HYPE_BENCH_DATA", "/of/${nobody}")
     environment = ["tracker=wandb", "tracker.entity='${oc.env:NOBODY_SETS_THIS,${task.name}}'"]
     draw = random.Random(1)
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
@@ -99,6 +100,7 @@ def test_composing_once_per_choice_of_groups_is_what_hydra_composes(monkeypatch:
                 fast = resolve(composer(point))
                 assert fast == resolve(compose("config", [*fixed, *point.overrides])), point
                 assert (fast.tracker.project, fast.tracker.entity) == ("ours", fast.task.name)
+                assert fast.data.root == "/of/${nobody}"
 
 
 def test_the_footprint_is_that_of_every_technique_for_classes() -> None:
