@@ -181,6 +181,13 @@ class Started:
         texts = [(self.output / name).read_text() for name in ("output", "errors")]
         return subprocess.CompletedProcess(self.arguments, code, *texts)
 
+    def until(self, is_so: Callable[[], object], timeout: float = 240) -> None:
+        """Waits for what the program is to bring about before it ends."""
+        give_up = time.monotonic() + timeout
+        while not is_so():
+            goes_on = not select.select([self.connection], [], [], 0.01)[0] and time.monotonic() < give_up
+            assert goes_on or is_so(), f"{' '.join(self.arguments)} has ended, or not done it within {timeout} s"
+
     def kill(self) -> None:
         """As ``kill -9`` does."""
         with contextlib.suppress(ProcessLookupError):  # it had ended

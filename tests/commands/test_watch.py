@@ -108,10 +108,7 @@ def test_what_cannot_be_watched_is_one_line(tmp_path: Path, capsys: pytest.Captu
 
 def test_it_follows_a_sweep_in_a_terminal(warm: Any, tmp_path: Path) -> None:
     sweep = warm.start(*SWEEP, "-m")
-    give_up = time.monotonic() + 120
-    while not list(tmp_path.glob("results/runs/*/progress")):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    sweep.until(lambda: list(tmp_path.glob("results/runs/*/progress")))
     os.kill(sweep.pid, signal.SIGSTOP)  # until it was seen to run, however long that takes on a busy machine
     terminal, end = pty.openpty()
     script = [sys.executable, "-m", "hype_bench.cli", "watch"]
@@ -131,7 +128,7 @@ def test_it_follows_a_sweep_in_a_terminal(warm: Any, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("results/runs/*/progress"))
 
 
-def _read(terminal: int, until: str | None, seconds: float = 120) -> str:
+def _read(terminal: int, until: str | None, seconds: float = 60) -> str:
     """What is printed until a pattern has come, or until the end."""
     text, give_up = "", time.monotonic() + seconds
     while not (until and re.search(until, re.sub(r"\x1b\[[\d;?]*\w", "", text))):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -83,8 +82,7 @@ def test_nothing_is_decided_on_fewer_seeds_than_the_least_allowed() -> None:
 def test_rounds_end_and_a_killed_sweep_goes_on(warm: Any, tmp_path: Path) -> None:
     sweep = warm.start(*AUTO)
     records = tmp_path / "results" / "runs"
-    while len(list(records.glob("*/result.json"))) < 11:  # the first round has 10
-        time.sleep(0.01)
+    sweep.until(lambda: len(list(records.glob("*/result.json"))) >= 11)  # the first round has 10
     sweep.kill()
     before = len(list(records.glob("*/result.json")))
     ended = warm(*AUTO)

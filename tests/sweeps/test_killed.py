@@ -78,8 +78,7 @@ def test_killed_at_any_moment(warm: Any, tmp_path: Path, undisturbed: tuple[str,
 def test_killed_in_the_middle_of_a_run(warm: Any, tmp_path: Path, undisturbed: tuple[str, Any, float]) -> None:
     """Not at a random moment, but surely after the first record and before the last."""
     sweep = warm.start(*SWEEP)
-    while not done(tmp_path / "results"):
-        time.sleep(0.01)
+    sweep.until(lambda: done(tmp_path / "results"))
     sweep.kill()
     left = done(tmp_path / "results")
     assert 1 <= len(left) <= 3
@@ -119,8 +118,7 @@ def test_two_sweeps_at_once(warm: Any, tmp_path: Path, undisturbed: tuple[str, d
 def test_interrupted_by_the_user(warm: Any, tmp_path: Path) -> None:
     long = (*SWEEP[:-1], "seed=1,2", "training.max_steps=160")  # it must not end before it is told to
     sweep = warm.start(*long)
-    while not done(tmp_path / "results"):
-        time.sleep(0.01)
+    sweep.until(lambda: done(tmp_path / "results"))
     time.sleep(0.1)  # into the next run: an interrupt within a destructor is ignored by Python
     os.kill(sweep.pid, signal.SIGINT)
     ended = sweep.wait()
