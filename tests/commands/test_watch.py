@@ -113,7 +113,15 @@ def test_it_follows_a_sweep_in_a_terminal(warm: Any, tmp_path: Path) -> None:
     terminal, end = pty.openpty()
     script = [sys.executable, "-m", "hype_bench.cli", "watch"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
-    watched = subprocess.Popen(script, cwd=tmp_path, stdin=end, stdout=end, stderr=end, env=environment)
+    watched = subprocess.Popen(
+        script,
+        cwd=tmp_path,
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job, as CI may be, ignores it
+    )
     os.close(end)
     text = _read(terminal, r"tiny_bert demo_rte vanilla seed \d")
     text += _read(terminal, r"update \d+ of \d+")
